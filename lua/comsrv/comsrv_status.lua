@@ -1,0 +1,22 @@
+-- comsrv_status: store the state of a channel
+-- KEYS   [{site}:]channel
+-- ARGV   online (0 or 1), reason, errors, round trip us, stale after ms, now ms
+-- reply  OK
+-- errors INVALID
+-- keys   comsrv:{channel}:status w, comsrv:channels w
+-- flags  none
+local function comsrv_status(keys, args)
+  local namespace, channel = split_key(keys)
+  check_number_id('channel', channel)
+  check_count(args, 6, 6)
+  check_integer('online', args[1], 0, 1)
+  check_text('reason', args[2], 0, 500)
+  check_time('errors', args[3])
+  check_time('round trip', args[4])
+  check_time('stale after', args[5])
+  check_time('now', args[6])
+  redis.call('HSET', namespace .. 'comsrv:' .. channel .. ':status', 'online', args[1], 'reason', args[2], 'errors', args[3],
+    'round_trip_us', args[4], 'stale_after_ms', args[5], 'updated', args[6])
+  redis.call('SADD', namespace .. 'comsrv:channels', channel)
+  return redis.status_reply('OK')
+end

@@ -1,0 +1,212 @@
+// Package lua holds the function library that runs inside Redis: one function a
+// file, grouped by service, assembled here into the one library "voltage".
+//
+// The header comment of a file is its contract and is read by the assembly:
+//
+//	-- model_get: return the configuration of a model
+//	-- alias  get_model                 (optional, further names)
+//	-- KEYS   [{site}:]model id
+//	-- ARGV   none
+//	-- reply  JSON text
+//	-- errors NOT_FOUND
+//	-- keys   modsrv:model:{id} r
+//	-- flags  no-writes
+//	local function model_get(keys, args)
+//
+// Files in shared come first, in the order in which they need each other, and
+// define what the functions use.
+package lua
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Version says which contract the functions keep. The second number grows when
+// functions are added, the first when a caller of the older library would break.
+const Version = "1.0"
+
+// Name is the name of the library in Redis.
+const Name = "voltage"
+
+//go:embed shared/*.lua comsrv/*.lua modsrv/*.lua alarmsrv/*.lua rulesrv/*.lua hissrv/*.lua
+var files embed.FS
+
+// shared are the files that functions build on, each after those it uses.
+func shared() []string {
+	return []string{"check", "point", "command", "alarm", "alarm_list", "history", "model", "rule", "rule_store"}
+}
+
+// services are the folders of functions, in the order of assembly.
+func services() []string { return []string{"comsrv", "modsrv", "alarmsrv", "rulesrv", "hissrv"} }
+
+// Library is the assembled library.
+type Library struct {
+	Code      string // what FUNCTION LOAD takes
+	Hash      string // of everything but the hash itself; 12 hexadecimal digits
+	Functions []Function
+	origins   []origin
+}
+
+// Function is one function as its header describes it.
+type Function struct {
+	Name    string
+	Aliases []string
+	Summary string
+	File    string
+	Keys    string
+	Args    string
+	Reply   string
+	Errors  string
+	Touches string
+	Flags   []string
+}
+
+// origin is a run of assembled lines that came from one file.
+type origin struct {
+	first int // assembled line of the file's first line
+	lines int
+	file  string
+}
+
+// Assemble builds the library from the embedded files. An error is a fault in a
+// source file and names it.
+func Assemble() (*Library, error) {
+	builder := &assembly{library: &Library{}, line: 1}
+	builder.write("#!lua name=" + Name + "\n")
+	for _, name := range shared() {
+		if _, err := builder.include("shared/" + name + ".lua"); err != nil {
+			return nil, err
+		}
+	}
+	for _, service := range services() {
+		found, err := fs.Glob(files, service+"/*.lua")
+		if err != nil {
+			return nil, err
+		}
+		slices.Sort(found)
+		for _, file := range found {
+			if err := builder.function(file); err != nil {
+				return nil, err
+			}
+		}
+	}
+	sum := sha256.Sum256([]byte(builder.code.String()))
+	library := builder.library
+	library.Hash = hex.EncodeToString(sum[:6])
+	library.Code = builder.code.String() + fmt.Sprintf(
+		"redis.register_function{function_name='voltage_version', callback=function() return '%s:%s' end, flags={'no-writes'}}\n",
+		Version, library.Hash)
+	return library, nil
+}
+
+// Source returns file:line of the source for a line of the assembled code.
+func (l *Library) Source(line int) string {
+	for _, origin := range l.origins {
+		if line >= origin.first && line < origin.first+origin.lines {
+			return fmt.Sprintf("lua/%s:%d", origin.file, line-origin.first+1)
+		}
+	}
+	return fmt.Sprintf("assembled library:%d", line)
+}
+
+type assembly struct {
+	library *Library
+	code    strings.Builder
+	line    int // the line that the next byte goes to
+}
+
+func (a *assembly) write(text string) {
+	a.code.WriteString(text)
+	a.line += strings.Count(text, "\n")
+}
+
+func (a *assembly) include(file string) (string, error) {
+	text, err := files.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	source := strings.TrimRight(string(text), "\n") + "\n"
+	a.library.origins = append(a.library.origins, origin{first: a.line, lines: strings.Count(source, "\n"), file: file})
+	a.write(source)
+	return source, nil
+}
+
+// function includes a file in a scope of its own, because one Lua chunk holds at
+// most 200 locals, and registers what its header declares.
+func (a *assembly) function(file string) error {
+	a.write("do\n")
+	source, err := a.include(file)
+	if err != nil {
+		return err
+	}
+	function, err := parseHeader(file, source)
+	if err != nil {
+		return err
+	}
+	for _, name := range append([]string{function.Name}, function.Aliases...) {
+		a.write(fmt.Sprintf("redis.register_function{function_name='%s', callback=guard(%s), flags={%s}}\n",
+			name, function.Name, quoted(function.Flags)))
+	}
+	a.write("end\n")
+	a.library.Functions = append(a.library.Functions, function)
+	return nil
+}
+
+func quoted(words []string) string {
+	var list []string
+	for _, word := range words {
+		list = append(list, "'"+word+"'")
+	}
+	return strings.Join(list, ", ")
+}
+
+// parseHeader reads the comment block at the top of a function's file. A line
+// that begins with two spaces or more continues the field before it.
+func parseHeader(file, source string) (Function, error) {
+	function := Function{File: file, Name: strings.TrimSuffix(path.Base(file), ".lua")}
+	fields := map[string]string{}
+	last := ""
+	for i, line := range strings.Split(source, "\n") {
+		comment, isComment := strings.CutPrefix(line, "--")
+		if !isComment {
+			break
+		}
+		if i == 0 {
+			name, summary, ok := strings.Cut(strings.TrimSpace(comment), ": ")
+			if !ok || name != function.Name {
+				return function, fmt.Errorf("lua/%s:1: the first line must read \"-- %s: what it does\"", file, function.Name)
+			}
+			function.Summary = summary
+			continue
+		}
+		if strings.HasPrefix(comment, "  ") {
+			fields[last] += " " + strings.TrimSpace(comment)
+			continue
+		}
+		name, value, _ := strings.Cut(strings.TrimSpace(comment), " ")
+		last = name
+		fields[name] = strings.TrimSpace(value)
+	}
+	for _, name := range []string{"KEYS", "ARGV", "reply", "errors", "keys", "flags"} {
+		if fields[name] == "" {
+			return function, fmt.Errorf("lua/%s: the header lacks a line \"-- %s …\"", file, name)
+		}
+	}
+	function.Keys, function.Args, function.Reply = fields["KEYS"], fields["ARGV"], fields["reply"]
+	function.Errors, function.Touches = fields["errors"], fields["keys"]
+	function.Aliases = strings.Fields(fields["alias"])
+	if fields["flags"] != "none" {
+		function.Flags = strings.Fields(fields["flags"])
+	}
+	if !strings.Contains(source, "local function "+function.Name+"(") {
+		return function, fmt.Errorf("lua/%s: defines no \"local function %s(keys, args)\"", file, function.Name)
+	}
+	return function, nil
+}

@@ -1,0 +1,25 @@
+-- rule_enable: switch a rule on or off; one switched off goes idle
+-- KEYS   [{site}:]rule id
+-- ARGV   1 or 0, now ms
+-- reply  OK
+-- errors INVALID, NOT_FOUND
+-- keys   rulesrv:rule:{id} w, rulesrv:state:{id} w, rulesrv:version w, rulesrv:sequence w, alarmsrv:* w
+-- flags  none
+local function rule_enable(keys, args)
+  local namespace, id = split_key(keys)
+  check_id('rule id', id)
+  check_count(args, 2, 2)
+  check_integer('enabled', args[1], 0, 1)
+  local now = check_time('now', args[2])
+  local key = namespace .. 'rulesrv:rule:' .. id
+  local rule = compiled_rule(namespace, cached_rules(namespace), id)
+  if not rule then
+    refuse('NOT_FOUND', 'no rule ' .. shown(id))
+  end
+  redis.call('HSET', key, 'enabled', args[1])
+  touch_rules(namespace, now)
+  if args[1] == '0' and redis.call('HGET', namespace .. 'rulesrv:state:' .. id, 'status') == 'active' then
+    rule_idle(namespace, rule, now)
+  end
+  return redis.status_reply('OK')
+end

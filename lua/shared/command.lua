@@ -1,0 +1,25 @@
+-- Commands: queued here, executed by comsrv at most once.
+
+local command_limit = 1000          -- waiting commands of one channel
+local command_memory = 3600000      -- how long an id is remembered, ms
+
+-- queue_command expects checked arguments. It returns 'queued', or the state of
+-- the command when the id is known already: the same id is the same command.
+local function queue_command(namespace, channel, command)
+  local call = redis.call
+  local key = namespace .. 'comsrv:' .. channel .. ':command:' .. command.id
+  local state = call('HGET', key, 'state')
+  if state then
+    return state
+  end
+  local stream = namespace .. 'comsrv:' .. channel .. ':commands'
+  if call('XLEN', stream) >= command_limit then
+    refuse('FULL', 'channel ' .. channel .. ' has ' .. command_limit .. ' commands waiting: is comsrv running?')
+  end
+  call('HSET', key, 'type', command.kind, 'point', command.point, 'value', command.value, 'state', 'queued',
+    'issued', command.issued, 'deadline', command.deadline, 'origin', command.origin, 'time', command.issued)
+  call('PEXPIRE', key, command_memory)
+  call('XADD', stream, '*', 'id', command.id, 'type', command.kind, 'point', command.point, 'value', command.value,
+    'issued', command.issued, 'deadline', command.deadline, 'origin', command.origin)
+  return 'queued'
+end

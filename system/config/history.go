@@ -1,0 +1,123 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// ParseHistorySource reads "comsrv:1001:T": all points of one type of a channel.
+func ParseHistorySource(text string) (ems.ChannelID, ems.PointType, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) == 3 && parts[0] == "comsrv" {
+		channel, channelErr := ems.ParseChannelID(parts[1])
+		kind, kindErr := ems.ParsePointType(parts[2])
+		if channelErr == nil && kindErr == nil {
+			return channel, kind, nil
+		}
+	}
+	return 0, 0, ems.Errorf(ems.CodeInvalid, "unknown source %q: write it as comsrv:{channel}:{T|S|C|A}, for example comsrv:1001:T", text)
+}
+
+func (s *siteReader) readHistory(site *Site) {
+	var file struct {
+		Mappings []ems.HistoryMapping `yaml:"mappings"`
+	}
+	doc, ok := readDocument(s.path("history.yaml"), "history.yaml", &file, &s.faults)
+	if !ok {
+		return
+	}
+	ids, sources := map[string]int{}, map[string]int{}
+	for i := range file.Mappings {
+		mapping := &file.Mappings[i]
+		at := []any{"mappings", i}
+		if err := ems.CheckID("mapping id", mapping.ID); err != nil {
+			doc.add(append(at, "id"), "%v", err)
+		} else if first, twice := ids[mapping.ID]; twice {
+			doc.add(append(at, "id"), "%q is already the id of mappings[%d]", mapping.ID, first)
+		}
+		if first, twice := sources[mapping.Source]; twice {
+			doc.add(append(at, "source"), "%q is already the source of mappings[%d]: a source has one mapping", mapping.Source, first)
+		}
+		ids[mapping.ID], sources[mapping.Source] = i, i
+		if err := CheckHistoryMapping(mapping); err != nil {
+			doc.add(at, "%v", err)
+			continue
+		}
+		s.nameFields(doc, at, site, mapping)
+	}
+	site.History = file.Mappings
+}
+
+// nameFields gives every point of the source the field name of its signal,
+// where the mapping names none.
+func (s *siteReader) nameFields(doc *document, at []any, site *Site, mapping *ems.HistoryMapping) {
+	channelID, kind, err := ParseHistorySource(mapping.Source)
+	if err != nil {
+		return
+	}
+	channel, found := site.Channel(channelID)
+	if !found {
+		doc.add(append(at, "source"), "no channel %d in channels.yaml", channelID)
+		return
+	}
+	named := map[ems.PointID]string{}
+	for _, point := range channel.Points {
+		if point.Type == kind {
+			named[point.ID] = point.Name
+		}
+	}
+	for id, name := range mapping.Fields {
+		if _, exists := named[id]; !exists {
+			doc.add(append(slices.Clone(at), "fields", fmt.Sprint(id)), "channel %d has no point %s:%d", channelID, kind, id)
+		}
+		named[id] = name
+	}
+	mapping.Fields = named
+}
+
+// CheckHistoryMapping checks a mapping by itself.
+func CheckHistoryMapping(mapping *ems.HistoryMapping) error {
+	if err := ems.CheckID("mapping id", mapping.ID); err != nil {
+		return err
+	}
+	if _, _, err := ParseHistorySource(mapping.Source); err != nil {
+		return err
+	}
+	if err := checkName("measurement", mapping.Measurement); err != nil {
+		return err
+	}
+	for name, value := range mapping.Tags {
+		if err := checkName("tag", name); err != nil {
+			return err
+		}
+		if err := checkName("tag value", value); err != nil {
+			return err
+		}
+	}
+	for _, name := range mapping.Fields {
+		if err := checkName("field", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkName refuses what InfluxDB cannot hold as a name: nothing, a control
+// character, a trailing backslash, or a name of its own (time, or one that
+// begins with an underscore).
+func checkName(what, name string) error {
+	switch {
+	case name == "" || len(name) > 100:
+		return ems.Errorf(ems.CodeInvalid, "%s %q must have 1 to 100 characters", what, name)
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return ems.Errorf(ems.CodeInvalid, "%s %q holds a control character", what, name)
+	case strings.HasSuffix(name, `\`):
+		return ems.Errorf(ems.CodeInvalid, "%s %q ends with a backslash", what, name)
+	case what != "tag value" && (name == "time" || strings.HasPrefix(name, "_")):
+		return ems.Errorf(ems.CodeInvalid, "%s %q is a name that InfluxDB keeps for itself", what, name)
+	}
+	return nil
+}

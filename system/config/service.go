@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// Service is what one service needs to know. Each value comes from the first of
+// these that has it: the service's own environment variable (COMSRV_REDIS_URL),
+// the one for all (VOLTAGE_REDIS_URL), the service's section of site.yaml, the
+// section for all, the default.
+type Service struct {
+	Target   ems.Target
+	Listen   string `env:"LISTEN"`    // host:port of its HTTP server
+	RedisURL string `env:"REDIS_URL"` // redis://[user:password@]host:port[/db]
+	LogLevel string `env:"LOG_LEVEL"` // debug, info, warn or error
+	Influx   Influx `envPrefix:"INFLUX_"`
+	// CollectionPeriod is how often hissrv empties the history stream.
+	CollectionPeriod time.Duration `env:"COLLECTION_PERIOD"`
+	// CORSOrigins may call the gateway from a browser; none by default.
+	CORSOrigins []string `env:"CORS_ORIGINS" envSeparator:","`
+	// Endpoints is where the gateway finds each service.
+	Endpoints map[ems.Target]string `env:"-"`
+}
+
+// Influx is how to reach InfluxDB 2, or 1.8 with Flux enabled (there the token
+// is "user:password" and the bucket "database/retention-policy").
+type Influx struct {
+	URL    string `env:"URL" yaml:"url"`
+	Token  string `env:"TOKEN" yaml:"token"`
+	Org    string `env:"ORG" yaml:"org"`
+	Bucket string `env:"BUCKET" yaml:"bucket"`
+}
+
+// siteFile is the shape of site.yaml.
+type siteFile struct {
+	Site struct {
+		Name      string `yaml:"name"`
+		Namespace string `yaml:"namespace"`
+	} `yaml:"site"`
+	All        serviceSection `yaml:"all"`
+	Comsrv     serviceSection `yaml:"comsrv"`
+	Modsrv     serviceSection `yaml:"modsrv"`
+	Alarmsrv   serviceSection `yaml:"alarmsrv"`
+	Rulesrv    serviceSection `yaml:"rulesrv"`
+	Hissrv     serviceSection `yaml:"hissrv"`
+	Netsrv     serviceSection `yaml:"netsrv"`
+	Apigateway serviceSection `yaml:"apigateway"`
+}
+
+type serviceSection struct {
+	Listen           string        `yaml:"listen"`
+	URL              string        `yaml:"url"`
+	RedisURL         string        `yaml:"redis_url"`
+	LogLevel         string        `yaml:"log_level"`
+	Influx           Influx        `yaml:"influx"`
+	CollectionPeriod time.Duration `yaml:"collection_period"`
+	CORSOrigins      []string      `yaml:"cors_origins"`
+}
+
+func (f *siteFile) section(target ems.Target) serviceSection {
+	switch target {
+	case ems.Comsrv:
+		return f.Comsrv
+	case ems.Modsrv:
+		return f.Modsrv
+	case ems.Alarmsrv:
+		return f.Alarmsrv
+	case ems.Rulesrv:
+		return f.Rulesrv
+	case ems.Hissrv:
+		return f.Hissrv
+	case ems.Netsrv:
+		return f.Netsrv
+	default:
+		return f.Apigateway
+	}
+}
+
+// ReadService returns the settings of one service of the site in dir.
+func ReadService(dir string, target ems.Target, environment []string) (Service, error) {
+	var found faults
+	var file siteFile
+	reader := siteReader{dir: dir}
+	doc, ok := readDocument(reader.path("site.yaml"), "site.yaml", &file, &found)
+	if !ok {
+		return Service{}, found.err()
+	}
+	service := Service{
+		Target: target, Listen: fmt.Sprintf("127.0.0.1:%d", target.Port()),
+		RedisURL: "redis://127.0.0.1:6379", LogLevel: "info", CollectionPeriod: time.Second,
+		Influx: Influx{URL: "http://127.0.0.1:8086", Org: "voltage", Bucket: "ems_data"},
+	}
+	service.apply(file.All)
+	service.apply(file.section(target))
+	values := environmentMap(environment)
+	for _, prefix := range []string{"VOLTAGE_", strings.ToUpper(string(target)) + "_"} {
+		if err := env.ParseWithOptions(&service, env.Options{Environment: values, Prefix: prefix}); err != nil {
+			found.add("environment", 0, "%s*: %v", prefix, err)
+		}
+	}
+	service.Endpoints = map[ems.Target]string{}
+	for _, other := range ems.Targets {
+		endpoint := fmt.Sprintf("http://127.0.0.1:%d", other.Port())
+		if text := file.section(other).URL; text != "" {
+			endpoint = text
+		}
+		if text := values[strings.ToUpper(string(other))+"_URL"]; text != "" {
+			endpoint = text
+		}
+		service.Endpoints[other] = endpoint
+	}
+	service.check(doc)
+	return service, found.err()
+}
+
+func (s *Service) apply(section serviceSection) {
+	overwrite(&s.Listen, section.Listen)
+	overwrite(&s.RedisURL, section.RedisURL)
+	overwrite(&s.LogLevel, section.LogLevel)
+	overwrite(&s.Influx.URL, section.Influx.URL)
+	overwrite(&s.Influx.Token, section.Influx.Token)
+	overwrite(&s.Influx.Org, section.Influx.Org)
+	overwrite(&s.Influx.Bucket, section.Influx.Bucket)
+	overwrite(&s.CollectionPeriod, section.CollectionPeriod)
+	if len(section.CORSOrigins) > 0 {
+		s.CORSOrigins = section.CORSOrigins
+	}
+}
+
+func overwrite[T comparable](value *T, with T) {
+	var none T
+	if with != none {
+		*value = with
+	}
+}
+
+// check reports a bad value at the line of the section that set it, or at the
+// service where the environment did.
+func (s *Service) check(doc *document) {
+	report := func(key []any, err error) {
+		if err == nil {
+			return
+		}
+		for _, section := range []any{string(s.Target), "all"} {
+			path := append([]any{section}, key...)
+			if node := doc.node(path); doc.root != nil && node != doc.node(path[:len(path)-1]) {
+				doc.add(path, "%v", err)
+				return
+			}
+		}
+		doc.faults.add("environment", 0, "%s of %s: %v", pathText(key), s.Target, err)
+	}
+	_, _, err := net.SplitHostPort(s.Listen)
+	report([]any{"listen"}, err)
+	report([]any{"redis_url"}, checkURL(s.RedisURL, "redis", "rediss", "unix"))
+	report([]any{"influx", "url"}, checkURL(s.Influx.URL, "http", "https"))
+	if !contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
+		report([]any{"log_level"}, fmt.Errorf("unknown level %q: use debug, info, warn or error", s.LogLevel))
+	}
+	if s.CollectionPeriod < 10*time.Millisecond || s.CollectionPeriod > time.Hour {
+		report([]any{"collection_period"}, fmt.Errorf("%v is not between 10ms and 1h", s.CollectionPeriod))
+	}
+	for target, endpoint := range s.Endpoints {
+		if err := checkURL(endpoint, "http", "https"); err != nil {
+			doc.faults.add("site.yaml", 0, "url of %s: %v", target, err)
+		}
+	}
+}
+
+func checkURL(text string, schemes ...string) error {
+	parsed, err := url.Parse(text)
+	if err != nil {
+		return fmt.Errorf("%q is not a URL", text)
+	}
+	if !slices.Contains(schemes, parsed.Scheme) || parsed.Host == "" && parsed.Path == "" {
+		return fmt.Errorf("%q is not a URL of the form %s://host:port", text, schemes[0])
+	}
+	return nil
+}

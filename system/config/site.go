@@ -1,0 +1,289 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// Site is everything that a site folder says, validated.
+type Site struct {
+	Dir       string
+	Name      string
+	Namespace ems.Namespace
+	Channels  []Channel
+	Templates []ems.Template
+	Models    []ems.Model
+	Rules     []ems.Rule
+	History   []ems.HistoryMapping
+	Retention AlarmRetention
+	Forward   Forward
+}
+
+// AlarmRetention bounds what is kept of closed alarms; open ones always stay.
+type AlarmRetention struct {
+	MaxAge   time.Duration `yaml:"max_age"`
+	MaxCount int           `yaml:"max_count"`
+}
+
+// Forward is where netsrv sends updates.
+type Forward struct {
+	Enabled bool   `yaml:"enabled"`
+	Target  string `yaml:"target"` // http:// or https:// URL
+}
+
+// Channel returns the channel with that id.
+func (s *Site) Channel(id ems.ChannelID) (Channel, bool) {
+	for _, channel := range s.Channels {
+		if channel.ID == id {
+			return channel, true
+		}
+	}
+	return Channel{}, false
+}
+
+// Point returns the point that a reference names.
+func (s *Site) Point(ref ems.PointRef) (MappedPoint, bool) {
+	channel, ok := s.Channel(ref.Channel)
+	if !ok {
+		return MappedPoint{}, false
+	}
+	for _, point := range channel.Points {
+		if point.Type == ref.Type && point.ID == ref.Point {
+			return point, true
+		}
+	}
+	return MappedPoint{}, false
+}
+
+// siteReader gathers the parts of a site and every fault found on the way.
+type siteReader struct {
+	dir         string
+	environment map[string]string
+	protocols   []string
+	faults      faults
+}
+
+func (s *siteReader) path(name string) string { return filepath.Join(s.dir, filepath.FromSlash(name)) }
+
+// ReadSite reads and validates a whole site folder. protocols are the names of
+// the drivers there are. The error lists every fault with its file and line.
+func ReadSite(dir string, environment []string, protocols []string) (*Site, error) {
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return nil, ems.Errorf(ems.CodeInvalid, "site folder %s cannot be read: %w; name a folder that holds site.yaml and channels.yaml", dir, err)
+	case !info.IsDir():
+		return nil, ems.Errorf(ems.CodeInvalid, "%s is not a folder: name the folder that holds site.yaml and channels.yaml", dir)
+	}
+	reader := &siteReader{dir: dir, environment: environmentMap(environment), protocols: protocols}
+	for _, name := range []string{"site.yaml", "channels.yaml"} {
+		if _, err := os.Stat(reader.path(name)); err != nil {
+			reader.faults.add(name, 0, "missing in site folder %s: every site has one", dir)
+		}
+	}
+	site := &Site{Dir: dir}
+	reader.readIdentity(site)
+	site.Channels = reader.readChannels()
+	site.Templates = reader.readTemplates()
+	reader.readModels(site)
+	reader.readRules(site)
+	reader.readHistory(site)
+	reader.readAlarms(site)
+	reader.readForward(site)
+	if err := reader.faults.err(); err != nil {
+		return nil, err
+	}
+	return site, nil
+}
+
+func (s *siteReader) readIdentity(site *Site) {
+	var file siteFile
+	doc, ok := readDocument(s.path("site.yaml"), "site.yaml", &file, &s.faults)
+	if !ok {
+		return
+	}
+	if name := s.environment["VOLTAGE_SITE_NAMESPACE"]; name != "" {
+		file.Site.Namespace = name
+	}
+	site.Name = file.Site.Name
+	if site.Name == "" {
+		doc.add([]any{"site", "name"}, "a site needs a name")
+	}
+	namespace, err := ems.NewNamespace(file.Site.Namespace)
+	if err != nil {
+		doc.add([]any{"site", "namespace"}, "%v", err)
+	}
+	site.Namespace = namespace
+}
+
+func (s *siteReader) readTemplates() []ems.Template {
+	files, err := filepath.Glob(s.path("templates/*.yaml"))
+	if err != nil {
+		s.faults.add("templates", 0, "%v", err)
+		return nil
+	}
+	slices.Sort(files)
+	seen := map[string]string{}
+	var templates []ems.Template
+	for _, path := range files {
+		shown := "templates/" + filepath.Base(path)
+		var template ems.Template
+		doc, ok := readDocument(path, shown, &template, &s.faults)
+		if !ok {
+			continue
+		}
+		if err := ems.CheckID("template id", template.ID); err != nil {
+			doc.add([]any{"id"}, "%v", err)
+		} else if first, twice := seen[template.ID]; twice {
+			doc.add([]any{"id"}, "%q is already the id of %s", template.ID, first)
+		}
+		seen[template.ID] = shown
+		checkFields(doc, "data", template.Data)
+		checkFields(doc, "action", template.Action)
+		templates = append(templates, template)
+	}
+	return templates
+}
+
+func checkFields(doc *document, list string, fields []ems.TemplateField) {
+	seen := map[string]bool{}
+	for i, field := range fields {
+		at := []any{list, i, "name"}
+		if err := ems.CheckID("name", field.Name); err != nil {
+			doc.add(at, "%v", err)
+		} else if seen[field.Name] {
+			doc.add(at, "%q stands twice in %s", field.Name, list)
+		}
+		seen[field.Name] = true
+		if field.Min != nil && field.Max != nil && *field.Min > *field.Max {
+			doc.add([]any{list, i, "min"}, "%v is above max %v", *field.Min, *field.Max)
+		}
+	}
+}
+
+func (s *siteReader) readModels(site *Site) {
+	var file struct {
+		Models []ems.Model `yaml:"models"`
+	}
+	doc, ok := readDocument(s.path("models.yaml"), "models.yaml", &file, &s.faults)
+	if !ok {
+		return
+	}
+	templates := map[string]ems.Template{}
+	for _, template := range site.Templates {
+		templates[template.ID] = template
+	}
+	seen := map[string]int{}
+	for i, model := range file.Models {
+		at := []any{"models", i}
+		if err := ems.CheckID("model id", model.ID); err != nil {
+			doc.add(append(at, "id"), "%v", err)
+		} else if first, twice := seen[model.ID]; twice {
+			doc.add(append(at, "id"), "%q is already the id of models[%d]", model.ID, first)
+		}
+		seen[model.ID] = i
+		template, known := templates[model.Template]
+		if model.Template != "" && !known {
+			doc.add(append(at, "template"), "no template %q in templates/", model.Template)
+		}
+		if _, found := site.Channel(model.Mapping.Channel); !found {
+			doc.add(append(at, "mapping", "channel"), "no channel %d in channels.yaml", model.Mapping.Channel)
+			continue
+		}
+		check := mappingCheck{doc: doc, site: site, channel: model.Mapping.Channel, templated: known}
+		check.names(append(at, "mapping", "data"), model.Mapping.Data, template.Data, ems.Telemetry, false)
+		check.names(append(at, "mapping", "action"), model.Mapping.Action, template.Action, ems.Control, true)
+	}
+	site.Models = file.Models
+}
+
+type mappingCheck struct {
+	doc       *document
+	site      *Site
+	channel   ems.ChannelID
+	templated bool
+}
+
+func (m mappingCheck) names(at []any, mapping map[string]ems.ModelPoint, fields []ems.TemplateField, fallback ems.PointType, writes bool) {
+	names := make([]string, 0, len(mapping))
+	for name := range mapping {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		here := append(slices.Clone(at), name)
+		if err := ems.CheckID("name", name); err != nil {
+			m.doc.add(here, "%v", err)
+			continue
+		}
+		if m.templated && !slices.ContainsFunc(fields, func(f ems.TemplateField) bool { return f.Name == name }) {
+			m.doc.add(here, "the template has no %q", name)
+		}
+		ref, err := mapping[name].Resolve(m.channel, fallback)
+		if err != nil {
+			m.doc.add(here, "%v", err)
+			continue
+		}
+		if _, found := m.site.Point(ref); !found {
+			m.doc.add(here, "channel %d has no point %s:%d", ref.Channel, ref.Type, ref.Point)
+		} else if writes && !ref.Type.Writable() {
+			m.doc.add(here, "%s:%d cannot be written: an action names a control (C) or an adjustment (A)", ref.Type, ref.Point)
+		}
+	}
+}
+
+func (s *siteReader) readAlarms(site *Site) {
+	file := struct {
+		Retention AlarmRetention `yaml:"retention"`
+	}{AlarmRetention{MaxAge: 30 * 24 * time.Hour, MaxCount: 100_000}}
+	doc, ok := readDocument(s.path("alarms.yaml"), "alarms.yaml", &file, &s.faults)
+	if !ok {
+		return
+	}
+	if file.Retention.MaxAge < time.Minute {
+		doc.add([]any{"retention", "max_age"}, "%v is below one minute", file.Retention.MaxAge)
+	}
+	if file.Retention.MaxCount < 1 || file.Retention.MaxCount > 1_000_000 {
+		doc.add([]any{"retention", "max_count"}, "%d is not between 1 and 1000000", file.Retention.MaxCount)
+	}
+	site.Retention = file.Retention
+}
+
+func (s *siteReader) readForward(site *Site) {
+	doc, ok := readDocument(s.path("forward.yaml"), "forward.yaml", &site.Forward, &s.faults)
+	if !ok || !site.Forward.Enabled {
+		return
+	}
+	if err := checkURL(site.Forward.Target, "http", "https"); err != nil {
+		doc.add([]any{"target"}, "%v", err)
+	}
+}
+
+func environmentMap(environment []string) map[string]string {
+	values := make(map[string]string, len(environment))
+	for _, entry := range environment {
+		if name, value, ok := strings.Cut(entry, "="); ok {
+			values[name] = value
+		}
+	}
+	return values
+}
+
+func contains[S ~[]E, E comparable](list S, item E) bool { return slices.Contains(list, item) }
+
+func uintText(number uint32) string { return strconv.FormatUint(uint64(number), 10) }
+
+func listText[E any](list []E) string {
+	texts := make([]string, len(list))
+	for i, item := range list {
+		texts[i] = fmt.Sprint(item)
+	}
+	return strings.Join(texts, ", ")
+}

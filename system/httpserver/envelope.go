@@ -1,0 +1,119 @@
+package httpserver
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// Envelope is the shape of every JSON reply.
+type Envelope struct {
+	Success bool   `json:"success"`
+	Data    any    `json:"data,omitempty"`
+	Error   *Fault `json:"error,omitempty"`
+}
+
+// Fault is the error part of the envelope.
+type Fault struct {
+	Code    ems.Code `json:"code"`
+	Message string   `json:"message"`
+	Details []string `json:"details,omitempty"`
+}
+
+// OK replies with data.
+func OK(c echo.Context, data any) error {
+	return c.JSON(http.StatusOK, Envelope{Success: true, Data: data})
+}
+
+// Created replies with the thing just made.
+func Created(c echo.Context, data any) error {
+	return c.JSON(http.StatusCreated, Envelope{Success: true, Data: data})
+}
+
+// Status maps a code to the HTTP status of its reply.
+func Status(code ems.Code) int {
+	switch code {
+	case ems.CodeInvalid:
+		return http.StatusBadRequest
+	case ems.CodeNotFound:
+		return http.StatusNotFound
+	case ems.CodeConflict, ems.CodeStale:
+		return http.StatusConflict
+	case ems.CodeDenied:
+		return http.StatusForbidden
+	case ems.CodeExpired:
+		return http.StatusGatewayTimeout
+	case ems.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case ems.CodeFull:
+		return http.StatusInsufficientStorage
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// Body decodes the JSON body into the value that into points to. An unknown
+// field is an error: a misspelt one would otherwise be lost in silence.
+func Body(c echo.Context, into any) error {
+	if kind := c.Request().Header.Get(echo.HeaderContentType); kind != "" && !strings.HasPrefix(kind, echo.MIMEApplicationJSON) {
+		return ems.Errorf(ems.CodeInvalid, "content type %q is not application/json", kind)
+	}
+	decoder := json.NewDecoder(c.Request().Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		var tooLarge *echo.HTTPError
+		if errors.As(err, &tooLarge) {
+			return err
+		}
+		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: %w", err)
+	}
+	if decoder.More() {
+		return ems.Errorf(ems.CodeInvalid, "the body holds more than one JSON value")
+	}
+	return nil
+}
+
+// handleError writes the envelope of an error.
+func (s *Server) handleError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status, fault := http.StatusInternalServerError, Fault{Code: ems.CodeOf(err), Message: err.Error()}
+	var http4xx *echo.HTTPError
+	var coded *ems.Error
+	switch {
+	case errors.As(err, &coded):
+		status, fault.Details = Status(coded.Code), coded.Details
+	case errors.As(err, &http4xx):
+		status = http4xx.Code
+		fault.Code, fault.Message = codeOfStatus(status), strings.ToLower(http.StatusText(status))
+	}
+	if status == http.StatusInternalServerError {
+		s.logger.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "error", err)
+	}
+	if c.Request().Method == http.MethodHead {
+		_ = c.NoContent(status)
+		return
+	}
+	if err := c.JSON(status, Envelope{Error: &fault}); err != nil {
+		s.logger.Debug("reply could not be written", "error", err)
+	}
+}
+
+func codeOfStatus(status int) ems.Code {
+	switch {
+	case status == http.StatusNotFound:
+		return ems.CodeNotFound
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return ems.CodeDenied
+	case status < http.StatusInternalServerError:
+		return ems.CodeInvalid
+	default:
+		return ems.CodeInternal
+	}
+}

@@ -1,0 +1,94 @@
+package httpserver
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// Check is one thing that a service's health depends on.
+type Check struct {
+	Name string // redis, functions, influxdb, configuration, …
+	// Probe returns a word on what it found, or why the thing is not usable.
+	Probe func(ctx context.Context) (detail string, err error)
+}
+
+// Health is the reply of /health and /health/detailed.
+type Health struct {
+	Service string                 `json:"service"`
+	Status  string                 `json:"status"` // healthy or unhealthy
+	Uptime  float64                `json:"uptime_s"`
+	Checks  map[string]CheckResult `json:"checks,omitempty"`
+}
+
+// CheckResult is what one check found.
+type CheckResult struct {
+	Status string `json:"status"` // healthy or unhealthy
+	Detail string `json:"detail"`
+}
+
+// The words of a status.
+const (
+	Healthy   = "healthy"
+	Unhealthy = "unhealthy"
+)
+
+const checkTimeout = 2 * time.Second
+
+func (s *Server) health(c echo.Context) error {
+	health := s.probe(c.Request().Context())
+	health.Checks = nil
+	return replyHealth(c, health)
+}
+
+func (s *Server) detailedHealth(c echo.Context) error {
+	return replyHealth(c, s.probe(c.Request().Context()))
+}
+
+func replyHealth(c echo.Context, health Health) error {
+	status := http.StatusOK
+	if health.Status != Healthy {
+		status = http.StatusServiceUnavailable
+	}
+	return c.JSON(status, Envelope{Success: status == http.StatusOK, Data: health})
+}
+
+// probe runs all checks at once, each within checkTimeout.
+func (s *Server) probe(ctx context.Context) Health {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	results := make([]CheckResult, len(s.checks))
+	var group errgroup.Group
+	for i, check := range s.checks {
+		group.Go(func() error {
+			detail, err := check.Probe(ctx)
+			results[i] = CheckResult{Status: Healthy, Detail: detail}
+			if err != nil {
+				results[i] = CheckResult{Status: Unhealthy, Detail: err.Error()}
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	health := Health{
+		Service: string(s.target), Status: Healthy,
+		Uptime: s.clock.Now().Sub(s.started).Seconds(), Checks: map[string]CheckResult{},
+	}
+	for i, check := range s.checks {
+		health.Checks[check.Name] = results[i]
+		if results[i].Status != Healthy {
+			health.Status = Unhealthy
+		}
+	}
+	return health
+}
+
+func listenVariable(target ems.Target) string {
+	return strings.ToUpper(string(target)) + "_LISTEN"
+}

@@ -1,0 +1,191 @@
+package rtdb
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// MaxBatch is the most samples that one call carries: other clients of Redis
+// wait while a call runs, so longer batches travel as several calls.
+const MaxBatch = 200
+
+// Sample is what a poll found out about one point.
+type Sample struct {
+	Point   ems.PointID
+	Number  float64     // engineering units; ignored when the quality is bad
+	Quality ems.Quality // of a bad point the last good value and its time are kept
+}
+
+// Batch is what one poll of one type of points brought.
+type Batch struct {
+	Channel ems.ChannelID
+	Type    ems.PointType
+	Group   string    // the poll group that succeeded; empty when the poll failed
+	Time    time.Time // source time of every sample
+	Samples []Sample  // what changed; may be empty when only freshness is to be told
+}
+
+// Ingest stores batches, in order and each atomically together with its
+// history, rules, alarms and commands. On an error the caller does not know
+// which batches were stored, and sends everything anew later: storing the same
+// values again changes nothing.
+func (c *Client) Ingest(ctx context.Context, batches ...Batch) error {
+	pipeline := c.redis.Pipeline()
+	for _, batch := range batches {
+		samples := batch.Samples
+		for {
+			part := samples[:min(len(samples), MaxBatch)]
+			samples = samples[len(part):]
+			args, err := ingestArgs(batch, part)
+			if err != nil {
+				return err
+			}
+			pipeline.FCall(ctx, "comsrv_ingest", []string{c.namespace.Of(channelName(batch.Channel))}, args...)
+			if len(samples) == 0 {
+				break
+			}
+		}
+	}
+	if pipeline.Len() == 0 {
+		return nil
+	}
+	_, err := pipeline.Exec(ctx)
+	return c.fail("comsrv_ingest", err)
+}
+
+func ingestArgs(batch Batch, samples []Sample) ([]any, error) {
+	args := make([]any, 0, 3+3*len(samples))
+	args = append(args, batch.Type.String(), strconv.FormatInt(ems.UnixMS(batch.Time), 10), batch.Group)
+	for _, sample := range samples {
+		number := ""
+		if sample.Quality != ems.Bad {
+			text, err := ems.FormatNumber(sample.Number)
+			if err != nil {
+				return nil, ems.Errorf(ems.CodeInvalid, "channel %d %s:%d: %w", batch.Channel, batch.Type, sample.Point, err)
+			}
+			number = text
+		}
+		quality := ""
+		if sample.Quality != ems.Good {
+			quality = sample.Quality.String()
+		}
+		args = append(args, strconv.FormatUint(uint64(sample.Point), 10), number, quality)
+	}
+	return args, nil
+}
+
+// ChannelStatus is the state of a channel as its comsrv last told it.
+type ChannelStatus struct {
+	Online      bool
+	Reason      string        // why it is not online
+	Errors      int64         // failed polls since comsrv started
+	RoundTrip   time.Duration // of the last poll
+	StaleAfter  time.Duration // a value is stale when its group's last success is older
+	LastSuccess time.Time     // latest over all poll groups; zero if never
+}
+
+// SetStatus stores the state of a channel.
+func (c *Client) SetStatus(ctx context.Context, channel ems.ChannelID, status ChannelStatus) error {
+	online := "0"
+	if status.Online {
+		online = "1"
+	}
+	return c.fail("comsrv_status", c.call(ctx, "comsrv_status", channelName(channel),
+		online, status.Reason, status.Errors, status.RoundTrip.Microseconds(), status.StaleAfter.Milliseconds(), c.now()).Err())
+}
+
+// Status returns the state of a channel; NOT_FOUND when no comsrv ever told it.
+func (c *Client) Status(ctx context.Context, channel ems.ChannelID) (ChannelStatus, error) {
+	fields, err := c.redis.HGetAll(ctx, c.namespace.Status(channel)).Result()
+	if err != nil {
+		return ChannelStatus{}, c.fail("HGETALL", err)
+	}
+	if len(fields) == 0 {
+		return ChannelStatus{}, ems.Errorf(ems.CodeNotFound, "channel %d has never been polled", channel)
+	}
+	status := ChannelStatus{
+		Online: fields["online"] == "1", Reason: fields["reason"], Errors: integer(fields["errors"]),
+		RoundTrip:  time.Duration(integer(fields["round_trip_us"])) * time.Microsecond,
+		StaleAfter: time.Duration(integer(fields["stale_after_ms"])) * time.Millisecond,
+	}
+	for name, text := range fields {
+		if len(name) > len("group:") && name[:len("group:")] == "group:" {
+			if at := ems.FromUnixMS(integer(text)); at.After(status.LastSuccess) {
+				status.LastSuccess = at
+			}
+		}
+	}
+	return status, nil
+}
+
+// Mark sets the quality of every stored point of a channel at once, for example
+// to bad when the device stopped answering. Values and times stay.
+func (c *Client) Mark(ctx context.Context, channel ems.ChannelID, quality ems.Quality) error {
+	word := ""
+	if quality != ems.Good {
+		word = quality.String()
+	}
+	return c.fail("comsrv_mark", c.call(ctx, "comsrv_mark", channelName(channel), word, c.now()).Err())
+}
+
+// ReadPoints returns the value of each point in the order asked. A point that
+// was never read is bad with a zero time. A good value whose poll group has not
+// succeeded lately is stale.
+func (c *Client) ReadPoints(ctx context.Context, channel ems.ChannelID, t ems.PointType, points []ems.PointID) ([]ems.Value, error) {
+	values := make([]ems.Value, 0, len(points))
+	for len(points) > 0 {
+		part := points[:min(len(points), MaxBatch)]
+		points = points[len(part):]
+		args := make([]any, 0, 2+len(part))
+		args = append(args, t.String(), c.now())
+		for _, point := range part {
+			args = append(args, strconv.FormatUint(uint64(point), 10))
+		}
+		reply, err := c.texts(ctx, "comsrv_read", channelName(channel), args...)
+		if err != nil {
+			return nil, err
+		}
+		if len(reply) != 3*len(part) {
+			return nil, ems.Errorf(ems.CodeInternal, "comsrv_read answered %d texts for %d points", len(reply), len(part))
+		}
+		for i := range part {
+			value, err := parseValue(reply[3*i : 3*i+3])
+			if err != nil {
+				return nil, err
+			}
+			values = append(values, value)
+		}
+	}
+	return values, nil
+}
+
+// parseValue reads number, time and quality; an empty number was never read.
+func parseValue(texts []string) (ems.Value, error) {
+	quality, err := ems.ParseQuality(texts[2])
+	if err != nil {
+		return ems.Value{}, err
+	}
+	if texts[0] == "" {
+		return ems.Value{Quality: ems.Bad}, nil
+	}
+	number, err := ems.ParseNumber(texts[0])
+	if err != nil {
+		return ems.Value{}, err
+	}
+	return ems.Value{Number: number, Time: ems.FromUnixMS(integer(texts[1])), Quality: quality}, nil
+}
+
+func integer(text string) int64 {
+	number, _ := strconv.ParseInt(text, 10, 64)
+	return number
+}
+
+func channelName(channel ems.ChannelID) string { return strconv.FormatUint(uint64(channel), 10) }
+
+// isNil reports whether Redis said that there is nothing.
+func isNil(err error) bool { return err == redis.Nil }
