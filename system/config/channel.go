@@ -111,16 +111,15 @@ func (s *siteReader) readChannels() []Channel {
 	channels := make([]Channel, 0, len(file.Channels))
 	for i, entry := range file.Channels {
 		at := []any{"channels", i}
+		channel := s.channel(doc, at, entry)
 		if entry.ID == 0 {
 			doc.add(append(at, "id"), "a channel needs an id of 1 or more")
 		} else if first, twice := seen[entry.ID]; twice {
 			doc.add(append(at, "id"), "%d is already the id of channels[%d]: give each channel its own", entry.ID, first)
-		}
-		seen[entry.ID] = i
-		channel := s.channel(doc, at, entry)
-		if entry.ID != 0 {
+		} else {
 			channel.Points = s.readPoints(channel.ID)
 		}
+		seen[entry.ID] = i
 		channels = append(channels, channel)
 	}
 	return channels

@@ -141,7 +141,7 @@ func pathText(path []any) string {
 
 var (
 	yamlLine    = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
-	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type \S+$`)
+	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type `)
 )
 
 // addYAML turns the decoder's messages, which may be several, into faults.

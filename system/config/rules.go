@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -79,8 +80,15 @@ func RuleFaults(rule *ems.Rule) []RuleFault {
 	if len(rule.Actions) > maxActions {
 		check.add([]any{"actions"}, "more than %d actions", maxActions)
 	}
+	alarms := 0
 	for i, action := range rule.Actions {
 		check.action([]any{"actions", i}, action)
+		if action.Type == ems.ActionCreateAlarm {
+			alarms++
+		}
+		if alarms > 1 {
+			check.add([]any{"actions", i}, "a rule raises one alarm: a second create_alarm would count as the same")
+		}
 	}
 	return check.found
 }
@@ -167,12 +175,13 @@ func (c *ruleCheck) action(at []any, action ems.Action) {
 		return
 	}
 	here := func(name string) []any { return append(slices.Clone(at), "params", name) }
-	for name := range action.Params {
+	for _, name := range slices.Sorted(maps.Keys(action.Params)) {
 		if _, ok := params[name]; !ok {
 			c.add(here(name), "%s takes no %q", action.Type, name)
 		}
 	}
-	for name, needed := range params {
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		needed := params[name]
 		value, given := action.Params[name]
 		if !given {
 			if needed {

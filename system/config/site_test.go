@@ -1,0 +1,220 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+const sound = "testdata/site"
+
+func protocols() []string { return []string{"modbus_tcp", "virtual"} }
+
+func TestASoundSiteIsReadWhole(t *testing.T) {
+	site, err := config.ReadSite(sound, nil, protocols())
+	if err != nil {
+		t.Fatal(err)
+	}
+	least, most := -50.0, 50.0
+	want := []config.Channel{{
+		ID: 1001, Name: "battery", Protocol: "modbus_tcp", Address: "127.0.0.1:5022",
+		PollPeriod: 500 * time.Millisecond, Timeout: 400 * time.Millisecond, Enabled: true,
+		Points: []config.MappedPoint{
+			{
+				Point:   ems.Point{ID: 1, Type: ems.Telemetry, Name: "state_of_charge", Scale: 0.1, Unit: "%", Group: "default", Deadband: 0.5},
+				Mapping: config.Mapping{Unit: 1, Function: 3, Address: 10, DataType: config.Uint16, ByteOrder: "AB", Bit: -1},
+			},
+			{
+				Point:   ems.Point{ID: 2, Type: ems.Telemetry, Name: "cell_temperature", Scale: 0.1, Offset: -40, Unit: "°C", Group: "default"},
+				Mapping: config.Mapping{Unit: 1, Function: 4, Address: 11, DataType: config.Int32, ByteOrder: "CDAB", Bit: -1},
+			},
+			{
+				Point:   ems.Point{ID: 1, Type: ems.Signal, Name: "fault", Scale: 1, Reverse: true, Group: "default"},
+				Mapping: config.Mapping{Unit: 1, Function: 3, Address: 20, DataType: config.Bool, ByteOrder: "AB", Bit: 15},
+			},
+			{
+				Point:   ems.Point{ID: 1, Type: ems.Adjustment, Name: "power_setpoint", Scale: 0.1, Unit: "kW", Group: "default", Min: &least, Max: &most},
+				Mapping: config.Mapping{Unit: 1, Function: 16, Address: 100, DataType: config.Float32, ByteOrder: "ABCD", Bit: -1},
+			},
+		},
+	}}
+	if difference := cmp.Diff(want, site.Channels); difference != "" {
+		t.Error(difference)
+	}
+	if site.Name != "north" || site.Namespace != "{north}:" {
+		t.Errorf("site %q in namespace %q", site.Name, site.Namespace)
+	}
+	if len(site.Rules) != 2 || site.Rules[0].ID != "hot" || site.Rules[1].ID != "rule_001" || *site.Rules[1].Conditions[0].Value != 80 {
+		t.Errorf("rules %+v", site.Rules)
+	}
+	if len(site.Models) != 1 || site.Models[0].Mapping.Data["soc"] != "1" || site.Models[0].Mapping.Action["power"] != "A:1" {
+		t.Errorf("models %+v", site.Models)
+	}
+	wantFields := map[ems.PointID]string{1: "state_of_charge", 2: "hottest_cell"}
+	if difference := cmp.Diff(wantFields, site.History[0].Fields); difference != "" {
+		t.Error(difference)
+	}
+	if site.Retention != (config.AlarmRetention{MaxAge: 24 * time.Hour, MaxCount: 50}) {
+		t.Errorf("retention %+v", site.Retention)
+	}
+	if site.Forward != (config.Forward{Enabled: true, Target: "https://cloud.example/ingest"}) {
+		t.Errorf("forward %+v", site.Forward)
+	}
+}
+
+func TestTheEnvironmentOverridesAddressAndNamespace(t *testing.T) {
+	site, err := config.ReadSite(sound, []string{"COMSRV_CHANNEL_1001_ADDRESS=10.0.0.7:502", "VOLTAGE_SITE_NAMESPACE=south"}, protocols())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if site.Channels[0].Address != "10.0.0.7:502" || site.Namespace != "{south}:" {
+		t.Errorf("address %s, namespace %s", site.Channels[0].Address, site.Namespace)
+	}
+}
+
+// Each case spoils one place of the sound site; the error must name exactly
+// that place.
+func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
+	for _, test := range []struct {
+		name, file, old, new string
+		want                 []string
+	}{
+		{"unknown key", "channels.yaml", "poll_period", "pol_period", []string{`channels.yaml:6: unknown key "pol_period"`}},
+		{"wrong type", "channels.yaml", "id: 1001", "id: many", []string{"channels.yaml:2: cannot unmarshal"}},
+		{"not YAML", "rules.yaml", "rules:", "rules: [", []string{"rules.yaml:"}},
+		{"no driver", "channels.yaml", "modbus_tcp", "profibus", []string{`channels.yaml:4: channels[0].protocol: no driver for "profibus": use one of modbus_tcp, virtual`}},
+		{"address", "channels.yaml", "127.0.0.1:5022", "here", []string{`channels.yaml:5: channels[0].address: "here" is not host:port`}},
+		{"timeout", "channels.yaml", "400ms", "600ms", []string{"channels.yaml:7: channels[0].timeout: 600ms is not between 1ms and the poll period of 500ms"}},
+		{"missing column", "points/1001/telemetry.csv", "unit,", "", []string{`points/1001/telemetry.csv:1: column "unit" is missing`}},
+		{"unknown column", "points/1001/telemetry.csv", "deadband", "dead", []string{`points/1001/telemetry.csv:1: unknown column "dead"`}},
+		{"cells", "points/1001/telemetry.csv", "float,0.5", "float", []string{"points/1001/telemetry.csv:2: 7 columns where the first line names 8"}},
+		{"scale 0", "points/1001/telemetry.csv", "charge,0.1", "charge,0", []string{"points/1001/telemetry.csv:2: scale is 0"}},
+		{"not a number", "points/1001/telemetry.csv", "charge,0.1", "charge,NaN", []string{`points/1001/telemetry.csv:2: scale "NaN" is not a finite number`}},
+		{"duplicate", "points/1001/telemetry.csv", "2,cell", "1,cell", []string{"points/1001/telemetry.csv:3: point 1 stands already in line 2", "points/1001/telemetry_mapping.csv:3: point 2 has no row"}},
+		{"same name", "points/1001/telemetry.csv", "cell_temperature", "state_of_charge", []string{`points/1001/telemetry.csv:3: signal_name "state_of_charge" is already used at points/1001/telemetry.csv:2`}},
+		{"no mapping", "points/1001/signal_mapping.csv", "1,1,3,20,bool,AB,15\n", "", []string{"points/1001/signal.csv:2: point 1 has no row in points/1001/signal_mapping.csv"}},
+		{"quote", "points/1001/telemetry.csv", "state_of_charge", `state"_of_charge`, []string{"points/1001/telemetry.csv:2: column"}},
+		{"NUL", "points/1001/telemetry.csv", "state_of_charge", "state\x00of_charge", []string{"points/1001/telemetry.csv: byte", "is NUL"}},
+		{"data type", "points/1001/telemetry_mapping.csv", "uint16", "uint17", []string{`points/1001/telemetry_mapping.csv:2: unknown data_type "uint17"`}},
+		{"byte order", "points/1001/telemetry_mapping.csv", "CDAB", "ACBD", []string{`points/1001/telemetry_mapping.csv:3: byte_order "ACBD" does not fit int32: use one of ABCD, DCBA, BADC, CDAB`}},
+		{"reading by writing", "points/1001/telemetry_mapping.csv", "1,1,3,10", "1,1,6,10", []string{"points/1001/telemetry_mapping.csv:2: function_code 6 does not read"}},
+		{"writing by reading", "points/1001/adjustment_mapping.csv", "1,1,16", "1,1,3", []string{"points/1001/adjustment_mapping.csv:2: function_code 3 does not write"}},
+		{"wide write", "points/1001/adjustment_mapping.csv", "1,1,16", "1,1,6", []string{"points/1001/adjustment_mapping.csv:2: function_code 6 writes one register and float32 takes 2"}},
+		{"past the end", "points/1001/adjustment_mapping.csv", "100", "65535", []string{"points/1001/adjustment_mapping.csv:2: register_address 65535: float32 would run past"}},
+		{"bit", "points/1001/signal_mapping.csv", "AB,15", "AB,16", []string{`points/1001/signal_mapping.csv:2: bit_position "16" is not a whole number from 0 to 15`}},
+		{"min above max", "points/1001/adjustment.csv", "-50,50", "60,50", []string{"points/1001/adjustment.csv:2: min 60 is above max 50"}},
+		{"template name", "models.yaml", "soc: 1", "charge: 1", []string{`models.yaml:7: models[0].mapping.data.charge: the template has no "charge"`}},
+		{"model point", "models.yaml", "soc: 1", "soc: 9", []string{"models.yaml:7: models[0].mapping.data.soc: channel 1001 has no point T:9"}},
+		{"action reads", "models.yaml", "A:1", "T:1", []string{"models.yaml:9: models[0].mapping.action.power: T:1 cannot be written"}},
+		{"no template", "models.yaml", "template: battery", "template: tank", []string{`models.yaml:3: models[0].template: no template "tank"`}},
+		{"rule source", "rules.yaml", "comsrv:1001:T:2", "comsrv:1001:T:9", []string{"rules.yaml:5: rules[0].conditions[0].source: no point comsrv:1001:T:9"}},
+		{"rule operator", "rules.yaml", `operator: ">"`, `operator: "=>"`, []string{`rules.yaml:6: rules[0].conditions[0].operator: unknown operator "=>"`}},
+		{"rule value", "rules.yaml", "value: 55", "value: .nan", []string{"rules.yaml:7: rules[0].conditions[0].value: NaN is not a finite number"}},
+		{"rule action", "rules.yaml", "create_alarm", "ring_bell", []string{`rules.yaml:9: rules[0].actions[0].type: unknown action "ring_bell"`}},
+		{"alarm level", "rules.yaml", "level: Critical", "level: Awful", []string{`rules.yaml:11: rules[0].actions[0].params.level: unknown alarm level "Awful"`}},
+		{"history source", "history.yaml", "comsrv:1001:T", "comsrv:7:T", []string{"history.yaml:3: mappings[0].source: no channel 7"}},
+		{"history field", "history.yaml", "hottest_cell", "time", []string{`history.yaml:2: mappings[0]: field "time" is a name that InfluxDB keeps`}},
+		{"retention", "alarms.yaml", "24h", "1s", []string{"alarms.yaml:2: retention.max_age: 1s is below one minute"}},
+		{"forward", "forward.yaml", "https://", "ftp://", []string{`forward.yaml:2: target: "ftp://cloud.example/ingest" is not a URL of the form http://`}},
+		{"namespace", "site.yaml", "namespace: north", "namespace: no/rth", []string{`site.yaml:3: site.namespace: namespace "no/rth" has an unusable character '/'`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(sound)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, filepath.FromSlash(test.file))
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spoilt := strings.Replace(string(text), test.old, test.new, 1)
+			if spoilt == string(text) {
+				t.Fatalf("%q does not stand in %s", test.old, test.file)
+			}
+			if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = config.ReadSite(dir, nil, protocols())
+			if ems.CodeOf(err) != ems.CodeInvalid {
+				t.Fatalf("got %v, want INVALID", err)
+			}
+			var coded *ems.Error
+			if !errors.As(err, &coded) {
+				t.Fatalf("%T carries no details", err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got:\n%v\nwant: %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAllFaultsAreToldAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/bad")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := config.ReadSite(dir, nil, protocols())
+	golden, readErr := os.ReadFile("testdata/bad.txt")
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	if err == nil || err.Error()+"\n" != string(golden) {
+		t.Errorf("got:\n%v\nwant:\n%s", err, golden)
+	}
+}
+
+func TestAMissingFolderOrFileIsSaidPlainly(t *testing.T) {
+	_, err := config.ReadSite(filepath.Join(t.TempDir(), "none"), nil, nil)
+	if ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), "name a folder that holds site.yaml") {
+		t.Errorf("missing folder: %v", err)
+	}
+	_, err = config.ReadSite(t.TempDir(), nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "channels.yaml: missing") || !strings.Contains(err.Error(), "site.yaml: missing") {
+		t.Errorf("empty folder: %v", err)
+	}
+	_, err = config.ReadSite(sound+"/site.yaml", nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "is not a folder") {
+		t.Errorf("a file: %v", err)
+	}
+}
+
+func FuzzPointTable(f *testing.F) {
+	seed, err := os.ReadFile(sound + "/points/1001/telemetry.csv")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(seed))
+	f.Add("point_id,signal_name\n\"")
+	f.Add("\ufeffpoint_id,signal_name,scale,offset,unit,reverse,data_type\n=1,@x,1e999,,,2,")
+	dir := f.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(sound)); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(dir+"/points/1001/telemetry.csv", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		site, err := config.ReadSite(dir, nil, nil)
+		if err != nil {
+			return
+		}
+		for _, point := range site.Channels[0].Points {
+			if point.ID == 0 || point.Scale == 0 || point.Name == "" {
+				t.Fatalf("a point that cannot be used was accepted: %+v", point)
+			}
+		}
+	})
+}
