@@ -15,7 +15,7 @@ local function model_template_upsert(keys, args)
   end
   for _, list in ipairs({'data', 'action'}) do
     local fields = template[list]
-    if fields ~= nil and fields ~= cjson.null then
+    if fields ~= nil then
       if type(fields) ~= 'table' then
         refuse('INVALID', list .. ' must be a list')
       end

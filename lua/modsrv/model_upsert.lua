@@ -20,12 +20,12 @@ local function model_upsert(keys, args)
   local channel = check_number_id('mapping.channel', string.format('%.0f', mapping.channel))
   local data, action = flatten_mapping('mapping.data', mapping.data, 'T'), flatten_mapping('mapping.action', mapping.action, 'C')
   local template = model.template
-  if template ~= nil and template ~= cjson.null and template ~= '' then
+  if template ~= nil and template ~= '' then
     local stored = redis.call('GET', namespace .. 'modsrv:template:' .. check_id('template', tostring(template)))
     if not stored then
       refuse('NOT_FOUND', 'no template ' .. shown(template))
     end
-    local decoded = cjson.decode(stored)
+    local decoded = decode_object('the template', stored)
     check_names('mapping.data', data, decoded.data)
     check_names('mapping.action', action, decoded.action)
   end

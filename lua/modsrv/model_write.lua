@@ -31,9 +31,9 @@ local function model_write(keys, args)
   if not found_kind then
     refuse('NOT_FOUND', 'model ' .. shown(id) .. ' has no action ' .. shown(action))
   end
-  local template = cjson.decode(config).template
+  local template = decode_object('the model', config).template
   local stored = type(template) == 'string' and redis.call('GET', namespace .. 'modsrv:template:' .. template)
-  for _, field in ipairs(stored and cjson.decode(stored).action or {}) do
+  for _, field in ipairs(stored and decode_object('the template', stored).action or {}) do
     if field.name == action and (field.min and number < field.min or field.max and number > field.max) then
       refuse('INVALID', 'action ' .. shown(action) .. ' takes ' .. tostring(field.min or 'any') .. ' to ' .. tostring(field.max or 'any')
         .. ', not ' .. args[3])

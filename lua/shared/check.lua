@@ -109,6 +109,17 @@ local function check_text(what, text, least, most)
   return text
 end
 
+-- drop_nulls removes fields that are null, which say the same as absent ones.
+local function drop_nulls(object)
+  for name, value in pairs(object) do
+    if type(value) == 'table' then
+      drop_nulls(value)
+    elseif value == cjson.null and type(name) == 'string' then
+      object[name] = nil
+    end
+  end
+end
+
 local function decode_object(what, text)
   if #text > 1048576 then
     refuse('INVALID', what .. ' is larger than 1 MiB')
@@ -117,6 +128,7 @@ local function decode_object(what, text)
   if not sound or type(object) ~= 'table' then
     refuse('INVALID', what .. ' is not a JSON object')
   end
+  drop_nulls(object)
   return object
 end
 

@@ -3,7 +3,7 @@
 -- flatten_mapping checks names and points and returns 'name type point' for
 -- each, in the order of the names. A bare number has the fallback type.
 local function flatten_mapping(what, mapping, fallback)
-  if mapping == nil or mapping == cjson.null then
+  if mapping == nil then
     return {}
   end
   if type(mapping) ~= 'table' then

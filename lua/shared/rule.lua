@@ -135,7 +135,7 @@ local function compiled_rule(namespace, cache, id)
     if not config then
       return nil
     end
-    local decoded = cjson.decode(config)
+    local decoded = decode_object('the rule', config)
     rule = {id = id, enabled = enabled == '1', any = decoded.logic == 'OR',
       nodes = compile_conditions(namespace, decoded.conditions), actions = decoded.actions or {}}
     rule.first = first_source(rule.nodes)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,8 +43,18 @@ const (
 	poolSize     = 16
 )
 
+// silenceDriver turns off the driver's own log, which is one for the whole
+// process and writes unstructured lines: every error it tells comes back to the
+// caller as well.
+var silenceDriver = sync.OnceFunc(func() { redis.SetLogger(noLog{}) }) //nolint:gochecknoglobals // guards the driver's global
+
+type noLog struct{}
+
+func (noLog) Printf(context.Context, string, ...any) {}
+
 // Open prepares a client. It does not connect: Redis may come later.
 func Open(options Options) (*Client, error) {
+	silenceDriver()
 	parsed, err := redis.ParseURL(options.URL)
 	if err != nil {
 		return nil, ems.Errorf(ems.CodeInvalid, "redis_url %q: %w; write redis://[user:password@]host:port", redactURL(options.URL), err)

@@ -1,0 +1,318 @@
+package rtdb_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+)
+
+func number(value float64) *float64 { return &value }
+
+func hot() ems.Rule {
+	return ems.Rule{
+		ID: "hot", Name: "Too hot",
+		Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: number(55)}},
+		Actions: []ems.Action{
+			{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Critical", "title": "Cell temperature high"}},
+			{Type: ems.ActionNotify, Params: map[string]any{"message": "call somebody"}},
+			{Type: ems.ActionControl, Params: map[string]any{"target": "comsrv:1001:A:2", "value": -1.5}},
+		},
+	}
+}
+
+func (b *bench) ingest(t testing.TB, channel ems.ChannelID, samples ...rtdb.Sample) {
+	t.Helper()
+	batch := rtdb.Batch{Channel: channel, Type: ems.Telemetry, Group: "default", Time: b.clock.Now(), Samples: samples}
+	if err := b.Ingest(b.ctx, batch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) status(t testing.TB, id string) ems.RuleStatus {
+	t.Helper()
+	state, err := b.Rule(b.ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Status
+}
+
+func TestTheValueThatTripsARuleAndWhatFollowsAreOneStep(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	if err := b.UpsertRule(b.ctx, hot()); err != nil {
+		t.Fatal(err)
+	}
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 55}) // at the limit is not above it
+	expect(t, "at the limit", b.status(t, "hot"), ems.RuleIdle)
+	b.clock.Advance(time.Second)
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 55.25})
+	alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Active: true, Count: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raised := start.Add(time.Second)
+	want := ems.Alarm{
+		ID: "1", Source: "comsrv:1001:T:1", Rule: "hot", Level: ems.Critical, Title: "Cell temperature high",
+		State: ems.ActiveUnacknowledged, Value: number(55.25), Occurrences: 1, RaisedAt: raised, LastAt: raised,
+	}
+	expect(t, "the alarm", alarms, []ems.Alarm{want})
+	expect(t, "the command", b.show(t, "comsrv:1001:commands"),
+		"deadline=1782000006000 id=rule-hot-3-1782000001000 issued=1782000001000 origin=rule:hot point=2 type=A value=-1.500000")
+	if _, err := b.NextActions(b.ctx, "rulesrv", false, 0); err != nil { // nothing was delivered before
+		t.Fatal(err)
+	}
+	events, err := b.NextActions(b.ctx, "rulesrv", true, time.Second)
+	if err != nil || len(events) != 1 {
+		t.Fatalf("actions: %v, %v", events, err)
+	}
+	expect(t, "the notification", events[0].Message, "call somebody")
+	again, err := b.NextActions(b.ctx, "rulesrv", false, 0)
+	if err != nil || len(again) != 1 || again[0] != events[0] {
+		t.Fatalf("what was not acknowledged comes again: %v, %v", again, err)
+	}
+	if err := b.AcknowledgeAction(b.ctx, events[0].Entry); err != nil {
+		t.Fatal(err)
+	}
+
+	// Edge, not level: hotter still is the same firing.
+	b.clock.Advance(time.Second)
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 70})
+	state, err := b.Rule(b.ctx, "hot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "the state", state, rtdb.RuleState{Rule: hot(), Status: ems.RuleActive, Since: raised, Fired: 1, LastFire: raised})
+	b.clock.Advance(time.Second)
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 54})
+	cleared := b.clock.Now()
+	want.State, want.ClearedAt = ems.ClearedUnacknowledged, &cleared
+	alarm, err := b.Alarm(b.ctx, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "the cleared alarm", alarm, want)
+	// A return is a new occurrence.
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 56})
+	active, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Active: true, Count: 10})
+	if err != nil || len(active) != 1 || active[0].ID != "2" {
+		t.Errorf("after the return: %+v, %v", active, err)
+	}
+}
+
+func TestInputsThatMayNotBeActedOnChangeNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	both := hot()
+	both.Actions = nil
+	both.Conditions = append(both.Conditions, ems.Condition{Source: "comsrv:1002:T:9", Operator: "==", Value: number(1)})
+	if err := b.UpsertRule(b.ctx, both); err != nil {
+		t.Fatal(err)
+	}
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60}) // the other point was never read
+	expect(t, "never read", b.status(t, "hot"), ems.RuleIdle)
+	b.ingest(t, 1002, rtdb.Sample{Point: 9, Number: 1, Quality: ems.Uncertain})
+	expect(t, "uncertain", b.status(t, "hot"), ems.RuleIdle)
+	b.ingest(t, 1002, rtdb.Sample{Point: 9, Number: 1})
+	expect(t, "good", b.status(t, "hot"), ems.RuleActive)
+	b.ingest(t, 1002, rtdb.Sample{Point: 9, Quality: ems.Bad})
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 61})
+	expect(t, "a bad input leaves the rule as it is", b.status(t, "hot"), ems.RuleActive)
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 20})
+	expect(t, "one false decides an AND", b.status(t, "hot"), ems.RuleIdle)
+}
+
+func TestARuleThatStaysTheSameKeepsItsState(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	if err := b.UpsertRule(b.ctx, hot()); err != nil {
+		t.Fatal(err)
+	}
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
+	if err := b.UpsertRule(b.ctx, hot()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "stored again", b.status(t, "hot"), ems.RuleActive)
+	changed := hot()
+	changed.Conditions[0].Value = number(80)
+	if err := b.UpsertRule(b.ctx, changed); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "changed", b.status(t, "hot"), ems.RuleIdle)
+	if active, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Active: true, Count: 10}); err != nil || len(active) != 0 {
+		t.Errorf("the alarm of the rule as it was: %v, %v", active, err)
+	}
+}
+
+func TestARuleIsDisabledEnabledAndDeletedWithoutTrace(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	plain := hot()
+	plain.Actions = plain.Actions[:1]
+	if err := b.UpsertRule(b.ctx, plain); err != nil {
+		t.Fatal(err)
+	}
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
+	if err := b.EnableRule(b.ctx, "hot", false); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "disabled", b.status(t, "hot"), ems.RuleDisabled)
+	if active, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Active: true, Count: 10}); err != nil || len(active) != 0 {
+		t.Errorf("the alarm of a disabled rule: %v, %v", active, err)
+	}
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 61})
+	if status, err := b.EvaluateRule(b.ctx, "hot"); err != nil || status != ems.RuleDisabled {
+		t.Errorf("evaluated while disabled: %v, %v", status, err)
+	}
+	if err := b.EnableRule(b.ctx, "hot", true); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := b.EvaluateRule(b.ctx, "hot"); err != nil || status != ems.RuleActive {
+		t.Errorf("evaluated against the stored values: %v, %v", status, err)
+	}
+	if err := b.DeleteRule(b.ctx, "hot"); err != nil {
+		t.Fatal(err)
+	}
+	for key, content := range b.dump(t) {
+		switch key {
+		case "rulesrv:rule:hot", "rulesrv:rules", "rulesrv:index:1001:T", "rulesrv:state:hot", "alarmsrv:open", "alarmsrv:alarms:active":
+			t.Errorf("%s is left: %s", key, content)
+		}
+	}
+	for _, err := range []error{b.DeleteRule(b.ctx, "hot"), b.EnableRule(b.ctx, "hot", true)} {
+		if ems.CodeOf(err) != ems.CodeNotFound {
+			t.Errorf("a rule that is gone: %v", err)
+		}
+	}
+}
+
+func TestBadRulesAreRefusedWithThePathOfTheFault(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	for path, spoil := range map[string]func(*ems.Rule){
+		"conditions[0].source":       func(r *ems.Rule) { r.Conditions[0].Source = "comsrv:1:T" },
+		"conditions[0].operator":     func(r *ems.Rule) { r.Conditions[0].Operator = "=>" },
+		"conditions[0].value":        func(r *ems.Rule) { r.Conditions[0].Value = nil },
+		"conditions":                 func(r *ems.Rule) { r.Conditions = nil },
+		"logic":                      func(r *ems.Rule) { r.Logic = "XOR" },
+		"actions[0].params.title":    func(r *ems.Rule) { r.Actions[0].Params["title"] = "" },
+		"Awful":                      func(r *ems.Rule) { r.Actions[0].Params["level"] = "Awful" },
+		"actions[1].type":            func(r *ems.Rule) { r.Actions[1].Type = "shout" },
+		"actions[2].params.value":    func(r *ems.Rule) { r.Actions[2].Params["value"] = "x" },
+		"cannot be written":          func(r *ems.Rule) { r.Actions[2].Params["target"] = "comsrv:1001:T:1" },
+		"conditions[0].conditions[0": func(r *ems.Rule) { r.Conditions[0] = ems.Condition{Conditions: []ems.Condition{{Source: "x"}}} },
+	} {
+		rule := hot()
+		spoil(&rule)
+		err := b.UpsertRule(b.ctx, rule)
+		if ems.CodeOf(err) != ems.CodeInvalid || !contains(err.Error(), path) {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+	expect(t, "keys", b.dump(t), map[string]string{})
+}
+
+// Random nested conditions over random values and qualities, against three-
+// valued logic written in Go.
+func TestConditionsFollowThreeValuedLogic(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	run := 0
+	rapid.Check(t, func(t *rapid.T) {
+		run++
+		id, channel := fmt.Sprintf("r%d", run), ems.ChannelID(run)
+		rule := ems.Rule{ID: id, Logic: drawLogic(t), Conditions: drawConditions(t, channel, 3)}
+		if err := b.UpsertRule(b.ctx, rule); err != nil {
+			t.Fatal(err)
+		}
+		status := ems.RuleIdle
+		for range 4 {
+			values := map[ems.PointID]*float64{}
+			batch := rtdb.Batch{Channel: channel, Type: ems.Telemetry, Group: "default", Time: b.clock.Now()}
+			for point := ems.PointID(1); point <= 4; point++ {
+				sample := rtdb.Sample{Point: point, Number: float64(rapid.IntRange(0, 2).Draw(t, "value"))}
+				if rapid.IntRange(0, 4).Draw(t, "quality") == 0 {
+					sample.Quality = ems.Bad
+				} else {
+					values[point] = &sample.Number
+				}
+				batch.Samples = append(batch.Samples, sample)
+			}
+			if err := b.Ingest(b.ctx, batch); err != nil {
+				t.Fatal(err)
+			}
+			// Undecided leaves the rule as it was; evaluating it by itself, which
+			// reads everything from Redis, must agree with what ingest did.
+			if outcome := evaluate(rule.Conditions, rule.Logic == ems.Any, values); outcome != nil {
+				status = ems.RuleIdle
+				if *outcome {
+					status = ems.RuleActive
+				}
+			}
+			state, err := b.Rule(b.ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := b.EvaluateRule(b.ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if state.Status != status {
+				t.Fatalf("%+v with %v is %s after ingest, want %s", rule.Conditions, values, state.Status, status)
+			}
+			if got != status {
+				t.Fatalf("%+v with %v is %s, want %s", rule.Conditions, values, got, status)
+			}
+		}
+	})
+}
+
+func drawLogic(t *rapid.T) ems.Logic {
+	return rapid.SampledFrom([]ems.Logic{"", ems.All, ems.Any}).Draw(t, "logic")
+}
+
+func drawConditions(t *rapid.T, channel ems.ChannelID, depth int) []ems.Condition {
+	conditions := make([]ems.Condition, rapid.IntRange(1, 3).Draw(t, "conditions"))
+	for i := range conditions {
+		if depth > 1 && rapid.IntRange(0, 2).Draw(t, "group") == 0 {
+			conditions[i] = ems.Condition{Logic: drawLogic(t), Conditions: drawConditions(t, channel, depth-1)}
+			continue
+		}
+		conditions[i] = ems.Condition{
+			Source:   fmt.Sprintf("comsrv:%d:T:%d", channel, rapid.IntRange(1, 4).Draw(t, "point")),
+			Operator: rapid.SampledFrom(ems.Operators[:]).Draw(t, "operator"),
+			Value:    number(float64(rapid.IntRange(0, 2).Draw(t, "limit"))),
+		}
+	}
+	return conditions
+}
+
+// evaluate returns nil when a missing value decides.
+func evaluate(conditions []ems.Condition, anyOf bool, values map[ems.PointID]*float64) *bool {
+	unknown := false
+	for _, condition := range conditions {
+		var outcome *bool
+		if len(condition.Conditions) > 0 {
+			outcome = evaluate(condition.Conditions, condition.Logic == ems.Any, values)
+		} else if at, err := ems.ParsePointRef(condition.Source); err == nil && values[at.Point] != nil {
+			left, right := *values[at.Point], *condition.Value
+			result := map[string]bool{">": left > right, ">=": left >= right, "<": left < right, "<=": left <= right, "==": left == right, "!=": left != right}[condition.Operator]
+			outcome = &result
+		}
+		if outcome == nil {
+			unknown = true
+		} else if *outcome == anyOf {
+			return &anyOf
+		}
+	}
+	if unknown {
+		return nil
+	}
+	result := !anyOf
+	return &result
+}

@@ -1,0 +1,117 @@
+package rtdb_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+	"github.com/voltageems/voltageems-go/system/testkit"
+)
+
+// watch runs Watch on the wall clock and returns the calls of ready.
+func watch(t *testing.T, server *testkit.RedisServer, ready func() error) (calls <-chan struct{}) {
+	t.Helper()
+	client, err := rtdb.Open(rtdb.Options{URL: server.URL, Clock: ems.SystemClock{}, Logger: testkit.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	called := make(chan struct{}, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		client.Watch(ctx, func(context.Context) error {
+			called <- struct{}{}
+			return ready()
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		_ = client.Close()
+	})
+	return called
+}
+
+func await(t *testing.T, calls <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-calls:
+	case <-time.After(20 * time.Second):
+		t.Fatal("ready was not called: " + what)
+	}
+}
+
+func TestWatchCallsReadyForEachLifeOfRedis(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	if err := b.raw.FunctionFlush(b.ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	calls := watch(t, b.server, func() error { return nil })
+	if err := b.Load(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	await(t, calls, "the library was loaded")
+	b.server.Kill()
+	b.server.Start()
+	await(t, calls, "redis restarted with its library")
+	select {
+	case <-calls:
+		t.Error("ready was called twice for one life")
+	default:
+	}
+}
+
+func TestWatchCallsReadyAgainAfterItFailed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	failures := 2
+	calls := watch(t, b.server, func() error {
+		if failures > 0 {
+			failures--
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	for _, what := range []string{"first", "second", "third"} {
+		await(t, calls, what)
+	}
+}
+
+func TestSubscribeDeliversUpdatesAlarmsAndRules(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "{north}:")
+	ctx, cancel := context.WithCancel(b.ctx)
+	events := make(chan rtdb.Event, 100)
+	ended := make(chan error, 1)
+	go func() { ended <- b.Subscribe(ctx, func(event rtdb.Event) { events <- event }) }()
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if patterns := b.raw.PubSubNumPat(ctx).Val(); patterns != 3 {
+			return errors.New("not subscribed yet")
+		}
+		return nil
+	}, "the subscription")
+	rule := hot()
+	rule.Actions = rule.Actions[:1]
+	if err := b.UpsertRule(b.ctx, rule); err != nil {
+		t.Fatal(err)
+	}
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
+	var got []rtdb.Event
+	for range 3 {
+		got = append(got, <-events)
+	}
+	expect(t, "the events", got, []rtdb.Event{
+		{Kind: "alarm", Data: `{"id":"1","from":"","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Cell temperature high","by":"rule:hot","time":1782000000000}`},
+		{Kind: "rule", Data: `{"rule":"hot","status":"active","time":1782000000000}`},
+		{Kind: "update", Data: `{"channel":1001,"type":"T","time":1782000000000,"points":[[1,"60.000000","good"]]}`},
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
