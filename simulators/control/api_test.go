@@ -1,0 +1,207 @@
+package control
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/plant"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const plantYAML = `
+name: small
+seed: 1
+start: 2026-06-21T11:00:00Z
+location: {latitude_deg: 40, longitude_deg: 0}
+control: 127.0.0.1:5020
+devices:
+  - {id: load, type: load, listen: "127.0.0.1:5024", profile: p.yaml, parameters: {base_kw: 90, maximum_kw: 200, noise_pct: 0}}
+  - {id: grid, type: grid, listen: "127.0.0.1:5025", profile: p.yaml, parameters: {voltage_noise_pct: 0}}
+`
+
+type fixture struct {
+	t      *testing.T
+	plant  *plant.Plant
+	server *Server
+	client *http.Client
+}
+
+func start(t *testing.T) *fixture {
+	t.Helper()
+	var faults document.Faults
+	definition := plant.ReadDefinition("plant.yaml", []byte(plantYAML), plant.Addresses{}, &faults)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "simulator_answer"}, func() float64 { return 42 }))
+	f := &fixture{t: t, plant: plant.New(definition), client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	f.server = Serve(listener, f.plant, registry, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() {
+		f.client.CloseIdleConnections()
+		if err := f.server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// ask returns the status and the body of a request.
+func (f *fixture) ask(method, path, body string) (int, string) {
+	f.t.Helper()
+	request, err := http.NewRequest(method, "http://"+f.server.Addr().String()+path, strings.NewReader(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	response, err := f.client.Do(request)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return response.StatusCode, strings.TrimSpace(string(text))
+}
+
+func (f *fixture) want(method, path, body string, status int, text string) {
+	f.t.Helper()
+	gotStatus, got := f.ask(method, path, body)
+	if gotStatus != status || got != text {
+		f.t.Errorf("%s %s %s: %d %s\nwant %d %s", method, path, body, gotStatus, got, status, text)
+	}
+}
+
+func TestHealthFollowsTheTicks(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.want("GET", "/health", "", 503, `{"success":false,"error":{"code":"UNAVAILABLE","message":"the plant has not made its first tick yet: ask again"}}`)
+	f.plant.Step(time.Now())
+	f.want("GET", "/health", "", 200, `{"success":true,"data":{"status":"healthy","plant":"small","tick":1}}`)
+}
+
+func TestTruthShowsEveryValueOfATick(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	wall := time.Date(2030, 2, 3, 4, 5, 6, 0, time.UTC)
+	f.plant.Step(wall)
+	f.want("PUT", "/inputs/load/base_kw", `{"value": 50}`, 200, `{"success":true,"data":{"device":"load","input":"base_kw","value":50}}`)
+	read := func() (answer struct {
+		Success bool
+		Data    truth
+	}) {
+		t.Helper()
+		status, text := f.ask("GET", "/truth", "")
+		if err := json.Unmarshal([]byte(text), &answer); err != nil || status != 200 || !answer.Success {
+			t.Fatalf("%d %s: %v", status, text, err)
+		}
+		return answer
+	}
+	before := read().Data
+	if before.Tick != 1 || !before.WallTime.Equal(wall) || !before.SimulatedTime.Equal(time.Date(2026, 6, 21, 11, 0, 0, 1e8, time.UTC)) {
+		t.Errorf("tick %d at %v, wall %v", before.Tick, before.SimulatedTime, before.WallTime)
+	}
+	if before.Devices["load"].Inputs["base_kw"] != 90 {
+		t.Error("the input shows before its tick")
+	}
+	f.plant.Step(wall)
+	after := read().Data
+	load, grid := after.Devices["load"], after.Devices["grid"]
+	if load.Inputs["base_kw"] != 50 || grid.Values["power_kw"] != load.Values["power_kw"] || grid.Values["voltage_v"] != 400 {
+		t.Errorf("after the tick: load %+v, grid %+v", load, grid)
+	}
+	if load.Type != "load" || load.Setpoints["non_critical_connected"] != 1 {
+		t.Errorf("load %+v", load)
+	}
+	for id, device := range after.Devices {
+		if len(device.Values) != len(f.plant.Names(id)) {
+			t.Errorf("%s shows %d values of %d", id, len(device.Values), len(f.plant.Names(id)))
+		}
+	}
+}
+
+func TestInputsShowRanges(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.want("PUT", "/inputs/grid/available", `{"value": 0}`, 200, `{"success":true,"data":{"device":"grid","input":"available","value":0}}`)
+	f.want("GET", "/inputs", "", 200, `{"success":true,"data":{`+
+		`"grid":{"available":{"value":0,"min":0,"max":1,"truth":true},"frequency_hz":{"value":50,"min":45,"max":65},"voltage_pct":{"value":100,"min":50,"max":150}},`+
+		`"load":{"base_kw":{"value":90,"min":0,"max":200}}}}`)
+}
+
+func TestBadRequestsAreExplained(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	const routes = "; there are GET /health, /truth, /inputs, /metrics and PUT /inputs/{device}/{input}"
+	cases := []struct {
+		method, path, body string
+		status             int
+		code, message      string
+	}{
+		{"PUT", "/inputs/wind/base_kw", `{"value":1}`, 404, "NOT_FOUND", `no device "wind": the plant has grid, load`},
+		{"PUT", "/inputs/load/wind", `{"value":1}`, 404, "NOT_FOUND", `device load has no input "wind": it has base_kw`},
+		{"PUT", "/inputs/load/base_kw", `{"value":201}`, 400, "INVALID", `input base_kw of load cannot be 201: use 0 to 200`},
+		{"PUT", "/inputs/grid/available", `{"value":2}`, 400, "INVALID", `input available of grid cannot be 2: use 0 or 1`},
+		{"PUT", "/inputs/load/base_kw", `{"values":1}`, 400, "INVALID", `the body cannot be read (json: unknown field "values"): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{}`, 400, "INVALID", `the body has no value: send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{"value":null}`, 400, "INVALID", `the body has no value: send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", ``, 400, "INVALID", `the body cannot be read (EOF): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{"value":1} 2`, 400, "INVALID", `the body goes on after its object: send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{"value":` + strings.Repeat(" ", mostBody) + `1}`, 400, "INVALID", `the body cannot be read (http: request body too large): send {"value": 12.5}`},
+		{"POST", "/inputs/load/base_kw", `{"value":1}`, 405, "INVALID", "POST /inputs/load/base_kw: Method Not Allowed" + routes},
+		{"GET", "/nowhere", "", 404, "NOT_FOUND", "GET /nowhere: Not Found" + routes},
+	}
+	for _, c := range cases {
+		status, text := f.ask(c.method, c.path, c.body)
+		var got envelope
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		want := envelope{Error: &fault{Code: "", Message: c.message}}
+		want.Error.Code = got.Error.Code
+		if diff := cmp.Diff(want, got); diff != "" || status != c.status || string(got.Error.Code) != c.code {
+			t.Errorf("%s %s: %d %s, want %d %s %s", c.method, c.path, status, text, c.status, c.code, diff)
+		}
+	}
+	if got := f.plant.RequestedInputs("load")[0]; got != 90 {
+		t.Errorf("a refused request set %v", got)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	status, text := f.ask("GET", "/metrics", "")
+	if status != 200 || !strings.Contains(text, "simulator_answer 42") {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+func TestCloseEndsTheServer(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.ask("GET", "/inputs", "")
+	if err := f.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := net.Dial("tcp", f.server.Addr().String()); err == nil {
+		t.Error("the port is still open")
+	}
+}

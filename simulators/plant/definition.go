@@ -1,0 +1,138 @@
+package plant
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/voltageems/voltageems-go/simulators/document"
+)
+
+// Definition is a plant as its plant.yaml describes it, checked.
+type Definition struct {
+	Name     string
+	Seed     uint64
+	Start    time.Time // simulated time before the first tick; its zone is that of the load profiles
+	Step     time.Duration
+	Location Location
+	Control  string // host:port of the truth and control API, on loopback
+	Devices  []DeviceDefinition
+}
+
+// DeviceDefinition is one device of a plant and where it listens.
+type DeviceDefinition struct {
+	ID      string
+	Type    string
+	Listen  string // host:port; devices with different units may share one
+	Unit    uint8  // Modbus unit id, 1 to 247
+	Profile string // file of the register profile, relative to plant.yaml
+	Line    int    // where Profile stands in plant.yaml
+	model   model
+}
+
+// Names returns the quantities and setpoints that a device of this definition
+// has, nil if its type is unknown.
+func (d DeviceDefinition) Names() (quantities []string, setpoints []Setting) {
+	if d.model == nil {
+		return nil, nil
+	}
+	named := d.model.build(randomOf(0, d.ID)).points()
+	return quantityNames(named.quantities), named.setpoints
+}
+
+// Limits of the step: a whole number of milliseconds between them.
+const (
+	leastStep = time.Millisecond
+	mostStep  = 10 * time.Second
+)
+
+var deviceID = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
+// ReadDefinition reads a plant.yaml. Every fault is noted with its line and key;
+// the definition may be used only if none was. The addresses replace those of
+// the file before they are checked.
+func ReadDefinition(file string, data []byte, addresses Addresses, faults *document.Faults) *Definition {
+	m, ok := document.Read(file, data, faults)
+	if !ok {
+		return nil
+	}
+	definition := &Definition{
+		Name:  m.Text("name"),
+		Seed:  uint64(m.Integer("seed", 0, 1<<53)),
+		Start: readTime(m, "start"),
+		Step:  readStep(m, "step"),
+	}
+	place := m.Mapping("location", false)
+	definition.Location = Location{
+		LatitudeDeg:  place.Number("latitude_deg", -90, 90),
+		LongitudeDeg: place.Number("longitude_deg", -180, 180),
+	}
+	place.Close()
+
+	check := newAddressCheck(addresses)
+	definition.Control = check.control(m)
+	grids := 0
+	for _, inner := range m.Mappings("devices") {
+		one := readDevice(inner, check)
+		if one.Type == "grid" {
+			grids++
+		}
+		definition.Devices = append(definition.Devices, one)
+	}
+	if grids != 1 && len(definition.Devices) > 0 {
+		m.Fault("devices", "%d devices of type grid: the bus of a plant needs exactly one, which closes its power balance", grids)
+	}
+	check.unknown(m)
+	m.Close()
+	return definition
+}
+
+func readDevice(m *document.Mapping, check *addressCheck) DeviceDefinition {
+	one := DeviceDefinition{
+		ID:      m.Text("id"),
+		Type:    m.Choice("type", Types),
+		Unit:    uint8(m.Integer("unit", 1, 247, 1)),
+		Profile: m.Text("profile"),
+		Line:    m.Line("profile"),
+	}
+	if one.ID != "" && !deviceID.MatchString(one.ID) {
+		m.Fault("id", "%q is not a name: use lower-case letters, digits and _, beginning with a letter", one.ID)
+	}
+	if one.Profile != "" && !filepath.IsLocal(one.Profile) {
+		m.Fault("profile", "%q leads out of the plant's folder", one.Profile)
+	}
+	one.Listen = check.device(m, one.ID, one.Unit)
+	parameters := m.Mapping("parameters", true)
+	if slices.Contains(Types, one.Type) {
+		one.model = readModel(one.Type, parameters)
+		parameters.Close()
+	}
+	m.Close()
+	return one
+}
+
+func readTime(m *document.Mapping, key string) time.Time {
+	text := m.Text(key)
+	if text == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		m.Fault(key, "%q is not a time: write it as 2026-06-21T11:00:00Z", text)
+	}
+	return at
+}
+
+func readStep(m *document.Mapping, key string) time.Duration {
+	text := m.Text(key, "100ms")
+	if text == "" {
+		return 0
+	}
+	step, err := time.ParseDuration(text)
+	if err != nil || step < leastStep || step > mostStep || step%time.Millisecond != 0 {
+		m.Fault(key, "%q is not a step: use whole milliseconds from %v to %v, for example 100ms", text, leastStep, mostStep)
+		return 0
+	}
+	return step
+}

@@ -1,0 +1,138 @@
+package plant
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/voltageems/voltageems-go/simulators/document"
+)
+
+// quantity is one true value of a device. Names end in the unit; signals have
+// none and are 0 or 1; states are small whole numbers.
+type quantity struct {
+	Name string
+	read func() float64
+}
+
+// Setting is a value of a device that is written from outside: a setpoint or
+// control by way of the device's registers, an input by the operator of the
+// simulator.
+type Setting struct {
+	Name    string
+	Least   float64
+	Most    float64
+	Initial float64
+	Boolean bool // 0 or 1 and nothing between
+	value   *float64
+}
+
+// Accepts reports whether the setting may take the value.
+func (s Setting) Accepts(value float64) bool {
+	if s.Boolean {
+		return value == 0 || value == 1
+	}
+	return value >= s.Least && value <= s.Most
+}
+
+func control(name string, initial float64, value *float64) Setting {
+	return Setting{Name: name, Least: 0, Most: 1, Initial: initial, Boolean: true, value: value}
+}
+
+// points is everything of a device that has a name.
+type points struct {
+	quantities []quantity
+	setpoints  []Setting
+	inputs     []Setting
+}
+
+// moment is the tick being computed: the simulated time at its end and its
+// length, a whole number of milliseconds.
+type moment struct {
+	at       time.Time
+	step     time.Duration
+	location Location
+}
+
+func (m moment) seconds() float64 { return m.step.Seconds() }
+func (m moment) hours() float64   { return m.step.Hours() }
+
+// bus is the common electrical node of the plant during one tick.
+type bus struct {
+	live        bool
+	voltageV    float64 // between two conductors, 0 where the bus is dead
+	frequencyHz float64 // 0 where the bus is dead
+	reactive    Power   // drawn by the loads
+}
+
+// device is one simulated machine. In every tick offer is called once for each
+// device, in any order, then commit once for each with the power that the
+// balance gave it.
+type device interface {
+	points() points
+	offer(now moment) offer
+	commit(now moment, power Power, on bus)
+}
+
+// model is the parameters of one device as plant.yaml gives them, checked.
+type model interface {
+	build(random *rand.Rand) device
+}
+
+// Types lists the device types that plant.yaml may name.
+var Types = []string{"battery", "genset", "grid", "load", "pv"}
+
+// readModel reads the parameters of a device of one of Types.
+func readModel(kind string, parameters *document.Mapping) model {
+	switch kind {
+	case "battery":
+		return readBattery(parameters)
+	case "genset":
+		return readGenset(parameters)
+	case "grid":
+		return readGrid(parameters)
+	case "load":
+		return readLoad(parameters)
+	default:
+		return readPV(parameters)
+	}
+}
+
+// randomOf returns the random source of one device. It depends on the seed of
+// the plant and on the device's id alone, so neither the order of the devices
+// nor the presence of others changes what a device does.
+func randomOf(seed uint64, id string) *rand.Rand {
+	hash := sha256.New()
+	var number [8]byte
+	binary.BigEndian.PutUint64(number[:], seed)
+	hash.Write(number[:])
+	hash.Write([]byte(id))
+	sum := hash.Sum(nil)
+	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])))
+}
+
+// noise is an Ornstein-Uhlenbeck process: it wanders about 0 with a standard
+// deviation of 1 and forgets where it was over its time constant. Each step
+// draws one number, whatever the device is doing.
+type noise struct {
+	random   *rand.Rand
+	constant time.Duration
+	value    float64
+}
+
+// next uses the exact solution over one step:
+// x(t+h) = x(t) e^(-h/T) + sqrt(1 - e^(-2h/T)) N(0,1).
+func (n *noise) next(step time.Duration) float64 {
+	kept := math.Exp(-step.Seconds() / n.constant.Seconds())
+	n.value = n.value*kept + math.Sqrt(1-kept*kept)*n.random.NormFloat64()
+	return n.value
+}
+
+func flag(truth bool) float64 {
+	if truth {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,233 @@
+// Package testbed runs a simulated plant as real devices: the physics at its
+// pace, a Modbus TCP server for each device, and the truth and control API.
+package testbed
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/tbrandon/mbserver"
+
+	"github.com/voltageems/voltageems-go/simulators/control"
+	"github.com/voltageems/voltageems-go/simulators/device"
+	"github.com/voltageems/voltageems-go/simulators/modbusserver"
+	"github.com/voltageems/voltageems-go/simulators/plant"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// Options say which plant to run and where.
+type Options struct {
+	Folder    string          // holds plant.yaml and what it names
+	Addresses plant.Addresses // replace those of plant.yaml
+	Clock     ems.Clock
+	Logger    *slog.Logger
+}
+
+// Testbed is a running plant.
+type Testbed struct {
+	plant     *plant.Plant
+	units     []unit
+	servers   []*modbusserver.Server
+	control   *control.Server
+	addresses map[string]string // by device id
+	stop      context.CancelFunc
+	running   sync.WaitGroup
+}
+
+// unit is the registers of one device.
+type unit struct {
+	id        string
+	registers *modbusserver.Unit
+	table     *device.Map
+}
+
+// Start reads a plant, opens all its addresses and lets it run until Close. The
+// first tick is made before anybody can ask. If anything is wrong nothing is
+// left open and the error says all of it.
+func Start(options Options) (*Testbed, error) {
+	source, err := load(options.Folder, options.Addresses)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := endpointsOf(source.definition)
+	if err := listen(endpoints); err != nil {
+		return nil, err
+	}
+	t := &Testbed{plant: plant.New(source.definition), addresses: map[string]string{}, stop: func() {}}
+	if err := t.serve(endpoints, source, options); err != nil {
+		for _, e := range endpoints {
+			_ = e.listener.Close() // the error that ended the start matters
+		}
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) error {
+	metrics := prometheus.NewRegistry()
+	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "simulator_dropped_seconds_total", Help: "Time that the simulation did not catch up with."})
+	ticks := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "simulator_ticks_total", Help: "Steps of the simulation."}, func() float64 {
+		return float64(t.plant.Latest().Tick)
+	})
+	if err := errors.Join(metrics.Register(dropped), metrics.Register(ticks)); err != nil {
+		return ems.Errorf(ems.CodeInternal, "metrics of the plant: %w", err)
+	}
+	byEndpoint := make([]map[byte]*modbusserver.Unit, len(endpoints))
+	for i, e := range endpoints {
+		byEndpoint[i] = map[byte]*modbusserver.Unit{}
+		for _, one := range e.devices {
+			u := t.newUnit(one.ID, source.maps[one.ID])
+			t.units = append(t.units, u)
+			byEndpoint[i][one.Unit] = u.registers
+			t.addresses[one.ID] = e.listener.Addr().String()
+		}
+	}
+	t.show(t.plant.Step(options.Clock.Now()))
+	for i, e := range endpoints {
+		if e.devices == nil {
+			t.control = control.Serve(e.listener, t.plant, metrics, options.Logger)
+			options.Logger.Info("listening", "api", "control", "address", e.listener.Addr().String())
+			continue
+		}
+		server, err := modbusserver.Serve(e.listener, byEndpoint[i], modbusserver.Options{
+			Name: e.name(), Clock: options.Clock, Logger: options.Logger, Metrics: metrics,
+		})
+		if err != nil {
+			return err
+		}
+		t.servers = append(t.servers, server)
+		for _, one := range e.devices {
+			options.Logger.Info("listening", "device", one.ID, "address", t.addresses[one.ID], "unit", one.Unit)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	t.stop = stop
+	t.running.Go(func() {
+		t.plant.Run(ctx, options.Clock, t.show, func(lost time.Duration) {
+			dropped.Add(lost.Seconds())
+			options.Logger.Warn("the simulation fell behind and goes on from where it was", "lost", lost)
+		})
+	})
+	return nil
+}
+
+func (t *Testbed) newUnit(id string, table *device.Map) unit {
+	write := func(in modbusserver.Table, address uint16, values []uint16) mbserver.Exception {
+		writes, result := table.Decode(in, address, values)
+		if result != mbserver.Success {
+			return result
+		}
+		for _, w := range writes {
+			if err := t.plant.Write(id, w.Setpoint, w.Value); err != nil {
+				return mbserver.SlaveDeviceFailure
+			}
+		}
+		return mbserver.Success
+	}
+	return unit{id: id, registers: modbusserver.NewUnit(table.Ranges(), write), table: table}
+}
+
+// show brings the values of one tick into the registers. The setpoints are read
+// while the unit is locked, as they are written: a write that came after the tick
+// was computed is not undone by it.
+func (t *Testbed) show(snapshot *plant.Snapshot) {
+	for _, u := range t.units {
+		values, _ := snapshot.Device(u.id)
+		u.registers.Update(func(image *modbusserver.Image) {
+			u.table.Encode(image.Set, values.Values, t.plant.Requested(u.id))
+		})
+	}
+}
+
+// Plant returns the simulation.
+func (t *Testbed) Plant() *plant.Plant { return t.plant }
+
+// Address returns host:port of a device, "" if there is none of that id.
+func (t *Testbed) Address(deviceID string) string { return t.addresses[deviceID] }
+
+// Control returns host:port of the truth and control API.
+func (t *Testbed) Control() string { return t.control.Addr().String() }
+
+// Close ends the simulation, every server and every connection.
+func (t *Testbed) Close() error {
+	t.stop()
+	t.running.Wait()
+	var failed []error
+	for _, server := range t.servers {
+		failed = append(failed, server.Close())
+	}
+	if t.control != nil {
+		failed = append(failed, t.control.Close())
+	}
+	return errors.Join(failed...)
+}
+
+// endpoint is one address that the testbed listens at: that of one or more
+// devices, or of the control API, which has none.
+type endpoint struct {
+	address  string
+	devices  []plant.DeviceDefinition
+	listener net.Listener
+}
+
+func (e *endpoint) name() string {
+	if e.devices == nil {
+		return "the control API"
+	}
+	ids := make([]string, len(e.devices))
+	for i, one := range e.devices {
+		ids[i] = one.ID
+	}
+	return strings.Join(ids, ",")
+}
+
+// endpointsOf returns the addresses of a plant. Devices with the same address
+// share one, unless it asks for any free port.
+func endpointsOf(definition *plant.Definition) []*endpoint {
+	endpoints := []*endpoint{{address: definition.Control}}
+	shared := map[string]*endpoint{}
+	for _, one := range definition.Devices {
+		e := shared[one.Listen]
+		if _, port, _ := net.SplitHostPort(one.Listen); e == nil || port == "0" {
+			e = &endpoint{address: one.Listen}
+			shared[one.Listen] = e
+			endpoints = append(endpoints, e)
+		}
+		e.devices = append(e.devices, one)
+	}
+	return endpoints
+}
+
+// listen opens every address, or none and says which cannot be had.
+func listen(endpoints []*endpoint) error {
+	var failed []string
+	for _, e := range endpoints {
+		listener, err := net.Listen("tcp", e.address)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			failed = append(failed, e.address+" ("+e.name()+") is in use")
+		case err != nil:
+			failed = append(failed, e.address+" ("+e.name()+"): "+err.Error())
+		default:
+			e.listener = listener
+		}
+	}
+	if failed == nil {
+		return nil
+	}
+	for _, e := range endpoints {
+		if e.listener != nil {
+			_ = e.listener.Close() // nobody has connected
+		}
+	}
+	sort.Strings(failed)
+	return ems.Errorf(ems.CodeConflict, "the plant cannot listen: %s: stop what listens there or give other addresses", strings.Join(failed, ", "))
+}
