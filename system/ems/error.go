@@ -16,6 +16,7 @@ const (
 	CodeConflict    Code = "CONFLICT"    // the thing is not in the state that the caller thinks
 	CodeStale       Code = "STALE"       // the data behind the request is too old to act on
 	CodeExpired     Code = "EXPIRED"     // the deadline passed before the work began
+	CodeUnknown     Code = "UNKNOWN"     // whether the work was done cannot be told
 	CodeUnavailable Code = "UNAVAILABLE" // something the service needs cannot be reached; try again later
 	CodeFull        Code = "FULL"        // a bound was reached; nothing was stored
 	CodeDenied      Code = "DENIED"      // wrong or missing credentials

@@ -183,3 +183,15 @@ func (p *Point) ToRaw(value float64) float64 {
 		return (value - p.Offset) / p.Scale
 	}
 }
+
+// CheckRange refuses a value that a command must not carry.
+func (p *Point) CheckRange(value float64) error {
+	switch {
+	case p.Min != nil && value < *p.Min:
+		return Errorf(CodeInvalid, "%v is below the least value of %s, %v %s", value, p.Name, *p.Min, p.Unit)
+	case p.Max != nil && value > *p.Max:
+		return Errorf(CodeInvalid, "%v is above the greatest value of %s, %v %s", value, p.Name, *p.Max, p.Unit)
+	default:
+		return nil
+	}
+}

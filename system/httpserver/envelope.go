@@ -46,7 +46,7 @@ func Status(code ems.Code) int {
 		return http.StatusConflict
 	case ems.CodeDenied:
 		return http.StatusForbidden
-	case ems.CodeExpired:
+	case ems.CodeExpired, ems.CodeUnknown:
 		return http.StatusGatewayTimeout
 	case ems.CodeUnavailable:
 		return http.StatusServiceUnavailable

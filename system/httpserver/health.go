@@ -42,13 +42,13 @@ const (
 const checkTimeout = 2 * time.Second
 
 func (s *Server) health(c echo.Context) error {
-	health := s.probe(c.Request().Context())
+	health := s.Probe(c.Request().Context())
 	health.Checks = nil
 	return replyHealth(c, health)
 }
 
 func (s *Server) detailedHealth(c echo.Context) error {
-	return replyHealth(c, s.probe(c.Request().Context()))
+	return replyHealth(c, s.Probe(c.Request().Context()))
 }
 
 func replyHealth(c echo.Context, health Health) error {
@@ -59,8 +59,8 @@ func replyHealth(c echo.Context, health Health) error {
 	return c.JSON(status, Envelope{Success: status == http.StatusOK, Data: health})
 }
 
-// probe runs all checks at once, each within checkTimeout.
-func (s *Server) probe(ctx context.Context) Health {
+// Probe runs all checks at once, each within checkTimeout.
+func (s *Server) Probe(ctx context.Context) Health {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	results := make([]CheckResult, len(s.checks))

@@ -150,8 +150,8 @@ func (m *alarmModel) step(t *rapid.T, b *bench) {
 func (m *alarmModel) move(alarm *ems.Alarm, action string, b *bench) error {
 	now, before := b.clock.Now(), alarm.State
 	var err error
-	switch {
-	case action == "resolve":
+	switch action {
+	case "resolve":
 		err = b.ResolveAlarm(b.ctx, alarm.ID, "Ann")
 		if before.Active() {
 			alarm.ClearedAt = &now

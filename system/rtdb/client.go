@@ -65,6 +65,9 @@ func Open(options Options) (*Client, error) {
 	// A call that may have been executed is never sent again by itself: raising
 	// an alarm or queueing a command twice is worse than telling the caller.
 	parsed.MaxRetries = -1
+	// Nor does it dial again by itself, for half a second while Redis refuses:
+	// a service that polls must not wait that long to hear that Redis is away.
+	parsed.DialerRetries = 1
 	parsed.DisableIdentity = true
 	library, err := lua.Assemble()
 	if err != nil {

@@ -37,14 +37,16 @@ type CommandReader struct {
 	client   *Client
 	channels []ems.ChannelID
 	consumer string
-	pending  bool // entries delivered before a restart come first
+	// Entries delivered before a restart come first: after is the last one seen
+	// of each stream, nil when all were.
+	after map[ems.ChannelID]string
 }
 
 // ReadCommands returns a reader for the commands of channels. consumer names
 // this process and stays the same over restarts, so that what it had taken and
 // not finished comes again.
 func (c *Client) ReadCommands(consumer string, channels []ems.ChannelID) *CommandReader {
-	return &CommandReader{client: c, channels: channels, consumer: consumer, pending: true}
+	return &CommandReader{client: c, channels: channels, consumer: consumer, after: map[ems.ChannelID]string{}}
 }
 
 // Next waits up to wait for commands. Those that were delivered before and
@@ -53,53 +55,82 @@ func (r *CommandReader) Next(ctx context.Context, wait time.Duration) ([]Deliver
 	if len(r.channels) == 0 {
 		return nil, nil
 	}
-	from := ">"
-	if r.pending {
-		from = "0"
-		for _, channel := range r.channels {
-			err := r.client.redis.XGroupCreateMkStream(ctx, r.client.namespace.Commands(channel), commandGroup, "0").Err()
-			if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
-				return nil, r.client.fail("XGROUP CREATE", err)
-			}
+	if r.after != nil && len(r.after) == 0 {
+		if err := r.createGroups(ctx); err != nil {
+			return nil, err
 		}
 	}
 	args := &redis.XReadGroupArgs{Group: commandGroup, Consumer: r.consumer, Count: 100, Block: wait}
+	if r.after != nil {
+		args.Block = -1 // what was delivered before is there or not
+	}
 	byKey := map[string]ems.ChannelID{}
+	var from []string
 	for _, channel := range r.channels {
 		key := r.client.namespace.Commands(channel)
 		byKey[key] = channel
 		args.Streams = append(args.Streams, key)
+		from = append(from, r.from(channel))
 	}
-	for range r.channels {
-		args.Streams = append(args.Streams, from)
-	}
-	if from == "0" {
-		args.Block = -1
-	}
+	args.Streams = append(args.Streams, from...)
 	streams, err := r.client.redis.XReadGroup(ctx, args).Result()
-	if isNil(err) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !isNil(err) {
 		if strings.HasPrefix(err.Error(), "NOGROUP") { // Redis came back empty
-			r.pending = true
+			r.after = map[ems.ChannelID]string{}
 		}
 		return nil, r.client.fail("XREADGROUP", err)
 	}
-	r.pending = false
+	return r.take(ctx, streams, byKey)
+}
+
+func (r *CommandReader) createGroups(ctx context.Context) error {
+	for _, channel := range r.channels {
+		err := r.client.redis.XGroupCreateMkStream(ctx, r.client.namespace.Commands(channel), commandGroup, "0").Err()
+		if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+			return r.client.fail("XGROUP CREATE", err)
+		}
+	}
+	return nil
+}
+
+// from returns the id after which a stream is read.
+func (r *CommandReader) from(channel ems.ChannelID) string {
+	switch {
+	case r.after == nil:
+		return ">"
+	case r.after[channel] == "":
+		return "0"
+	default:
+		return r.after[channel]
+	}
+}
+
+// take reads the entries. One that is no command is told and removed.
+func (r *CommandReader) take(ctx context.Context, streams []redis.XStream, byKey map[string]ems.ChannelID) ([]Delivery, error) {
 	var deliveries []Delivery
+	entries := 0
 	for _, stream := range streams {
 		for _, message := range stream.Messages {
+			entries++
+			if r.after != nil {
+				r.after[byKey[stream.Stream]] = message.ID
+			}
 			delivery, err := parseDelivery(byKey[stream.Stream], message)
-			if err != nil {
-				r.client.logger.Error("command in the stream cannot be read and is dropped", "stream", stream.Stream, "entry", message.ID, "error", err)
-				if err := r.client.redis.XAck(ctx, stream.Stream, commandGroup, message.ID).Err(); err != nil {
-					return nil, r.client.fail("XACK", err)
-				}
+			if err == nil {
+				deliveries = append(deliveries, delivery)
 				continue
 			}
-			deliveries = append(deliveries, delivery)
+			r.client.logger.Error("an entry of the commands cannot be read and is removed", "stream", stream.Stream, "entry", message.ID, "error", err)
+			pipeline := r.client.redis.TxPipeline()
+			pipeline.XAck(ctx, stream.Stream, commandGroup, message.ID)
+			pipeline.XDel(ctx, stream.Stream, message.ID)
+			if _, err := pipeline.Exec(ctx); err != nil {
+				return nil, r.client.fail("XACK", err)
+			}
 		}
+	}
+	if entries == 0 {
+		r.after = nil
 	}
 	return deliveries, nil
 }
@@ -188,28 +219,4 @@ func parseResult(channel ems.ChannelID, reply []string) (ems.CommandResult, erro
 		result.ReadBack = &number
 	}
 	return result, nil
-}
-
-// AwaitCommand waits until a command is final or ctx ends. It listens on the
-// stream of results, so it needs no polling.
-func (c *Client) AwaitCommand(ctx context.Context, channel ems.ChannelID, id string) (ems.CommandResult, error) {
-	last := "0"
-	if entries, err := c.redis.XRevRangeN(ctx, c.namespace.Results(channel), "+", "-", 1).Result(); err != nil {
-		return ems.CommandResult{}, c.fail("XREVRANGE", err)
-	} else if len(entries) == 1 {
-		last = entries[0].ID
-	}
-	for {
-		result, err := c.Command(ctx, channel, id)
-		if err != nil || result.State.Final() {
-			return result, err
-		}
-		streams, err := c.redis.XRead(ctx, &redis.XReadArgs{Streams: []string{c.namespace.Results(channel), last}, Block: time.Second}).Result()
-		if err != nil && !isNil(err) {
-			return ems.CommandResult{}, c.fail("XREAD", err)
-		}
-		for _, stream := range streams {
-			last = stream.Messages[len(stream.Messages)-1].ID
-		}
-	}
 }

@@ -2,6 +2,8 @@ package rtdb_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -78,6 +80,40 @@ func TestACommandIsQueuedBegunAndFinishedOnce(t *testing.T) {
 	}
 }
 
+func TestAllThatWasDeliveredBeforeARestartComesAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	const many = 250 // more than one exchange carries
+	want := map[string]bool{}
+	for i := range many {
+		order := command(t, fmt.Sprintf("c%d", i))
+		order.Target.Channel = ems.ChannelID(1001 + i%2)
+		want[order.ID] = true
+		if err := b.SendCommand(b.ctx, order); err != nil {
+			t.Fatal(err)
+		}
+	}
+	channels := []ems.ChannelID{1001, 1002}
+	drain := func(reader *rtdb.CommandReader) map[string]bool {
+		got := map[string]bool{}
+		for range 10 {
+			deliveries, err := reader.Next(b.ctx, time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, delivery := range deliveries {
+				if got[delivery.ID] {
+					t.Errorf("%s was delivered twice", delivery.ID)
+				}
+				got[delivery.ID] = true
+			}
+		}
+		return got
+	}
+	expect(t, "delivered at first", drain(b.ReadCommands("comsrv", channels)), want)
+	expect(t, "delivered again", drain(b.ReadCommands("comsrv", channels)), want)
+}
+
 func TestACommandIsNotBegunAfterItsDeadline(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
@@ -138,6 +174,35 @@ func TestAFullCommandQueueRefuses(t *testing.T) {
 	}
 }
 
+func TestTheEndOfACommandIsToldByItsCode(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	for state, want := range map[ems.CommandState]ems.Code{
+		ems.CommandFailed: ems.CodeConflict, ems.CommandExpired: ems.CodeExpired, ems.CommandUnknown: ems.CodeUnknown,
+	} {
+		order := command(t, string(state))
+		if err := b.SendCommand(b.ctx, order); err != nil {
+			t.Fatal(err)
+		}
+		reader := b.ReadCommands("comsrv", []ems.ChannelID{1001})
+		var deliveries []rtdb.Delivery
+		for len(deliveries) == 0 {
+			var err error
+			if deliveries, err = reader.Next(b.ctx, time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.FinishCommand(b.ctx, deliveries[0], ems.CommandResult{State: state, Reason: "because", Time: start}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := b.SettleCommand(b.ctx, order)
+		var coded *ems.Error
+		if !errors.As(err, &coded) || coded.Code != want || !contains(coded.Message, "because") || !contains(coded.Details[0], order.ID) {
+			t.Errorf("%s: %+v", state, err)
+		}
+	}
+}
+
 func TestWaitingForACommandEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
@@ -171,5 +236,8 @@ func TestACommandThatCannotBeReadIsDroppedAndTheNextComes(t *testing.T) {
 	}
 	if len(got) != 1 || got[0].ID != "good" {
 		t.Errorf("got %+v", got)
+	}
+	if length := b.raw.XLen(b.ctx, "comsrv:1001:commands").Val(); length != 1 {
+		t.Errorf("the stream holds %d entries, want the good one alone", length)
 	}
 }

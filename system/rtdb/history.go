@@ -9,7 +9,22 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// ConfigureMapping sends the points of a source to history from now on.
+// RetainMappings ends the feed of every source whose mapping is not named. What
+// waits in the stream is still delivered.
+func (c *Client) RetainMappings(ctx context.Context, ids []string) error {
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	_, err := c.text(ctx, "hissrv_retain", "all", args...)
+	return err
+}
+
+// finishedAtOnce bounds how long other clients of Redis wait for one call.
+const finishedAtOnce = 100
+
+// ConfigureMapping sends the points of a source to history from now on, in place
+// of any other mapping of that source.
 func (c *Client) ConfigureMapping(ctx context.Context, mapping ems.HistoryMapping) error {
 	args := []any{mapping.Source, mapping.Measurement, len(mapping.Tags)}
 	for _, name := range slices.Sorted(maps.Keys(mapping.Tags)) {
@@ -48,7 +63,7 @@ func (c *Client) CollectLines(ctx context.Context, consumer string, again bool, 
 
 // FinishLines says that lines are in history for good.
 func (c *Client) FinishLines(ctx context.Context, lines []Line) error {
-	for part := range slices.Chunk(lines, 500) {
+	for part := range slices.Chunk(lines, finishedAtOnce) {
 		args := make([]any, len(part))
 		for i, line := range part {
 			args[i] = line.Entry

@@ -72,6 +72,7 @@ func TestMappingsThatCannotBeAreRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*ems.HistoryMapping){
 		"source":       func(m *ems.HistoryMapping) { m.Source = "comsrv:1001" },
 		"measurement":  func(m *ems.HistoryMapping) { m.Measurement = "" },
+		"backslash":    func(m *ems.HistoryMapping) { m.Tags["device"] = `a\b` },
 		"newline":      func(m *ems.HistoryMapping) { m.Measurement = "a\x01b" },
 		"reserved tag": func(m *ems.HistoryMapping) { m.Tags["channel"] = "7" },
 		"id":           func(m *ems.HistoryMapping) { m.ID = "a:b" },
@@ -87,17 +88,22 @@ func TestMappingsThatCannotBeAreRefused(t *testing.T) {
 	if err := b.ConfigureMapping(b.ctx, mapping()); err != nil {
 		t.Fatal(err)
 	}
-	second := mapping()
-	second.ID = "other"
-	if err := b.ConfigureMapping(b.ctx, second); ems.CodeOf(err) != ems.CodeConflict {
-		t.Errorf("a source with two mappings: %v", err)
+	renamed := mapping()
+	renamed.ID = "renamed"
+	if err := b.ConfigureMapping(b.ctx, renamed); err != nil {
+		t.Fatal(err)
 	}
+	expect(t, "the sources after renaming", b.show(t, "hissrv:sources"), "comsrv:1001:T=renamed")
 	moved := mapping()
 	moved.Source = "comsrv:1001:S"
 	if err := b.ConfigureMapping(b.ctx, moved); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "the sources", b.show(t, "hissrv:sources"), "comsrv:1001:S=battery")
+	expect(t, "the sources", b.show(t, "hissrv:sources"), "comsrv:1001:S=battery comsrv:1001:T=renamed")
+	if err := b.RetainMappings(b.ctx, []string{"battery", "other"}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "the sources that were retained", b.show(t, "hissrv:sources"), "comsrv:1001:S=battery")
 }
 
 func TestAFullHistoryStreamCountsWhatItRefuses(t *testing.T) {

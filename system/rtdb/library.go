@@ -2,6 +2,7 @@ package rtdb
 
 import (
 	"context"
+	"crypto/rand"
 	"strings"
 	"time"
 
@@ -79,8 +80,8 @@ func (c *Client) serverInfo(ctx context.Context) (map[string]string, error) {
 const watchPeriod = 500 * time.Millisecond
 
 // Watch calls ready each time a usable Redis has newly appeared: at the start,
-// after it restarted, after the library was loaded anew, and again after ready
-// failed. That is the moment for a service to store its part of the site and to
+// after it restarted or was emptied, after the library was loaded anew, and again
+// after ready failed. That is the moment for a service to store its part of the site and to
 // refresh what it knows. Watch returns when ctx ends.
 func (c *Client) Watch(ctx context.Context, ready func(ctx context.Context) error) {
 	timer := c.clock.NewTimer(0)
@@ -114,7 +115,8 @@ func (c *Client) Watch(ctx context.Context, ready func(ctx context.Context) erro
 	}
 }
 
-// epoch names the present life of Redis: its run id and the library it holds.
+// epoch names the present life of Redis: its run id, the library it holds, and a
+// mark among the keys of the site, which goes when the keys are lost.
 func (c *Client) epoch(ctx context.Context) (string, error) {
 	info, err := c.serverInfo(ctx)
 	if err != nil {
@@ -124,5 +126,16 @@ func (c *Client) epoch(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return info["run_id"] + " " + functions, nil
+	mark := c.namespace.Of("voltage:life")
+	life, err := c.redis.Get(ctx, mark).Result()
+	if isNil(err) {
+		if err := c.redis.SetNX(ctx, mark, rand.Text(), 0).Err(); err != nil {
+			return "", c.fail("SET", err)
+		}
+		life, err = c.redis.Get(ctx, mark).Result()
+	}
+	if err != nil {
+		return "", c.fail("GET", err)
+	}
+	return info["run_id"] + " " + functions + " " + life, nil
 }

@@ -2,6 +2,7 @@ package rtdb
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -188,4 +189,4 @@ func integer(text string) int64 {
 func channelName(channel ems.ChannelID) string { return strconv.FormatUint(uint64(channel), 10) }
 
 // isNil reports whether Redis said that there is nothing.
-func isNil(err error) bool { return err == redis.Nil }
+func isNil(err error) bool { return errors.Is(err, redis.Nil) }

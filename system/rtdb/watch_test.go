@@ -59,6 +59,10 @@ func TestWatchCallsReadyForEachLifeOfRedis(t *testing.T) {
 	b.server.Kill()
 	b.server.Start()
 	await(t, calls, "redis restarted with its library")
+	if err := b.raw.FlushAll(b.ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, calls, "redis was emptied")
 	select {
 	case <-calls:
 		t.Error("ready was called twice for one life")

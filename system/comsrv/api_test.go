@@ -1,0 +1,301 @@
+package comsrv
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+func decode[T any](t *testing.T, reply envelope) T {
+	t.Helper()
+	var data T
+	if err := json.Unmarshal(reply.Data, &data); err != nil {
+		t.Fatalf("%v: %s", err, reply.Data)
+	}
+	return data
+}
+
+func TestChannelsOverHTTP(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	disabled := field(7, "192.0.2.1:502")
+	disabled.Enabled, disabled.Description = false, "spare"
+	p := newPlant(t, field(1, d.address, allKinds()...), disabled)
+	p.start()
+	p.awaitStatus(1, true, "")
+	p.awaitStatus(7, false, "the channel is disabled")
+	p.eventually(func() error {
+		_, reply := p.call(http.MethodGet, "/api/channels/1", "")
+		if view := decode[channelView](t, reply); !view.Online || view.LastSuccess == nil || view.RoundTripMS <= 0 {
+			return fmt.Errorf("%+v", view)
+		}
+		return nil
+	}, "channel 1 online")
+	status, reply := p.call(http.MethodGet, "/api/channels", "")
+	views := decode[[]channelView](t, reply)
+	if status != http.StatusOK || !reply.Success || len(views) != 2 {
+		t.Fatalf("%d %s", status, reply.Data)
+	}
+	if age := time.Now().UnixMilli() - *views[0].LastSuccess; age < 0 || age > within.Milliseconds() {
+		t.Errorf("the last success is %d ms old", age)
+	}
+	views[0].LastSuccess, views[0].RoundTripMS = nil, 0
+	want := []channelView{
+		{
+			ID: 1, Name: "channel 1", Protocol: "modbus_tcp", Address: d.address, Enabled: true, Online: true,
+			PollPeriodMS: 50, TimeoutMS: 2000, StaleAfterMS: 2100, Points: map[string]int{"T": 2, "S": 1, "C": 2, "A": 2},
+		},
+		{
+			ID: 7, Name: "channel 7", Description: "spare", Protocol: "modbus_tcp", Address: "192.0.2.1:502",
+			Reason: "the channel is disabled", PollPeriodMS: 50, TimeoutMS: 2000, Points: map[string]int{"T": 0, "S": 0, "C": 0, "A": 0},
+		},
+	}
+	if diff := cmp.Diff(want, views); diff != "" {
+		t.Error(diff)
+	}
+	if !strings.Contains(string(reply.Data), `"last_success":null`) {
+		t.Error("a channel that never answered has a last success")
+	}
+}
+
+func TestPointsOverHTTP(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.float(12, 12.5)
+	p := newPlant(t, field(1, d.address, allKinds()...))
+	p.start()
+	p.awaitStatus(1, true, "")
+	status, reply := p.call(http.MethodGet, "/api/channels/1/points?type=A", "")
+	points := decode[[]map[string]any](t, reply)
+	if status != http.StatusOK || len(points) != 2 {
+		t.Fatalf("%d %s", status, reply.Data)
+	}
+	if at, isNumber := points[1]["time"].(float64); !isNumber || time.Since(time.UnixMilli(int64(at))) > within {
+		t.Errorf("the time is %v", points[1]["time"])
+	}
+	delete(points[1], "time")
+	want := map[string]any{"id": 2.0, "type": "A", "name": "setpoint", "unit": "kW", "value": 12.5, "quality": "good"}
+	if diff := cmp.Diff(want, points[1]); diff != "" {
+		t.Error(diff)
+	}
+	_, reply = p.call(http.MethodGet, "/api/channels/1/points", "")
+	var names []string
+	for _, point := range decode[[]pointView](t, reply) {
+		names = append(names, point.Type.String()+":"+point.Name)
+	}
+	if diff := cmp.Diff([]string{"T:power", "T:temperature", "S:door_closed", "C:start", "C:remote", "A:limit", "A:setpoint"}, names); diff != "" {
+		t.Error(diff)
+	}
+	// What is shown is what Redis holds.
+	if err := p.raw.HSet(t.Context(), "comsrv:1:A", "2", "77.000000").Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, reply = p.call(http.MethodGet, "/api/channels/1/points?type=A", "")
+	if shown := decode[[]pointView](t, reply)[1]; shown.Value == nil || *shown.Value != 77 {
+		t.Errorf("%+v", shown)
+	}
+}
+
+func TestWriteOverHTTP(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	entry := field(1, d.address, allKinds()...)
+	entry.Timeout = 300 * time.Millisecond
+	p := newPlant(t, entry)
+	p.start()
+	p.awaitStatus(1, true, "")
+	status, reply := p.call(http.MethodPost, "/api/channels/1/points/A/2", `{"value": 42.5}`)
+	result := decode[ems.CommandResult](t, reply)
+	if status != http.StatusOK || result.State != ems.CommandDone || result.ReadBack == nil || *result.ReadBack != 42.5 {
+		t.Fatalf("%d %s %+v", status, reply.Data, reply.Error)
+	}
+	status, reply = p.call(http.MethodGet, "/api/channels/1/commands/"+result.ID, "")
+	if again := decode[ems.CommandResult](t, reply); status != http.StatusOK || again.State != ems.CommandDone || again.Value != 42.5 {
+		t.Errorf("%d %+v", status, again)
+	}
+
+	d.set(func() { d.refuse[6], d.silent[5] = 3, true })
+	for _, check := range []struct {
+		path, body string
+		status     int
+		code       ems.Code
+		message    string
+	}{
+		{"/api/channels/1/points/A/1", `{"value": 10}`, http.StatusConflict, ems.CodeConflict,
+			"the command failed: refused by the device: the device answered exception 3 (illegal data value) to function 6"},
+		{"/api/channels/1/points/C/1", `{"value": 1, "deadline_ms": 20000}`, http.StatusGatewayTimeout, ems.CodeUnknown,
+			"whether the device has executed the command is unknown: no answer: " + d.address + " did not answer in whole within 300ms"},
+	} {
+		status, reply := p.call(http.MethodPost, check.path, check.body)
+		if status != check.status || reply.Success || reply.Error.Code != check.code || reply.Error.Message != check.message {
+			t.Errorf("%s: %d %+v", check.path, status, reply.Error)
+		}
+		if len(reply.Error.Details) != 2 || !strings.HasPrefix(reply.Error.Details[0], "command ") {
+			t.Fatalf("the details %v do not name the command", reply.Error.Details)
+		}
+		id, _, _ := strings.Cut(strings.TrimPrefix(reply.Error.Details[0], "command "), " ")
+		if status, reply := p.call(http.MethodGet, "/api/channels/1/commands/"+id, ""); status != http.StatusOK {
+			t.Errorf("%s: %d %+v", id, status, reply.Error)
+		}
+	}
+}
+
+func TestWritesOverHTTPThatAreRefused(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	disabled := field(2, d.address, allKinds()...)
+	disabled.Enabled = false
+	p := newPlant(t, field(1, d.address, allKinds()...), disabled)
+	p.start()
+	p.awaitStatus(1, true, "")
+	for _, check := range []struct {
+		path, body string
+		status     int
+		message    string
+	}{
+		{"/api/channels/9/points/A/1", `{"value": 1}`, http.StatusNotFound, "there is no channel 9"},
+		{"/api/channels/x/points/A/1", `{"value": 1}`, http.StatusBadRequest, `channel "x" is not a number of 1 or more`},
+		{"/api/channels/1/points/A/9", `{"value": 1}`, http.StatusNotFound, "channel 1 has no point A:9"},
+		{"/api/channels/1/points/A/0", `{"value": 1}`, http.StatusBadRequest, `point "0" is not a number of 1 or more`},
+		{"/api/channels/1/points/Q/1", `{"value": 1}`, http.StatusBadRequest, `unknown point type "Q": use T (telemetry), S (signal), C (control) or A (adjustment)`},
+		{"/api/channels/1/points/T/1", `{"value": 1}`, http.StatusBadRequest, "comsrv:1:T:1 cannot be written: use a control (C) or an adjustment (A)"},
+		{"/api/channels/2/points/A/1", `{"value": 1}`, http.StatusConflict, "channel 2 is disabled"},
+		{"/api/channels/1/points/A/2", `{"value": 101}`, http.StatusBadRequest, "101 is above the greatest value of setpoint, 100 kW"},
+		{"/api/channels/1/points/A/2", `{}`, http.StatusBadRequest, `the body has no value: send {"value": 12.5}`},
+		{"/api/channels/1/points/A/2", `{"value": 1, "deadline_ms": 0}`, http.StatusBadRequest, "deadline_ms 0 is not between 1 and 60000"},
+		{"/api/channels/1/points/A/2", `{"value": 1, "deadline": 5}`, http.StatusBadRequest, `the body is not the JSON that is expected: json: unknown field "deadline"`},
+	} {
+		status, reply := p.call(http.MethodPost, check.path, check.body)
+		if status != check.status || reply.Error.Message != check.message {
+			t.Errorf("%s %s: %d %q, want %d %q", check.path, check.body, status, reply.Error.Message, check.status, check.message)
+		}
+	}
+	for _, path := range []string{"/api/channels/9", "/api/channels/9/points", "/api/channels/1/commands/none"} {
+		if status, reply := p.call(http.MethodGet, path, ""); status != http.StatusNotFound {
+			t.Errorf("%s: %d %+v", path, status, reply.Error)
+		}
+	}
+	if written := d.written(); len(written) != 0 {
+		t.Errorf("writes: %v", written)
+	}
+}
+
+// TestWaitingWritesAreBounded: each holds a connection to Redis.
+func TestWaitingWritesAreBounded(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p := newPlant(t, field(1, d.address, allKinds()...))
+	p.start()
+	p.awaitStatus(1, true, "")
+	d.hold(6)
+	ended := make(chan int, maxWaiting)
+	for i := range maxWaiting {
+		go func() {
+			status, _, err := p.request(http.MethodPost, "/api/channels/1/points/A/1", fmt.Sprintf(`{"value": %d, "deadline_ms": 30000}`, i))
+			if err != nil {
+				t.Error(err)
+			}
+			ended <- status
+		}()
+	}
+	p.eventually(func() error {
+		if waiting := len(p.service.waiting); waiting != maxWaiting {
+			return fmt.Errorf("%d wait", waiting)
+		}
+		return nil
+	}, "all places taken")
+	status, reply := p.call(http.MethodPost, "/api/channels/1/points/A/1", `{"value": 1}`)
+	if status != http.StatusServiceUnavailable || reply.Error.Message != "8 writes are waiting for their devices already, nothing was sent: try again" {
+		t.Errorf("%d %+v", status, reply.Error)
+	}
+	d.release()
+	for range maxWaiting {
+		if status := <-ended; status != http.StatusOK {
+			t.Errorf("a write that waited ended with %d", status)
+		}
+	}
+}
+
+func TestMetricsOverHTTP(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p := newPlant(t, field(1, d.address, allKinds()...))
+	p.start()
+	p.awaitStatus(1, true, "")
+	if status, _ := p.call(http.MethodPost, "/api/channels/1/points/A/1", `{"value": 10}`); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	p.stop()
+	families, err := p.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			name := family.GetName()
+			for _, label := range metric.GetLabel() {
+				name += " " + label.GetName() + "=" + label.GetValue()
+			}
+			found[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	polls := found["voltage_comsrv_polls_total channel=1 result=complete"]
+	for name, want := range map[string]float64{
+		"voltage_comsrv_points_total channel=1":               7 * polls,
+		"voltage_comsrv_poll_seconds channel=1":               polls,
+		"voltage_comsrv_polls_total channel=1 result=failed":  0,
+		"voltage_comsrv_polls_total channel=1 result=partial": 0,
+		"voltage_comsrv_channel_online channel=1":             0, // it was stopped
+		"voltage_comsrv_commands_total state=done":            1,
+		"voltage_comsrv_ingest_failures_total channel=1":      0,
+		"voltage_comsrv_commands_queue_full_total channel=1":  0,
+		"voltage_comsrv_command_outcomes_dropped_total":       0,
+	} {
+		if got, there := found[name]; !there || got != want {
+			t.Errorf("%s is %v (there: %v), want %v", name, got, there, want)
+		}
+	}
+	if sent := found["voltage_comsrv_points_sent_total channel=1"]; polls < 1 || sent < 8 {
+		t.Errorf("%v polls, %v points sent", polls, sent)
+	}
+	if _, there := found["voltage_comsrv_overruns_total channel=1"]; !there {
+		t.Error("overruns are not counted")
+	}
+}
+
+func TestRedisAwayOverHTTP(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p := newPlant(t, field(1, d.address, allKinds()...))
+	p.start()
+	p.awaitStatus(1, true, "")
+	p.redis.Stop()
+	for _, check := range []struct{ method, path, body string }{
+		{http.MethodGet, "/api/channels/1/points?type=T", ""},
+		{http.MethodPost, "/api/channels/1/points/A/1", `{"value": 1}`},
+		{http.MethodGet, "/health", ""},
+	} {
+		if status, reply := p.call(check.method, check.path, check.body); status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %+v", check.path, status, reply.Error)
+		}
+	}
+	// The channels themselves do not need Redis to be shown.
+	if status, reply := p.call(http.MethodGet, "/api/channels", ""); status != http.StatusOK || !decode[[]channelView](t, reply)[0].Online {
+		t.Errorf("%d %s", status, reply.Data)
+	}
+	p.redis.Start()
+	p.eventually(func() error {
+		if status, reply := p.call(http.MethodGet, "/health/detailed", ""); status != http.StatusOK {
+			return fmt.Errorf("%d %s", status, reply.Data)
+		}
+		return nil
+	}, "healthy again")
+}

@@ -1,0 +1,96 @@
+// Package protocol is the border between comsrv and the field: what a driver of
+// a field protocol must do, and nothing of how. A driver is one package below
+// this one and one line in the list of comsrv.Drivers.
+package protocol
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// Factory initializes the driver of one channel: it checks that the protocol can
+// serve every point of it and prepares the reads. It does not connect. An error
+// has code INVALID and names the point.
+type Factory func(channel config.Channel) (Driver, error)
+
+// Driver speaks one field protocol on one channel. Its methods are called from
+// one goroutine at a time. Every exchange is bounded by the timeout of the
+// channel and ends early when its context does.
+type Driver interface {
+	// Connect opens the connection anew and forgets what earlier connections
+	// taught of the device: it may have been replaced meanwhile.
+	Connect(ctx context.Context) error
+
+	// ReadBatch reads every point of one poll group, writable ones included where
+	// the device can show them. It returns one reading for each point of the
+	// group; the slice is valid until the next call. What one point or one unit
+	// behind the connection refuses is told by the quality of its readings. An
+	// error means that nothing could be read at all: the device is not reachable.
+	ReadBatch(ctx context.Context, group string) ([]Reading, error)
+
+	// WritePoint writes one point, at most once, and reads it back where the
+	// device can show it. An error is a *WriteError.
+	WritePoint(ctx context.Context, write Write) (Written, error)
+
+	// Close ends the connection. The driver may be connected again.
+	Close() error
+}
+
+// Reading is what a poll found out about one point.
+type Reading struct {
+	Point   int         // index within the points of the channel
+	Raw     float64     // as the device has it, before scale and offset; finite when the quality is not bad
+	Quality ems.Quality // Good or Bad
+	Reason  string      // why it is bad
+}
+
+// Write asks a driver to write one point.
+type Write struct {
+	Point int     // index within the points of the channel
+	Raw   float64 // as the device takes it, after scale and offset were undone
+	// Before is asked when all is prepared and the next thing is that bytes
+	// leave for the device. Its error stops the write, and nothing was sent.
+	Before func() error
+}
+
+// Written is a write that the device confirmed.
+type Written struct {
+	Sent     float64  // raw, as the data type could carry it: 12.4 in a whole number is 12
+	ReadBack *float64 // raw, as the device showed it afterwards; nil when it could not be read
+	Reason   string   // why it could not be read back
+}
+
+// WriteFault tells how far a write that failed has come.
+type WriteFault int
+
+// The faults of a write.
+const (
+	NotSent    WriteFault = iota // nothing left for the device
+	Refused                      // the device said no, and has surely not acted
+	Unanswered                   // bytes left, and whether the device has acted is not known
+)
+
+func (f WriteFault) String() string {
+	switch f {
+	case NotSent:
+		return "not sent"
+	case Refused:
+		return "refused by the device"
+	default:
+		return "no answer"
+	}
+}
+
+// WriteError is why a write failed and how far it had come.
+type WriteError struct {
+	Fault WriteFault
+	Cause error
+}
+
+func (e *WriteError) Error() string { return fmt.Sprintf("%s: %v", e.Fault, e.Cause) }
+
+// Unwrap returns the cause.
+func (e *WriteError) Unwrap() error { return e.Cause }

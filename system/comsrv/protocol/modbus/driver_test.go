@@ -1,0 +1,332 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tbrandon/mbserver"
+	"pgregory.net/rapid"
+
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
+	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+func bits(unit, function uint8, address uint16) config.Mapping {
+	return config.Mapping{Unit: unit, Function: function, Address: address, DataType: config.Bool, Bit: -1}
+}
+
+func bitOf(unit, function uint8, address uint16, at int) config.Mapping {
+	return config.Mapping{Unit: unit, Function: function, Address: address, DataType: config.Bool, ByteOrder: "AB", Bit: at}
+}
+
+// poll returns raw values by point, and the reasons of the bad ones.
+func poll(t *testing.T, driver *Driver) (map[ems.PointID]float64, map[ems.PointID]string) {
+	t.Helper()
+	readings, err := driver.ReadBatch(context.Background(), ems.DefaultGroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad := map[ems.PointID]float64{}, map[ems.PointID]string{}
+	for _, reading := range readings {
+		id := driver.channel.Points[reading.Point].ID
+		if reading.Quality == ems.Good {
+			good[id] = reading.Raw
+		} else {
+			bad[id] = reading.Reason
+		}
+	}
+	return good, bad
+}
+
+// TestAgainstAnotherImplementation reads and writes through every function of a
+// server that was written by others.
+func TestAgainstAnotherImplementation(t *testing.T) {
+	t.Parallel()
+	address := newPeer(t, newBank().serve) // only to learn a free port
+	address.close()
+	server := mbserver.NewServer()
+	copy(server.HoldingRegisters[10:], []uint16{0x41bb, 0xa780, 7, 0x8001})
+	copy(server.InputRegisters[20:], []uint16{0xfffe})
+	server.Coils[3], server.DiscreteInputs[4] = 1, 1
+	if err := server.ListenTCP(address.address()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	points := []config.MappedPoint{
+		point(ems.Telemetry, 1, register(1, 3, 10, config.Float32)),
+		point(ems.Telemetry, 2, register(1, 4, 20, config.Int16)),
+		point(ems.Signal, 3, bits(1, 1, 3)),
+		point(ems.Signal, 4, bits(1, 2, 4)),
+		point(ems.Control, 5, bits(1, 5, 30)),
+		point(ems.Control, 6, bits(1, 15, 31)),
+		point(ems.Adjustment, 7, register(1, 6, 12, config.Int16)),
+		point(ems.Adjustment, 8, register(1, 16, 40, config.Float64)),
+		point(ems.Control, 9, bitOf(1, 6, 13, 4)),
+	}
+	driver := open(t, address.address(), time.Minute, points...)
+	good, bad := poll(t, driver)
+	want := map[ems.PointID]float64{1: 23.456787109375, 2: -2, 3: 1, 4: 1, 5: 0, 6: 0, 7: 7, 8: 0, 9: 0}
+	if diff := cmp.Diff(want, good); diff != "" || len(bad) > 0 {
+		t.Fatal(diff, bad)
+	}
+	for id, raw := range map[ems.PointID]float64{5: 1, 6: 1, 7: -1234, 8: math.Pi, 9: 1} {
+		written, err := driver.WritePoint(context.Background(), protocol.Write{Point: int(id - 1), Raw: raw})
+		if err != nil || written.Sent != raw || written.ReadBack == nil || *written.ReadBack != raw {
+			t.Errorf("point %d: %+v, %v", id, written, err)
+		}
+		want[id] = raw
+	}
+	good, bad = poll(t, driver)
+	if diff := cmp.Diff(want, good); diff != "" || len(bad) > 0 {
+		t.Error(diff, bad)
+	}
+	all := register(1, 3, 13, config.Uint16)
+	if raw, err := driver.readPoint(context.Background(), all); err != nil || raw != 0x8011 {
+		t.Errorf("register 13 is %v, %v: the other bits of it must stay", raw, err)
+	}
+}
+
+// TestReadingsAreTheDevices: however points lie and whatever the device refuses,
+// a good reading is what the device holds, and only points with a refused address
+// are bad.
+func TestReadingsAreTheDevices(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	p := newPeer(t, device.serve)
+	rapid.Check(t, func(rt *rapid.T) {
+		points := drawPoints(rt)
+		illegal := map[int]bool{}
+		for range rapid.IntRange(0, 4).Draw(rt, "illegal addresses") {
+			illegal[rapid.IntRange(0, 65535).Draw(rt, "illegal")] = true
+		}
+		if len(points) > 0 && rapid.Bool().Draw(rt, "hit") {
+			illegal[int(points[0].Mapping.Address)] = true
+		}
+		device.mu.Lock()
+		device.illegal = func(_ byte, address int) bool { return illegal[address] }
+		fill(device, points)
+		device.mu.Unlock()
+		made, err := New(config.Channel{ID: 1, Protocol: Name, Address: p.address(), Timeout: time.Minute, Points: points})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer made.Close()
+		for range 2 { // the second poll uses what the first one learned
+			checkReadings(rt, device, made, points, illegal)
+		}
+	})
+}
+
+// fill gives every place that the points name a number of its own.
+func fill(device *bank, points []config.MappedPoint) {
+	for i, point := range points {
+		function := readFunction(point.Mapping.Function)
+		for at := range point.Mapping.DataType.Registers() {
+			address := point.Mapping.Address + uint16(at)
+			if isBits(function) {
+				device.bits[function][address] = i%3 == 0
+			} else {
+				device.words[function][address] = address*31 + uint16(function)
+			}
+		}
+	}
+}
+
+func checkReadings(t *rapid.T, device *bank, driver protocol.Driver, points []config.MappedPoint, illegal map[int]bool) {
+	readings, err := driver.ReadBatch(context.Background(), ems.DefaultGroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reading := range readings {
+		mapping := points[reading.Point].Mapping
+		function := readFunction(mapping.Function)
+		refused := false
+		wire := []byte{}
+		for at := range mapping.DataType.Registers() {
+			word := device.words[max(function, 3)][mapping.Address+uint16(at)]
+			wire = append(wire, byte(word>>8), byte(word))
+			refused = refused || illegal[int(mapping.Address)+at]
+		}
+		want, fault := 0.0, error(nil)
+		if isBits(function) {
+			want = bit(device.bits[function][mapping.Address])
+		} else {
+			want, fault = decodeRegisters(mapping, wire)
+		}
+		bad := refused || fault != nil
+		if bad != (reading.Quality == ems.Bad) || !bad && reading.Raw != want || bad != (reading.Reason != "") {
+			t.Fatalf("point %d %+v: %+v; want %v, bad %v", points[reading.Point].ID, mapping, reading, want, bad)
+		}
+	}
+}
+
+// TestIllegalAddressCostsOnlyItsPoint and is remembered until the device is
+// connected anew.
+func TestIllegalAddressCostsOnlyItsPoint(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	device.illegal = func(_ byte, address int) bool { return address == 5 }
+	p := newPeer(t, device.serve)
+	var points []config.MappedPoint
+	for i := range 8 {
+		points = append(points, point(ems.Telemetry, ems.PointID(i+1), register(1, 3, uint16(i), config.Uint16)))
+		device.words[3][uint16(i)] = uint16(100 + i)
+	}
+	driver := open(t, p.address(), time.Minute, points...)
+	want := map[ems.PointID]float64{1: 100, 2: 101, 3: 102, 4: 103, 5: 104, 7: 106, 8: 107}
+	var requests []int
+	for range 5 {
+		before := len(p.seen())
+		good, bad := poll(t, driver)
+		if diff := cmp.Diff(want, good); diff != "" {
+			t.Fatal(diff)
+		}
+		if diff := cmp.Diff(map[ems.PointID]string{6: "the device answered exception 2 (illegal data address) to function 3"}, bad); diff != "" {
+			t.Fatal(diff)
+		}
+		requests = append(requests, len(p.seen())-before)
+	}
+	// 8 fails, 4 is good, 4 fails, 2 fails, 1 is good, 1 fails, 2 is good; then the
+	// three good reads, and the refused register after 1 and after 2 more polls.
+	if diff := cmp.Diff([]int{7, 3, 4, 3, 3}, requests); diff != "" {
+		t.Error(diff)
+	}
+	device.mu.Lock()
+	device.illegal = func(byte, int) bool { return false }
+	device.mu.Unlock()
+	if err := driver.Connect(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	before := len(p.seen())
+	want[6] = 105
+	good, _ := poll(t, driver)
+	if diff := cmp.Diff(want, good); diff != "" || len(p.seen())-before != 1 {
+		t.Error(diff, len(p.seen())-before, "requests after connecting anew")
+	}
+}
+
+// TestDeadUnitDoesNotStallTheOthers: behind one connection, a unit that is silent
+// costs one timeout and is then left out for some polls.
+func TestDeadUnitDoesNotStallTheOthers(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	device.units = map[byte]bool{1: true, 3: true}
+	device.words[3][0] = 11
+	p := newPeer(t, device.serve)
+	driver := open(t, p.address(), time.Second, // long enough for those that answer
+		point(ems.Telemetry, 1, register(1, 3, 0, config.Uint16)),
+		point(ems.Telemetry, 2, register(2, 3, 0, config.Uint16)),
+		point(ems.Telemetry, 3, register(3, 3, 0, config.Uint16)),
+	)
+	asked := func() (count int) {
+		for _, request := range allFrames(p) {
+			if request[6] == 2 {
+				count++
+			}
+		}
+		return count
+	}
+	var tries []int
+	for range 5 {
+		good, bad := poll(t, driver)
+		if diff := cmp.Diff(map[ems.PointID]float64{1: 11, 3: 11}, good); diff != "" {
+			t.Fatal(diff)
+		}
+		if !strings.HasPrefix(bad[2], "unit 2: ") || !strings.Contains(bad[2], "did not answer in whole within") {
+			t.Fatalf("the reason is %q", bad[2])
+		}
+		tries = append(tries, asked())
+	}
+	if diff := cmp.Diff([]int{1, 1, 2, 2, 2}, tries); diff != "" {
+		t.Error("requests to the dead unit:", diff)
+	}
+	device.mu.Lock()
+	device.units = nil
+	device.mu.Unlock()
+	if good, bad := poll(t, driver); good[2] != 11 || len(bad) > 0 {
+		t.Errorf("the unit that is back reads %v, %v", good, bad)
+	}
+}
+
+func allFrames(p *peer) [][]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([][]byte{}, p.requests...)
+}
+
+func TestNoUnitAnswers(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	device.units = map[byte]bool{}
+	p := newPeer(t, device.serve)
+	driver := open(t, p.address(), testTimeout,
+		point(ems.Telemetry, 1, register(1, 3, 0, config.Uint16)), point(ems.Telemetry, 2, register(2, 3, 0, config.Uint16)))
+	var broken *brokenError
+	if _, err := driver.ReadBatch(context.Background(), ems.DefaultGroup); !errors.As(err, &broken) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestGatewayExceptionsAreAboutTheUnit and not about the connection.
+func TestGatewayExceptionsAreAboutTheUnit(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, func(_ *peer, conn net.Conn, request []byte) bool {
+		if request[6] == 2 {
+			return send(conn, exception(request, 11))
+		}
+		return send(conn, answer(request, 3, 2, 0, 5))
+	})
+	driver := open(t, p.address(), time.Minute,
+		point(ems.Telemetry, 1, register(1, 3, 0, config.Uint16)), point(ems.Telemetry, 2, register(2, 3, 0, config.Uint16)))
+	good, bad := poll(t, driver)
+	if diff := cmp.Diff(map[ems.PointID]float64{1: 5}, good); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[ems.PointID]string{2: "unit 2: the device answered exception 11 (gateway target did not respond) to function 3"}, bad); diff != "" {
+		t.Error(diff)
+	}
+	if p.connected() != 1 {
+		t.Errorf("%d connections", p.connected())
+	}
+}
+
+func TestNotANumberIsBad(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	device.words[3] = map[uint16]uint16{0: 0x7fc0, 1: 0, 2: 0x4148, 3: 0}
+	p := newPeer(t, device.serve)
+	driver := open(t, p.address(), time.Minute,
+		point(ems.Telemetry, 1, register(1, 3, 0, config.Float32)), point(ems.Telemetry, 2, register(1, 3, 2, config.Float32)))
+	good, bad := poll(t, driver)
+	if diff := cmp.Diff(map[ems.PointID]float64{2: 12.5}, good); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[ems.PointID]string{1: errNotANumber.Error()}, bad); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNewRefusesWhatItCannotServe(t *testing.T) {
+	for name, mapping := range map[string]config.Mapping{
+		"function 7":         register(1, 7, 0, config.Uint16),
+		"unknown type":       {Unit: 1, Function: 3, DataType: "string", Bit: -1},
+		"float of coils":     {Unit: 1, Function: 1, DataType: config.Float32, ByteOrder: "ABCD", Bit: -1},
+		"bool without a bit": register(1, 3, 0, config.Bool),
+		"one for two":        register(1, 6, 0, config.Float32),
+		"past the end":       register(1, 3, 65534, config.Float64),
+		"order of another":   {Unit: 1, Function: 3, DataType: config.Float32, ByteOrder: "AB", Bit: -1},
+		"order of nothing":   {Unit: 1, Function: 3, DataType: config.Float32, ByteOrder: "AABB", Bit: -1},
+	} {
+		_, err := New(config.Channel{ID: 7, Points: []config.MappedPoint{point(ems.Telemetry, 3, mapping)}})
+		if ems.CodeOf(err) != ems.CodeInvalid || !strings.HasPrefix(err.Error(), "channel 7 point T:3 (T): ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package modbus
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// peer is a device on a real socket whose behaviour each test writes by hand.
+type peer struct {
+	t        *testing.T
+	listener net.Listener
+	// serve answers one request. It returns false to end the connection.
+	serve func(p *peer, conn net.Conn, request []byte) bool
+
+	mu          sync.Mutex
+	requests    [][]byte
+	connections int
+	open        map[net.Conn]struct{}
+	done        sync.WaitGroup
+}
+
+func newPeer(t *testing.T, serve func(p *peer, conn net.Conn, request []byte) bool) *peer {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peer{t: t, listener: listener, serve: serve, open: map[net.Conn]struct{}{}}
+	p.done.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+func (p *peer) address() string { return p.listener.Addr().String() }
+
+func (p *peer) accept() {
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.connections++
+		p.open[conn] = struct{}{}
+		p.mu.Unlock()
+		p.done.Go(func() {
+			defer conn.Close()
+			for {
+				request, err := readFrame(conn)
+				if err != nil {
+					return
+				}
+				p.mu.Lock()
+				p.requests = append(p.requests, request)
+				p.mu.Unlock()
+				if !p.serve(p, conn, request) {
+					return
+				}
+			}
+		})
+	}
+}
+
+// cut closes every connection and keeps listening.
+func (p *peer) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.open {
+		_ = conn.Close()
+		delete(p.open, conn)
+	}
+}
+
+func (p *peer) close() {
+	_ = p.listener.Close()
+	p.cut()
+	p.done.Wait()
+}
+
+// seen returns the PDUs received so far.
+func (p *peer) seen() [][]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list [][]byte
+	for _, request := range p.requests {
+		list = append(list, request[7:])
+	}
+	return list
+}
+
+func (p *peer) connected() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.connections
+}
+
+// readFrame reads a request by the specification, without the code under test.
+func readFrame(conn net.Conn) ([]byte, error) {
+	header := make([]byte, 6)
+	if _, err := io.ReadFull(conn, header); err != nil {
+		return nil, err
+	}
+	rest := make([]byte, binary.BigEndian.Uint16(header[4:]))
+	if _, err := io.ReadFull(conn, rest); err != nil {
+		return nil, err
+	}
+	return append(header, rest...), nil
+}
+
+// answer builds a reply frame to a request from a PDU.
+func answer(request []byte, pdu ...byte) []byte {
+	frame := append([]byte{}, request[:4]...)
+	frame = append(frame, 0, byte(1+len(pdu)), request[6])
+	return append(frame, pdu...)
+}
+
+func exception(request []byte, code byte) []byte { return answer(request, request[7]|0x80, code) }
+
+// send writes a whole reply; the peer may be gone already, which the test sees
+// by other means.
+func send(conn net.Conn, frame []byte) bool {
+	_, err := conn.Write(frame)
+	return err == nil
+}
+
+// bank is a device with memory, as the specification describes one.
+type bank struct {
+	mu      sync.Mutex
+	bits    map[byte]map[uint16]bool   // by reading function: 1 or 2
+	words   map[byte]map[uint16]uint16 // by reading function: 3 or 4
+	illegal func(function byte, address int) bool
+	writes  int
+	units   map[byte]bool // that answer; nil is all
+}
+
+func newBank() *bank {
+	return &bank{
+		bits:    map[byte]map[uint16]bool{1: {}, 2: {}},
+		words:   map[byte]map[uint16]uint16{3: {}, 4: {}},
+		illegal: func(byte, int) bool { return false },
+	}
+}
+
+func (b *bank) serve(_ *peer, conn net.Conn, request []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.units != nil && !b.units[request[6]] {
+		return true // silence
+	}
+	return send(conn, b.reply(request))
+}
+
+func (b *bank) reply(request []byte) []byte {
+	function, address := request[7], int(binary.BigEndian.Uint16(request[8:]))
+	second := binary.BigEndian.Uint16(request[10:])
+	count := int(second)
+	if function == 5 || function == 6 {
+		count = 1
+	}
+	for at := address; at < address+count; at++ {
+		if at > 65535 || b.illegal(function, at) {
+			return exception(request, 2)
+		}
+	}
+	switch function {
+	case 1, 2:
+		packed := make([]byte, (count+7)/8)
+		for i := range count {
+			if b.bits[function][uint16(address+i)] {
+				packed[i/8] |= 1 << (i % 8)
+			}
+		}
+		return answer(request, append([]byte{function, byte(len(packed))}, packed...)...)
+	case 3, 4:
+		data := []byte{function, byte(2 * count)}
+		for i := range count {
+			data = binary.BigEndian.AppendUint16(data, b.words[function][uint16(address+i)])
+		}
+		return answer(request, data...)
+	}
+	b.writes++
+	switch function {
+	case 5:
+		b.bits[1][uint16(address)] = second == 0xFF00
+	case 6:
+		b.words[3][uint16(address)] = second
+	case 15:
+		for i := range count {
+			b.bits[1][uint16(address+i)] = request[13+i/8]>>(i%8)&1 == 1
+		}
+	case 16:
+		for i := range count {
+			b.words[3][uint16(address+i)] = binary.BigEndian.Uint16(request[13+2*i:])
+		}
+	default:
+		return exception(request, 1)
+	}
+	return answer(request, request[7:12]...)
+}
+
+// point is a row of a site's tables.
+func point(kind ems.PointType, id ems.PointID, mapping config.Mapping) config.MappedPoint {
+	return config.MappedPoint{
+		Point:   ems.Point{ID: id, Type: kind, Name: kind.String(), Scale: 1, Group: ems.DefaultGroup},
+		Mapping: mapping,
+	}
+}
+
+func register(unit, function uint8, address uint16, data config.DataType) config.Mapping {
+	return config.Mapping{Unit: unit, Function: function, Address: address, DataType: data, ByteOrder: bigEndian[data.Registers()], Bit: -1}
+}
+
+// testTimeout is for requests that get no answer; where a peer does answer a test
+// waits for as long as it takes.
+const testTimeout = 150 * time.Millisecond
+
+func open(t *testing.T, address string, timeout time.Duration, points ...config.MappedPoint) *Driver {
+	t.Helper()
+	made, err := New(config.Channel{ID: 1, Name: "test", Protocol: Name, Address: address, Timeout: timeout, Points: points, Enabled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = made.Close() })
+	return made.(*Driver)
+}

@@ -1,0 +1,333 @@
+package comsrv
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
+	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+)
+
+// Bounds of telling Redis.
+const (
+	refreshPeriod  = time.Minute     // everything is told again, changed or not
+	statusPeriod   = 5 * time.Second // the status is told again, changed or not
+	publishTimeout = time.Second
+	publishRetry   = 2 * time.Second // a Redis that hangs must not hold up every poll
+)
+
+// publisher keeps the newest value of each point of one channel and what Redis
+// was told of it. It belongs to the goroutine of the channel.
+type publisher struct {
+	db       *rtdb.Client
+	clock    ems.Clock
+	logger   *slog.Logger
+	metrics  channelMetrics
+	channel  ems.ChannelID
+	stale    time.Duration
+	points   []pointState // as in the channel
+	groups   []groupState
+	polled   bool // the device was tried at least once: before, there is nothing to tell
+	online   bool
+	reason   string // why it is not online
+	failures int64
+	trip     time.Duration
+
+	full     bool      // everything is to be told, not only what changed
+	fullAt   time.Time // when everything was told
+	marked   bool      // Redis was told that no point could be read
+	told     toldStatus
+	failing  bool
+	retryAt  time.Time // when to try again; zero when Redis knows everything
+	scratch  []rtdb.Sample
+	sentNow  []sentSample
+	batchBuf []rtdb.Batch
+}
+
+// pointState is the newest value of a point and the one that Redis was told.
+type pointState struct {
+	*config.MappedPoint
+	known   bool // read at least once, or tried
+	value   float64
+	quality ems.Quality
+	reason  string
+
+	told        bool
+	toldValue   float64
+	toldQuality ems.Quality
+}
+
+// groupState is one poll group: its points by type, as indexes.
+type groupState struct {
+	name  string
+	types []groupType
+	time  time.Time // of the last success; zero if there was none
+}
+
+type groupType struct {
+	kind   ems.PointType
+	points []int
+}
+
+type toldStatus struct {
+	known  bool
+	online bool
+	reason string
+	at     time.Time
+}
+
+// sentSample remembers what a call tells, to be noted when it succeeded.
+type sentSample struct {
+	point   int
+	value   float64
+	quality ems.Quality
+}
+
+func newPublisher(channel *config.Channel, parts parts, counters channelMetrics) *publisher {
+	p := &publisher{
+		db: parts.db, clock: parts.clock, logger: parts.logger, metrics: counters,
+		channel: channel.ID, stale: 2*channel.PollPeriod + channel.Timeout, full: true,
+		points: make([]pointState, len(channel.Points)), reason: "not polled yet",
+	}
+	for i := range channel.Points {
+		point := &channel.Points[i]
+		p.points[i] = pointState{MappedPoint: point}
+		p.group(point.Group).add(point.Type, i)
+	}
+	return p
+}
+
+func (p *publisher) group(name string) *groupState {
+	for i := range p.groups {
+		if p.groups[i].name == name {
+			return &p.groups[i]
+		}
+	}
+	p.groups = append(p.groups, groupState{name: name})
+	return &p.groups[len(p.groups)-1]
+}
+
+func (g *groupState) add(kind ems.PointType, point int) {
+	for i := range g.types {
+		if g.types[i].kind == kind {
+			g.types[i].points = append(g.types[i].points, point)
+			return
+		}
+	}
+	g.types = append(g.types, groupType{kind: kind, points: []int{point}})
+}
+
+// take notes the readings of a group in engineering units and returns how many
+// are bad.
+func (p *publisher) take(group *groupState, readings []protocol.Reading, at time.Time) (bad int) {
+	group.time = at
+	for _, reading := range readings {
+		p.set(reading.Point, reading.Raw, reading.Quality, reading.Reason)
+		if p.points[reading.Point].quality == ems.Bad {
+			bad++
+		}
+	}
+	return bad
+}
+
+// set notes one reading. Of a bad one the last good value stays.
+func (p *publisher) set(index int, raw float64, quality ems.Quality, reason string) {
+	point := &p.points[index]
+	value := point.FromRaw(raw)
+	if quality != ems.Bad && (math.IsNaN(value) || math.IsInf(value, 0)) {
+		quality, reason = ems.Bad, "scale and offset make the value infinite"
+	}
+	point.known, point.quality, point.reason = true, quality, reason
+	if quality != ems.Bad {
+		point.value = value
+	}
+}
+
+// succeed notes that the device answered.
+func (p *publisher) succeed(trip time.Duration) {
+	if !p.online { // whatever was told of the device before, tell everything
+		p.full = true
+	}
+	p.polled, p.online, p.reason, p.trip = true, true, "", trip
+}
+
+// fail notes that the device cannot be reached.
+func (p *publisher) fail(err error) {
+	p.polled, p.online, p.reason = true, false, clip(err.Error())
+	p.failures++
+	for i := range p.points {
+		p.points[i].quality, p.points[i].reason = ems.Bad, p.reason
+	}
+}
+
+// forget is called when Redis has newly appeared: it may know nothing.
+func (p *publisher) forget() {
+	p.full, p.marked, p.told.known, p.retryAt = true, false, false, time.Time{}
+}
+
+// publish tells Redis what it does not know. A failure is counted and noted; the
+// newest values are kept, and everything is told at the next attempt, not before
+// retryAt.
+func (p *publisher) publish(ctx context.Context) {
+	if !p.polled || p.clock.Now().Before(p.retryAt) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	err := p.tell(ctx)
+	now := p.clock.Now()
+	switch {
+	case errors.Is(err, context.Canceled): // comsrv is stopping
+	case err != nil:
+		p.metrics.ingestFailures.Inc()
+		p.full, p.retryAt = true, now.Add(publishRetry)
+		if !p.failing {
+			p.logger.Warn("redis cannot be told of the channel; the newest values are kept", "error", err)
+		}
+		p.failing = true
+	default:
+		if p.failing {
+			p.logger.Info("redis knows the channel again")
+		}
+		p.failing, p.retryAt = false, time.Time{}
+	}
+}
+
+func (p *publisher) tell(ctx context.Context) error {
+	if p.online {
+		if err := p.tellValues(ctx); err != nil {
+			return err
+		}
+	} else if !p.marked {
+		if err := p.db.Mark(ctx, p.channel, ems.Bad); err != nil {
+			return err
+		}
+		p.marked = true
+	}
+	now := p.clock.Now()
+	if p.told.known && p.told.online == p.online && p.told.reason == p.reason && now.Sub(p.told.at) < statusPeriod {
+		return nil
+	}
+	if err := p.db.SetStatus(ctx, p.channel, p.status()); err != nil {
+		return err
+	}
+	p.told = toldStatus{known: true, online: p.online, reason: p.reason, at: now}
+	return nil
+}
+
+// status is the channel as Redis and the API show it.
+func (p *publisher) status() rtdb.ChannelStatus {
+	status := rtdb.ChannelStatus{
+		Online: p.online, Reason: p.reason, Errors: p.failures, RoundTrip: p.trip, StaleAfter: p.stale,
+	}
+	for i := range p.groups {
+		if p.groups[i].time.After(status.LastSuccess) {
+			status.LastSuccess = p.groups[i].time
+		}
+	}
+	return status
+}
+
+// tellValues sends one batch for each poll group and type, even when nothing has
+// changed: the success of its group keeps a value fresh.
+func (p *publisher) tellValues(ctx context.Context) error {
+	now := p.clock.Now()
+	full := p.full || now.Sub(p.fullAt) >= refreshPeriod
+	p.scratch, p.sentNow, p.batchBuf = p.scratch[:0], p.sentNow[:0], p.batchBuf[:0]
+	for i := range p.groups {
+		group := &p.groups[i]
+		if group.time.IsZero() {
+			continue
+		}
+		for _, of := range group.types {
+			first := len(p.scratch)
+			for _, index := range of.points {
+				p.add(index, full)
+			}
+			p.batchBuf = append(p.batchBuf, rtdb.Batch{
+				Channel: p.channel, Type: of.kind, Group: group.name, Time: group.time, Samples: p.scratch[first:len(p.scratch):len(p.scratch)],
+			})
+		}
+	}
+	if err := p.ingest(ctx); err != nil {
+		return err
+	}
+	if full {
+		p.full, p.fullAt = false, now
+	}
+	p.marked = false
+	return nil
+}
+
+// add appends a point to what is sent, if there is anything to tell of it.
+func (p *publisher) add(index int, full bool) {
+	point := &p.points[index]
+	if !point.known || !full && !point.changed() {
+		return
+	}
+	p.scratch = append(p.scratch, rtdb.Sample{Point: point.ID, Number: point.value, Quality: point.quality})
+	p.sentNow = append(p.sentNow, sentSample{point: index, value: point.value, quality: point.quality})
+}
+
+// changed compares the newest value with the one that Redis was told. Within its
+// deadband a value has not changed.
+func (s *pointState) changed() bool {
+	if !s.told || s.quality != s.toldQuality {
+		return true
+	}
+	if s.quality == ems.Bad || math.Float64bits(s.value) == math.Float64bits(s.toldValue) {
+		return false
+	}
+	return s.Deadband == 0 || math.Abs(s.value-s.toldValue) > s.Deadband
+}
+
+// ingest sends what was gathered in one exchange with Redis and notes it.
+func (p *publisher) ingest(ctx context.Context) error {
+	if err := p.db.Ingest(ctx, p.batchBuf...); err != nil {
+		return err
+	}
+	p.metrics.sent.Add(float64(len(p.sentNow)))
+	for _, sent := range p.sentNow {
+		point := &p.points[sent.point]
+		point.told, point.toldValue, point.toldQuality = true, sent.value, sent.quality
+	}
+	return nil
+}
+
+// publishPoint tells one value at once: what was read back after a write.
+func (p *publisher) publishPoint(ctx context.Context, index int, raw float64) {
+	p.set(index, raw, ems.Good, "")
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	p.scratch, p.sentNow, p.batchBuf = p.scratch[:0], p.sentNow[:0], p.batchBuf[:0]
+	p.add(index, true)
+	p.batchBuf = append(p.batchBuf, rtdb.Batch{
+		Channel: p.channel, Type: p.points[index].Type, Time: p.clock.Now(), Samples: p.scratch,
+	})
+	if err := p.ingest(ctx); err != nil {
+		p.metrics.ingestFailures.Inc()
+		p.full, p.retryAt = true, p.clock.Now().Add(publishRetry)
+		p.logger.Warn("redis cannot be told what was read back; it will be with the next refresh", "point", p.points[index].Name, "error", err)
+	}
+}
+
+// clip makes a reason fit for Redis, which takes 500 bytes without control
+// characters.
+func clip(reason string) string {
+	const most = 400
+	if len(reason) > most {
+		reason = strings.ToValidUTF8(reason[:most], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, reason)
+}
