@@ -1,9 +1,9 @@
--- hissrv_configure: send the points of a source to history from now on
+-- hissrv_configure: send the points of a source to history from now on, in place of any other mapping of it
 -- alias  configure_mapping
 -- KEYS   [{site}:]mapping id
 -- ARGV   source (comsrv:{channel}:{type}), measurement, number of tags, then tag, value for each, then point, field for each
 -- reply  OK
--- errors INVALID, CONFLICT (the source has another mapping)
+-- errors INVALID
 -- keys   hissrv:mapping:{id} w, hissrv:mapping:{id}:fields w, hissrv:sources w
 -- flags  none
 local function hissrv_configure(keys, args)
@@ -18,13 +18,13 @@ local function hissrv_configure(keys, args)
   if not channel then
     refuse('INVALID', 'source ' .. shown(source) .. ' is not of the form comsrv:{channel}:{type}')
   end
-  check_text('measurement', measurement, 1, 100)
+  check_name('measurement', measurement)
   if #args < 3 + 2 * tags or (#args - 3) % 2 ~= 0 then
     refuse('INVALID', 'each tag and each field needs a name and a value')
   end
   local prefix = {escape_measurement(measurement), 'channel=' .. channel, 'type=' .. kind}
   for i = 4, 3 + 2 * tags, 2 do
-    local name, value = check_text('tag', args[i], 1, 100), check_text('the value of tag ' .. args[i], args[i + 1], 1, 100)
+    local name, value = check_name('tag', args[i]), check_name('the value of a tag', args[i + 1])
     if name == 'channel' or name == 'type' then
       refuse('INVALID', 'tag ' .. name .. ' is set by the system')
     end
@@ -33,16 +33,12 @@ local function hissrv_configure(keys, args)
   local fields = {}
   for i = 4 + 2 * tags, #args, 2 do
     fields[#fields + 1] = check_number_id('point', args[i])
-    fields[#fields + 1] = escape_name(check_text('the field of point ' .. args[i], args[i + 1], 1, 100))
-  end
-  local holder = call('HGET', namespace .. 'hissrv:sources', source)
-  if holder and holder ~= id then
-    refuse('CONFLICT', source .. ' is mapped by ' .. shown(holder) .. ' already')
+    fields[#fields + 1] = escape_name(check_name('the field of a point', args[i + 1]))
   end
 
   local key = namespace .. 'hissrv:mapping:' .. id
   local before = call('HGET', key, 'source')
-  if before and before ~= source then
+  if before and before ~= source and call('HGET', namespace .. 'hissrv:sources', before) == id then
     call('HDEL', namespace .. 'hissrv:sources', before)
   end
   call('HSET', key, 'source', source, 'measurement', measurement, 'prefix', table.concat(prefix, ','))

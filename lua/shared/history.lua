@@ -3,12 +3,21 @@
 
 local history_limit = 200000        -- entries that may wait
 
+-- check_name refuses a backslash: line protocol has no escape for it, and before
+-- a comma or a space it would swallow theirs.
+local function check_name(what, name)
+  if string.find(name, '\\', 1, true) then
+    refuse('INVALID', what .. ' ' .. shown(name) .. ' holds a backslash')
+  end
+  return check_text(what, name, 1, 100)
+end
+
 local function escape_name(name)
-  return (string.gsub(name, '[,= \\]', '\\%0'))
+  return (string.gsub(name, '[,= ]', '\\%0'))
 end
 
 local function escape_measurement(name)
-  return (string.gsub(name, '[, \\]', '\\%0'))
+  return (string.gsub(name, '[, ]', '\\%0'))
 end
 
 -- feed_history queues the numbers of a batch. pairs is 'point=number' with

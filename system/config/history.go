@@ -106,7 +106,7 @@ func CheckHistoryMapping(mapping *ems.HistoryMapping) error {
 }
 
 // checkName refuses what InfluxDB cannot hold as a name: nothing, a control
-// character, a trailing backslash, or a name of its own (time, or one that
+// character, a backslash, or a name of its own (time, or one that
 // begins with an underscore).
 func checkName(what, name string) error {
 	switch {
@@ -114,8 +114,8 @@ func checkName(what, name string) error {
 		return ems.Errorf(ems.CodeInvalid, "%s %q must have 1 to 100 characters", what, name)
 	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return ems.Errorf(ems.CodeInvalid, "%s %q holds a control character", what, name)
-	case strings.HasSuffix(name, `\`):
-		return ems.Errorf(ems.CodeInvalid, "%s %q ends with a backslash", what, name)
+	case strings.Contains(name, `\`):
+		return ems.Errorf(ems.CodeInvalid, "%s %q holds a backslash, which InfluxDB has no escape for", what, name)
 	case what != "tag value" && (name == "time" || strings.HasPrefix(name, "_")):
 		return ems.Errorf(ems.CodeInvalid, "%s %q is a name that InfluxDB keeps for itself", what, name)
 	}

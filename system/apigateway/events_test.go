@@ -1,0 +1,207 @@
+package apigateway_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+	"github.com/voltageems/voltageems-go/system/testkit"
+)
+
+// stream is one client of the event stream.
+type stream struct {
+	t     *testing.T
+	lines *bufio.Reader
+	close func()
+}
+
+// listen opens the event stream and reads its first lines.
+func (f *fixture) listen() *stream {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*soon)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+"/api/events", nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		cancel()
+		f.t.Fatal(err)
+	}
+	s := &stream{t: f.t, lines: bufio.NewReader(response.Body), close: func() { cancel(); _ = response.Body.Close() }}
+	f.t.Cleanup(s.close)
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
+		f.t.Fatalf("%s, %s", response.Status, response.Header.Get("Content-Type"))
+	}
+	same(f.t, s.next(), "retry: 2000\n")
+	return s
+}
+
+// next returns one event, or comment, as it comes over the wire.
+func (s *stream) next() string {
+	s.t.Helper()
+	var block strings.Builder
+	for {
+		line, err := s.lines.ReadString('\n')
+		if err != nil {
+			s.t.Fatalf("the stream ended: %v", err)
+		}
+		if line == "\n" {
+			return block.String()
+		}
+		block.WriteString(line)
+	}
+}
+
+func TestEventsComeAsTheLibraryToldThem(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	first, second := f.listen(), f.listen()
+	limit := 20.0
+	err := f.db.UpsertRule(t.Context(), ems.Rule{
+		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: &limit}},
+		Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Info", "title": "line\nbreak"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = f.db.Ingest(t.Context(), rtdb.Batch{
+		Channel: 1001, Type: ems.Telemetry, Group: ems.DefaultGroup, Time: time.UnixMilli(1772366400123),
+		Samples: []rtdb.Sample{{Point: 1, Number: 23.9}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*stream{first, second} {
+		same(t, s.next(), "event: alarm\ndata: "+
+			`{"id":"1","from":"","state":"active_unacknowledged","level":"Info","source":"comsrv:1001:T:1","title":"line\nbreak","by":"rule:hot","time":1772366400123}`+"\n")
+		same(t, s.next(), "event: rule\ndata: "+`{"rule":"hot","status":"active","time":1772366400123}`+"\n")
+		same(t, s.next(), "event: update\ndata: "+`{"channel":1001,"type":"T","time":1772366400123,"points":[[1,"23.900000","good"]]}`+"\n")
+	}
+}
+
+func TestQuietStreamIsKeptOpen(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	s := f.listen()
+	for range 3 {
+		f.clock.AwaitTimers(1)
+		f.clock.Advance(15 * time.Second)
+		same(t, s.next(), ": still here\n")
+	}
+}
+
+func TestStreamEndsWithTheService(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	s := f.listen()
+	ended := make(chan struct{})
+	go func() { f.stop(); close(ended) }()
+	if rest, err := io.ReadAll(s.lines); err != nil || len(rest) > 0 {
+		t.Errorf("the stream ended with %q, %v", rest, err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(3 * time.Second): // running requests would be cut after five
+		t.Error("the open stream holds up the end of the service")
+	}
+}
+
+func TestClientsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	streams := make([]*stream, 100)
+	for i := range streams {
+		streams[i] = f.listen()
+	}
+	f.refused(http.MethodGet, "/api/events", "", http.StatusServiceUnavailable, ems.CodeUnavailable, "100 clients listen")
+	streams[7].close()
+	testkit.Eventually(t, soon, func() error {
+		if got := f.metric("voltage_apigateway_event_clients"); got != "99" {
+			return fmt.Errorf("%s clients", got)
+		}
+		return nil
+	}, "the one that left is not counted")
+	f.listen()
+}
+
+// metric returns the value of a metric without labels.
+func (f *fixture) metric(name string) string {
+	f.t.Helper()
+	_, text := f.ask(http.MethodGet, "/metrics", "", nil)
+	_, value, _ := strings.Cut(text, "\n"+name+" ")
+	value, _, _ = strings.Cut(value, "\n")
+	return value
+}
+
+func TestSlowClientLosesEventsAndIsTold(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	slow, fast := f.listen(), f.listen()
+	client := f.raw()
+	payload := func(number int) string {
+		return fmt.Sprintf(`{"number":%d,"padding":%q}`, number, strings.Repeat("x", 64<<10))
+	}
+	told := 0
+	for f.metric("voltage_apigateway_events_dropped_total") == "0" {
+		if told == 2000 {
+			t.Fatal("nothing is ever dropped")
+		}
+		for range 50 { // the client that reads takes them as they come
+			told++
+			if err := client.Publish(t.Context(), "comsrv:updates:1001", payload(told)).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if got := fast.next(); got != "event: update\ndata: "+payload(told)+"\n" {
+				t.Fatalf("event %d is %.60s…", told, got)
+			}
+		}
+	}
+	received, dropped, last := 0, 0, 0
+	for received+dropped < told {
+		kind, data, _ := strings.Cut(slow.next(), "\ndata: ")
+		var content struct{ Number, Count int }
+		if err := json.Unmarshal([]byte(data), &content); err != nil {
+			t.Fatal(err)
+		}
+		switch kind {
+		case "event: update":
+			if content.Number <= last {
+				t.Fatalf("event %d comes after %d", content.Number, last)
+			}
+			received, last = received+1, content.Number
+		case "event: dropped":
+			dropped += content.Count
+		default:
+			t.Fatalf("unknown %s", kind)
+		}
+	}
+	same(t, fmt.Sprint(dropped), f.metric("voltage_apigateway_events_dropped_total"))
+	if received+dropped != told {
+		t.Errorf("%d received and %d dropped are not the %d told", received, dropped, told)
+	}
+}
+
+func TestEventsGoOnAfterRedisCameBack(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	s := f.listen()
+	f.redis.Stop()
+	f.awaitHealth(http.StatusServiceUnavailable)
+	f.redis.Start()
+	f.awaitHealth(http.StatusOK)
+	f.awaitSubscription()
+	if err := f.raw().Publish(t.Context(), "rulesrv:triggered", `{"rule":"hot"}`).Err(); err != nil {
+		t.Fatal(err)
+	}
+	same(t, s.next(), "event: rule\ndata: {\"rule\":\"hot\"}\n")
+}

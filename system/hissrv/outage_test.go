@@ -1,0 +1,219 @@
+package hissrv_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+	"github.com/voltageems/voltageems-go/system/testkit"
+)
+
+const wholeSpan = `"start":"2026-03-01T12:00:00Z","stop":"2026-03-01T13:00:00Z"`
+
+// dead returns line and reason of every dead letter.
+func (f *fixture) dead() [][2]string {
+	f.t.Helper()
+	entries, err := f.raw().XRange(f.t.Context(), "hissrv:dead", "-", "+").Result()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	letters := [][2]string{}
+	for _, entry := range entries {
+		letters = append(letters, [2]string{fmt.Sprint(entry.Values["line"]), fmt.Sprint(entry.Values["reason"])})
+	}
+	return letters
+}
+
+func TestPoisonLinesAreFoundAndTheOthersWritten(t *testing.T) {
+	t.Parallel()
+	influx := testkit.Influx(t)
+	f := prepare(t, settings(influx))
+	// A field keeps the type of its first write: numbers for it are refused.
+	writeLines(t, influx, fmt.Sprintf("battery,channel=1001,type=S p1=\"text\" %d", ms(0)))
+	var want []sample
+	for i := range 50 {
+		f.ingest(1001, ems.Telemetry, at(i), float64(i)/8)
+		want = append(want, sample{ms(i), float64(i) / 8})
+		if i == 0 || i == 17 || i == 18 || i == 49 {
+			f.ingest(1001, ems.Signal, at(i), 1)
+		}
+	}
+	f.run()
+	f.awaitStatus(rtdb.HistoryStatus{Written: 50, Dead: 4})
+	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
+	letters := f.dead()
+	lines := []string{}
+	for _, letter := range letters {
+		lines = append(lines, letter[0])
+		if !strings.Contains(letter[1], "InfluxDB refused a write: ") || !strings.Contains(letter[1], "field type conflict") {
+			t.Errorf("the reason of a dead letter is %q", letter[1])
+		}
+	}
+	slices.Sort(lines)
+	wantLines := []string{}
+	for _, i := range []int{0, 17, 18, 49} {
+		wantLines = append(wantLines, fmt.Sprintf("battery,channel=1001,type=S p1=1.000000 %d", ms(i)))
+	}
+	same(t, lines, wantLines)
+	if _, text := f.ask(http.MethodGet, "/metrics", "", nil); !strings.Contains(text, "voltage_hissrv_rejected_total 4\n") {
+		t.Error("the rejected lines are not counted")
+	}
+	f.awaitHealth(http.StatusOK)
+}
+
+func TestInfluxMayGoAwayAndComeBack(t *testing.T) {
+	t.Parallel()
+	influx := testkit.InfluxAlone(t)
+	f := prepare(t, settings(influx)).run()
+	var want []sample
+	feed := func(from, to int) {
+		for i := from; i < to; i++ {
+			f.ingest(1001, ems.Telemetry, at(i), float64(i))
+			want = append(want, sample{ms(i), float64(i)})
+		}
+	}
+	feed(0, 10)
+	f.awaitStatus(rtdb.HistoryStatus{Written: 10})
+	f.awaitHealth(http.StatusOK)
+	influx.Kill()
+	feed(10, 30)
+	testkit.Eventually(t, soon, func() error {
+		if _, text := f.ask(http.MethodGet, "/metrics", "", nil); strings.Contains(text, "voltage_hissrv_retries_total 0\n") {
+			return fmt.Errorf("nothing was tried again")
+		}
+		return nil
+	}, "the feed meets the outage")
+	f.awaitHealth(http.StatusServiceUnavailable)
+	f.awaitStatus(rtdb.HistoryStatus{Waiting: 20, Written: 10})
+	f.refused(http.MethodPost, "/api/history/query", `{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`,
+		http.StatusServiceUnavailable, ems.CodeUnavailable, "did not answer a query")
+	influx.Start()
+	f.awaitStatus(rtdb.HistoryStatus{Written: 30})
+	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
+	f.awaitHealth(http.StatusOK)
+}
+
+func TestWhatWasTakenAndNotFinishedComesFirst(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, settings(testkit.Influx(t)))
+	var want []sample
+	for i := range 1250 {
+		f.ingest(1001, ems.Telemetry, at(i), float64(i))
+		want = append(want, sample{ms(i), float64(i)})
+	}
+	taken, err := f.db.CollectLines(t.Context(), "hissrv", false, 50)
+	if err != nil || len(taken) != 50 {
+		t.Fatalf("%d lines, %v", len(taken), err)
+	}
+	f.run()
+	f.awaitStatus(rtdb.HistoryStatus{Written: 1250})
+	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
+}
+
+func TestRedisMayGoAwayAndComeBackEmpty(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, settings(testkit.Influx(t))).run()
+	f.ingest(1001, ems.Telemetry, at(0), 1)
+	f.awaitStatus(rtdb.HistoryStatus{Written: 1})
+	f.empty()
+	f.redis.Stop()
+	f.awaitHealth(http.StatusServiceUnavailable)
+	f.redis.Start()
+	if err := f.db.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, soon, func() error {
+		return f.raw().HGet(t.Context(), "hissrv:sources", "comsrv:1002:T").Err() // the last of the site
+	}, "the mappings of the site")
+	f.awaitHealth(http.StatusOK)
+	f.ingest(1001, ems.Telemetry, at(1), 2)
+	f.awaitStatus(rtdb.HistoryStatus{Written: 1}) // the counter began anew
+	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: []sample{{ms(0), 1}, {ms(1), 2}}})
+}
+
+// TestOnly204IsSuccess puts a proxy before InfluxDB that answers writes itself.
+func TestOnly204IsSuccess(t *testing.T) {
+	t.Parallel()
+	influx := testkit.Influx(t)
+	target, err := url.Parse(influx.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status, asked atomic.Int64
+	pass := httputil.NewSingleHostReverseProxy(target)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if code := status.Load(); code != 0 && strings.HasSuffix(r.URL.Path, "/write") {
+			asked.Add(1)
+			w.WriteHeader(int(code))
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(proxy.Close)
+	reached := settings(influx)
+	reached.URL = proxy.URL
+	status.Store(http.StatusOK)
+	f := prepare(t, reached)
+	f.ingest(1001, ems.Telemetry, at(0), 23.9)
+	clock := ems.NewManualClock(epoch)
+	f.runOn(clock)
+	for _, next := range []int64{http.StatusOK, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusUnauthorized, http.StatusNotFound} {
+		status.Store(next)
+		before := asked.Load()
+		// The second answer after the change is surely one of the new kind.
+		testkit.Eventually(t, soon, func() error {
+			clock.Advance(time.Minute) // no pause is longer
+			if asked.Load() < before+2 {
+				return fmt.Errorf("%d writes", asked.Load()-before)
+			}
+			return nil
+		}, fmt.Sprintf("writes answered with %d", next))
+		f.awaitStatus(rtdb.HistoryStatus{Waiting: 1})
+	}
+	status.Store(0)
+	clock.Advance(time.Minute)
+	f.awaitStatus(rtdb.HistoryStatus{Written: 1})
+	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: []sample{{ms(0), 23.9}}})
+}
+
+func TestWrongCredentialsAreToldAndNothingIsLost(t *testing.T) {
+	t.Parallel()
+	influx := testkit.Influx(t)
+	wrong := settings(influx)
+	wrong.Token = "voltage:wrong"
+	f := prepare(t, wrong).run()
+	f.ingest(1001, ems.Telemetry, at(0), 23.9)
+	testkit.Eventually(t, soon, func() error {
+		_, text := f.ask(http.MethodGet, "/health/detailed", "", nil)
+		if !strings.Contains(text, "refused the credentials for a write: check influx.token") {
+			return fmt.Errorf("health says %s", text)
+		}
+		return nil
+	}, "the health names the credentials")
+	f.awaitStatus(rtdb.HistoryStatus{Waiting: 1})
+}
+
+func TestWrongBucketIsTold(t *testing.T) {
+	t.Parallel()
+	wrong := settings(testkit.Influx(t))
+	wrong.Bucket = "nothing/autogen"
+	f := prepare(t, wrong).run()
+	f.ingest(1001, ems.Telemetry, at(0), 23.9)
+	testkit.Eventually(t, soon, func() error {
+		_, text := f.ask(http.MethodGet, "/health/detailed", "", nil)
+		if !strings.Contains(text, "has no bucket nothing/autogen") {
+			return fmt.Errorf("health says %s", text)
+		}
+		return nil
+	}, "the health names the bucket")
+	f.awaitStatus(rtdb.HistoryStatus{Waiting: 1})
+}

@@ -1,0 +1,224 @@
+package netsrv
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+)
+
+// Bounds of one batch and of one request.
+const (
+	batchEvents    = 100
+	batchWait      = time.Second // how long the first event of a batch waits for more
+	requestTimeout = 10 * time.Second
+	answerBytes    = 64 << 10 // read of an answer, so that the connection can be used again
+)
+
+// batch is the body of a request.
+type batch struct {
+	Site   string  `json:"site"`
+	Events []event `json:"events"`
+}
+
+type event struct {
+	Kind string          `json:"kind"` // update, alarm or rule
+	Data json.RawMessage `json:"data"`
+}
+
+// link is how the way to the target stands.
+type link struct {
+	mu        sync.Mutex
+	connected bool
+	sent      int64
+	dropped   int64
+	lastError string
+}
+
+func (l *link) status() status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return status{Connected: l.connected, Sent: l.sent, Dropped: l.dropped, LastError: l.lastError}
+}
+
+// note keeps the outcome of a request and reports whether it is news.
+func (l *link) note(err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		news := !l.connected
+		l.connected, l.lastError = true, ""
+		return news
+	}
+	news := l.lastError != err.Error()
+	l.connected, l.lastError = false, err.Error()
+	return news
+}
+
+func (l *link) count(sent, dropped int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent, l.dropped = l.sent+int64(sent), l.dropped+int64(dropped)
+}
+
+func newClient() *http.Client {
+	return &http.Client{
+		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: requestTimeout,
+		// The credentials are meant for the target alone.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// forward sends what is queued, until ctx ends.
+func (s *Service) forward(ctx context.Context) {
+	timer := s.clock.NewTimer(batchWait)
+	defer timer.Stop()
+	for {
+		events, ok := s.gather(ctx, timer)
+		if !ok {
+			return
+		}
+		s.deliver(ctx, events)
+	}
+}
+
+// gather waits for a full batch, or for batchWait after the first event of one.
+func (s *Service) gather(ctx context.Context, timer ems.Timer) (events []rtdb.Event, ok bool) {
+	started := false
+	for {
+		switch length := s.queue.length(); {
+		case length >= batchEvents:
+			return s.queue.take(batchEvents), true
+		case length > 0 && !started:
+			started = true
+			timer.Reset(batchWait)
+		}
+		var full <-chan time.Time
+		if started {
+			full = timer.C()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case <-s.queue.arrived:
+		case <-full:
+			return s.queue.take(batchEvents), true
+		}
+	}
+}
+
+// deliver sends one batch until the target takes or refuses it, or ctx ends.
+// What comes later waits behind it, so the order is kept. A batch whose answer
+// was lost is sent again, so the target may see one twice.
+func (s *Service) deliver(ctx context.Context, events []rtdb.Event) {
+	body, err := s.encode(events)
+	if err != nil {
+		s.refuse(len(events), err)
+		return
+	}
+	pauses := newPauses()
+	for {
+		err := s.post(ctx, body)
+		if ctx.Err() != nil {
+			return
+		}
+		news := s.link.note(err)
+		switch {
+		case err == nil:
+			if news {
+				s.logger.Info("forwarding", "target", s.shown)
+			}
+			s.link.count(len(events), 0)
+			s.sent.Add(float64(len(events)))
+			return
+		case ems.CodeOf(err) == ems.CodeInvalid:
+			s.refuse(len(events), err)
+			return
+		case news:
+			s.logger.Warn("events cannot be forwarded; trying again", "target", s.shown, "error", err)
+		}
+		timer := s.clock.NewTimer(pauses.NextBackOff())
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C():
+		}
+	}
+}
+
+// refuse drops a batch that will never be taken.
+func (s *Service) refuse(count int, reason error) {
+	s.link.count(0, count)
+	s.refused.Add(float64(count))
+	s.logger.Error("events were refused and are dropped", "target", s.shown, "events", count, "error", reason)
+}
+
+func (s *Service) encode(events []rtdb.Event) ([]byte, error) {
+	whole := batch{Site: s.site.Name, Events: make([]event, len(events))}
+	for i, item := range events {
+		data := json.RawMessage(item.Data)
+		if !json.Valid(data) { // as a text then: one event must not cost the others
+			text, err := json.Marshal(item.Data)
+			if err != nil {
+				return nil, ems.Errorf(ems.CodeInvalid, "an event cannot be written as JSON: %w", err)
+			}
+			data = text
+		}
+		whole.Events[i] = event{Kind: item.Kind, Data: data}
+	}
+	body, err := json.Marshal(whole)
+	if err != nil {
+		return nil, ems.Errorf(ems.CodeInvalid, "events cannot be written as JSON: %w", err)
+	}
+	return body, nil
+}
+
+// post sends a body once. Its error is INVALID when sending it again cannot
+// help.
+func (s *Service) post(ctx context.Context, body []byte) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, bytes.NewReader(body))
+	if err != nil {
+		return ems.Errorf(ems.CodeInvalid, "the target is not a URL")
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := s.client.Do(request)
+	if err != nil {
+		// The text of a url.Error holds the URL, and with it credentials.
+		var located *url.Error
+		if errors.As(err, &located) {
+			err = located.Err
+		}
+		return ems.Errorf(ems.CodeUnavailable, "no answer: %w", err)
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, answerBytes))
+	switch {
+	case response.StatusCode >= 200 && response.StatusCode < 300:
+		return nil
+	case response.StatusCode == http.StatusBadRequest, response.StatusCode == http.StatusRequestEntityTooLarge,
+		response.StatusCode == http.StatusUnsupportedMediaType, response.StatusCode == http.StatusUnprocessableEntity:
+		return ems.Errorf(ems.CodeInvalid, "the target refused a batch: %s", response.Status)
+	default:
+		return ems.Errorf(ems.CodeUnavailable, "the target answered %s", response.Status)
+	}
+}
+
+// newPauses returns the pauses between attempts: any length up to a bound that
+// doubles from one second to a minute (full jitter), so that many sites do not
+// come back together.
+func newPauses() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval: 500 * time.Millisecond, Multiplier: 2, RandomizationFactor: 1, MaxInterval: 30 * time.Second,
+	}
+}

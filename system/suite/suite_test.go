@@ -1,0 +1,103 @@
+package suite_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/suite"
+	"github.com/voltageems/voltageems-go/system/testkit"
+)
+
+// newSite writes the smallest site there can be.
+func newSite(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"site.yaml": "site:\n  name: small\n", "channels.yaml": "channels: []\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestTargetsAreReadInStartOrder(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]ems.Target{
+		"all":                     ems.Targets[:],
+		"hissrv,comsrv":           {ems.Comsrv, ems.Hissrv},
+		" apigateway , modsrv ":   {ems.Modsrv, ems.Apigateway},
+		"comsrv,comsrv":           {ems.Comsrv},
+		"comsrv,kitchen":          nil,
+		"":                        nil,
+		"all,comsrv":              nil,
+		"Comsrv":                  nil,
+		"netsrv,rulesrv,alarmsrv": {ems.Alarmsrv, ems.Rulesrv, ems.Netsrv},
+	} {
+		got, err := suite.ParseTargets(text)
+		if want == nil && ems.CodeOf(err) != ems.CodeInvalid || want != nil && (err != nil || !slices.Equal(got, want)) {
+			t.Errorf("ParseTargets(%q) = %v, %v; want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestEveryPortInUseIsNamedBeforeAnythingRuns(t *testing.T) {
+	t.Parallel()
+	var environment []string
+	var taken []string
+	for _, target := range ems.Targets {
+		address := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+		if target == ems.Modsrv || target == ems.Netsrv {
+			listener, err := net.Listen("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			taken = append(taken, fmt.Sprintf("%s cannot listen on %s", target, address))
+		}
+		environment = append(environment, strings.ToUpper(string(target))+"_LISTEN="+address)
+	}
+	err := suite.Run(t.Context(), suite.Options{
+		SiteDir: newSite(t), Targets: ems.Targets[:], Environment: environment, Clock: ems.SystemClock{}, Log: io.Discard,
+	})
+	for _, want := range taken {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v\nwant: %s", err, want)
+		}
+	}
+}
+
+func TestASuiteWithoutRedisStartsAndStopsWhenTold(t *testing.T) {
+	t.Parallel()
+	environment := []string{fmt.Sprintf("VOLTAGE_REDIS_URL=redis://127.0.0.1:%d", testkit.FreePort(t))}
+	for _, target := range ems.Targets {
+		environment = append(environment, fmt.Sprintf("%s_LISTEN=127.0.0.1:%d", strings.ToUpper(string(target)), testkit.FreePort(t)))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err := suite.Run(ctx, suite.Options{
+		SiteDir: newSite(t), Targets: ems.Targets[:], Environment: environment, Clock: ems.SystemClock{}, Log: io.Discard,
+	})
+	if err != nil {
+		t.Errorf("told to stop, it ended with %v", err)
+	}
+}
+
+func TestTheMicrogridIsSound(t *testing.T) {
+	t.Parallel()
+	site, err := suite.Check("../../scenarios/microgrid", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(site.Channels) != 5 || len(site.Models) != 5 {
+		t.Errorf("%d channels, %d models", len(site.Channels), len(site.Models))
+	}
+}
