@@ -21,67 +21,65 @@ local function comsrv_ingest(keys, args)
     check_id('poll group', group)
   end
 
+  -- Good samples are the many: they are gathered without a call for each and
+  -- checked together. The others are few and looked at one by one.
   local base = namespace .. 'comsrv:' .. channel .. ':' .. kind
-  local find = string.find
-  local values, times, good, marks, groups = {}, {}, {}, {}, {}
-  local told, history, inputs = {}, {}, {}
+  local values, times, good, numbers, doubted = {}, {}, {}, {}, {}
+  local count, last = 0, 0
   for i = 4, #args, 3 do
-    local point, number, quality = args[i], args[i + 1], args[i + 2]
-    if not find(point, '^[1-9]%d*$') or #point > 10 then
-      check_number_id('point', point)
-    end
-    if quality ~= '' and quality ~= 'bad' and quality ~= 'uncertain' and quality ~= 'stale' then
-      refuse('INVALID', 'point ' .. point .. ': unknown quality ' .. shown(quality))
-    end
-    if number ~= '' then
-      check_number('the number of point ' .. point, number)
-      local n = #values
-      values[n + 1], values[n + 2] = point, number
-      times[n + 1], times[n + 2] = point, time
-    elseif quality ~= 'bad' and quality ~= 'stale' then
-      refuse('INVALID', 'point ' .. point .. ' has no number')
-    end
-    local shown_number = number ~= '' and '"' .. number .. '"' or 'null'
-    if quality == '' then
-      good[#good + 1] = point
-      history[#history + 1] = point .. '=' .. number
-      inputs[base .. ':' .. point] = tonumber(number)
-      told[#told + 1] = '[' .. point .. ',' .. shown_number .. ',"good"]'
+    local point, number = args[i], args[i + 1]
+    if args[i + 2] == '' then
+      if #point > 10 or #number > 330 then
+        check_sample(point, number)
+      end
+      last, count = last + 2, count + 1
+      values[last - 1], values[last] = point, number
+      times[last - 1], times[last] = point, time
+      good[count], numbers[point] = point, number
     else
-      local n = #marks
-      marks[n + 1], marks[n + 2] = point, quality
-      told[#told + 1] = '[' .. point .. ',' .. shown_number .. ',"' .. quality .. '"]'
-    end
-    if group ~= '' and group ~= 'default' then
-      local n = #groups
-      groups[n + 1], groups[n + 2] = point, group
+      doubted[#doubted + 1] = i
     end
   end
+  check_samples(values, count)
+  local history, told = table.concat(values, ' '), table.concat(values, '","')
+  local marks, qualities = {}, {}
+  for _, i in ipairs(doubted) do
+    local point, number, quality = args[i], args[i + 1], args[i + 2]
+    check_doubted(point, number, quality)
+    if number ~= '' then
+      values[last + 1], values[last + 2] = point, number
+      times[last + 1], times[last + 2] = point, time
+      last = last + 2
+      told = told .. (told == '' and '' or '","') .. point .. '","' .. number
+    end
+    marks[#marks + 1] = point
+    marks[#marks + 1] = quality
+    qualities[#qualities + 1] = '"' .. point .. '":"' .. quality .. '"'
+  end
 
-  if #values > 0 then
+  if last > 0 then
     call('HSET', base, unpack(values))
     call('HSET', base .. ':ts', unpack(times))
   end
-  if #good > 0 and call('EXISTS', base .. ':q') == 1 then
+  if count > 0 and call('EXISTS', base .. ':q') == 1 then
     call('HDEL', base .. ':q', unpack(good))
   end
   if #marks > 0 then
     call('HSET', base .. ':q', unpack(marks))
   end
-  if #groups > 0 then
-    call('HSET', base .. ':g', unpack(groups))
-  end
   if group ~= '' then
     call('HSET', namespace .. 'comsrv:' .. channel .. ':status', 'group:' .. group, time)
+    if group ~= 'default' then
+      note_group(base, group, args)
+    end
   end
   local changed = 0
-  if #good > 0 then
-    feed_history(namespace, 'comsrv:' .. channel .. ':' .. kind, time, table.concat(history, ' '))
-    changed = run_rules(namespace, channel, kind, good, time, inputs)
+  if count > 0 then
+    feed_history(namespace, 'comsrv:' .. channel .. ':' .. kind, time, history)
+    changed = run_rules(namespace, channel, kind, good, time, {base = base, numbers = numbers})
   end
-  if #told > 0 then
-    call('PUBLISH', namespace .. 'comsrv:updates:' .. channel,
-      '{"channel":' .. channel .. ',"type":"' .. kind .. '","time":' .. time .. ',"points":[' .. table.concat(told, ',') .. ']}')
+  if #args > 3 then
+    tell_update(namespace, channel, kind, time, told, table.concat(qualities, ','))
   end
-  return {tostring(#told), tostring(changed)}
+  return {tostring((#args - 3) / 3), tostring(changed)}
 end

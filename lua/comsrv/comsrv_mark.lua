@@ -27,11 +27,10 @@ local function comsrv_mark(keys, args)
         for i = first, math.min(first + 999, #points) do
           marks[#marks + 1] = points[i]
           marks[#marks + 1] = quality
-          told[#told + 1] = '[' .. points[i] .. ',null,"' .. quality .. '"]'
+          told[#told + 1] = '"' .. points[i] .. '":"' .. quality .. '"'
         end
         call('HSET', base .. ':q', unpack(marks))
-        call('PUBLISH', namespace .. 'comsrv:updates:' .. channel, '{"channel":' .. channel .. ',"type":"' .. kind
-          .. '","time":' .. now .. ',"points":[' .. table.concat(told, ',') .. ']}')
+        tell_update(namespace, channel, kind, now, '', table.concat(told, ','))
       end
     end
   end

@@ -28,7 +28,7 @@ local function hissrv_collect(keys, args)
       fields[texts[i]] = texts[i + 1]
     end
     local points, numbers = {}, {}
-    for point, number in string.gmatch(fields.points or '', '(%d+)=(%S+)') do
+    for point, number in string.gmatch(fields.points or '', '(%d+) (%S+)') do
       points[#points + 1], numbers[#numbers + 1] = point, number
     end
     local line = fields.mapping and history_line(namespace, fields.mapping, fields.time, points, numbers)

@@ -20,9 +20,9 @@ local function escape_measurement(name)
   return (string.gsub(name, '[, ]', '\\%0'))
 end
 
--- feed_history queues the numbers of a batch. pairs is 'point=number' with
+-- feed_history queues the numbers of a batch: points and numbers in turn, with
 -- spaces between. A full stream refuses the entry and counts it.
-local function feed_history(namespace, source, time, pairs_text)
+local function feed_history(namespace, source, time, numbers)
   local call = redis.call
   local mapping = call('HGET', namespace .. 'hissrv:sources', source)
   if not mapping then
@@ -33,7 +33,7 @@ local function feed_history(namespace, source, time, pairs_text)
     call('HINCRBY', namespace .. 'hissrv:counters', 'dropped', 1)
     return
   end
-  call('XADD', stream, '*', 'mapping', mapping, 'time', time, 'points', pairs_text)
+  call('XADD', stream, '*', 'mapping', mapping, 'time', time, 'points', numbers)
 end
 
 -- history_line returns a line of line protocol, nil when the mapping is gone.

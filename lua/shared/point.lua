@@ -1,4 +1,59 @@
--- Reading points: value, source time and quality belong together.
+-- Points: value, source time and quality belong together.
+
+-- check_sample names what is wrong with one good sample.
+local function check_sample(point, number)
+  check_number_id('point', point)
+  check_number('the number of point ' .. point, number)
+end
+
+-- check_samples checks points and numbers in turn, all at once: each pair is
+-- matched and taken out, and nothing may be left over. Only where that fails is
+-- the fault looked for.
+local function check_samples(values, count)
+  if count == 0 then
+    return
+  end
+  local rest, pairs_found = string.gsub(table.concat(values, ' ') .. ' ', '[1-9]%d* %-?%d+%.?%d* ', '')
+  if rest == '' and pairs_found == count then
+    return
+  end
+  for i = 1, 2 * count, 2 do
+    check_sample(values[i], values[i + 1])
+  end
+end
+
+-- check_doubted checks a sample that is not good. It may come without a number
+-- where the last one stays.
+local function check_doubted(point, number, quality)
+  check_number_id('point', point)
+  if quality ~= 'bad' and quality ~= 'uncertain' and quality ~= 'stale' then
+    refuse('INVALID', 'point ' .. point .. ': unknown quality ' .. shown(quality) .. ": use '', uncertain, stale or bad")
+  end
+  if number ~= '' then
+    check_number('the number of point ' .. point, number)
+  elseif quality == 'uncertain' then
+    refuse('INVALID', 'point ' .. point .. ' is uncertain and has no number')
+  end
+end
+
+-- note_group keeps which points of a batch are not of the default poll group.
+local function note_group(base, group, args)
+  local groups = {}
+  for i = 4, #args, 3 do
+    groups[#groups + 1] = args[i]
+    groups[#groups + 1] = group
+  end
+  if #groups > 0 then
+    redis.call('HSET', base .. ':g', unpack(groups))
+  end
+end
+
+-- tell_update publishes a batch. values is points and numbers in turn with '","'
+-- between, qualities '"point":"quality"' of those that are not good.
+local function tell_update(namespace, channel, kind, time, values, qualities)
+  redis.call('PUBLISH', namespace .. 'comsrv:updates:' .. channel, '{"channel":' .. channel .. ',"type":"' .. kind
+    .. '","time":' .. time .. ',"values":[' .. (values == '' and '' or '"' .. values .. '"') .. '],"quality":{' .. qualities .. '}}')
+end
 
 -- A channel that never told how long its values stay fresh gets this long, ms.
 local default_stale_after = 10000

@@ -96,7 +96,7 @@ local function compile_conditions(namespace, conditions)
     else
       local channel, kind, point = check_source('source', condition.source)
       local key = namespace .. 'comsrv:' .. channel .. ':' .. kind
-      compiled[i] = {key = key, point = point, name = key .. ':' .. point,
+      compiled[i] = {key = key, point = point, name = key .. ':' .. point, status = namespace .. 'comsrv:' .. channel .. ':status',
         operator = condition.operator, value = condition.value, source = condition.source}
     end
   end
@@ -144,17 +144,39 @@ local function compiled_rule(namespace, cache, id)
   return rule
 end
 
+-- is_fresh reports whether a point that is not of this batch may be acted on:
+-- its poll group has succeeded within the channel's stale_after_ms. What was
+-- asked of a channel is kept for the rest of the call.
+local function is_fresh(node, now, inputs)
+  local call = redis.call
+  inputs.limits = inputs.limits or {}
+  local limits = inputs.limits[node.status]
+  if not limits then
+    limits = {oldest = tonumber(now) - tonumber(call('HGET', node.status, 'stale_after_ms') or default_stale_after), groups = {}}
+    inputs.limits[node.status] = limits
+  end
+  local group = call('HGET', node.key .. ':g', node.point) or 'default'
+  if limits.groups[group] == nil then
+    limits.groups[group] = tonumber(call('HGET', node.status, 'group:' .. group) or 0) >= limits.oldest
+  end
+  return limits.groups[group] or tonumber(call('HGET', node.key .. ':ts', node.point) or 0) >= limits.oldest
+end
+
 -- input returns the number behind a condition, nil when there is none that may
--- be acted on: bad, stale and uncertain inputs trigger nothing.
-local function input(node, inputs)
+-- be acted on: bad, stale and uncertain inputs trigger nothing. inputs holds the
+-- numbers of the batch, as text, and what was read before in this call.
+local function input(node, now, inputs)
+  if node.key == inputs.base then
+    local text = inputs.numbers[node.point]
+    if text then
+      return tonumber(text)
+    end
+  end
   local number = inputs[node.name]
   if number == nil then
-    number = redis.call('HGET', node.key, node.point)
-    if number and redis.call('HEXISTS', node.key .. ':q', node.point) == 1 then
-      number = false
-    end
-    number = number and tonumber(number)
-    inputs[node.name] = number
+    local text = redis.call('HGET', node.key, node.point)
+    number = text and redis.call('HEXISTS', node.key .. ':q', node.point) == 0 and is_fresh(node, now, inputs) and tonumber(text)
+    inputs[node.name] = number or false
   end
   return number or nil
 end
@@ -169,14 +191,14 @@ local function compare(left, operator, right)
 end
 
 -- holds returns true, false, or nil when a missing input decides.
-local function holds(nodes, any, inputs)
+local function holds(nodes, any, now, inputs)
   local unknown = false
   for _, node in ipairs(nodes) do
     local outcome
     if node.nodes then
-      outcome = holds(node.nodes, node.any, inputs)
+      outcome = holds(node.nodes, node.any, now, inputs)
     else
-      local number = input(node, inputs)
+      local number = input(node, now, inputs)
       if number ~= nil then
         outcome = compare(number, node.operator, node.value)
       end
@@ -228,7 +250,7 @@ local function act(namespace, rule, now, inputs)
   for index, action in ipairs(rule.actions) do
     local params = action.params or {}
     if action.type == 'create_alarm' then
-      local value = inputs[rule.first.name]
+      local value = input(rule.first, now, inputs)
       alarm_raise(namespace, now, {source = rule.first.source, rule = rule.id, level = params.level,
         title = params.title, description = params.description or '', value = value and string.format('%.6f', value) or ''})
     elseif action.type == 'resolve_alarm' then
@@ -252,9 +274,8 @@ end
 local function step_rule(namespace, rule, now, inputs)
   local key = namespace .. 'rulesrv:state:' .. rule.id
   local status = redis.call('HGET', key, 'status') or 'idle'
-  local outcome = holds(rule.nodes, rule.any, inputs)
+  local outcome = holds(rule.nodes, rule.any, now, inputs)
   if outcome == true and status ~= 'active' then
-    input(rule.first, inputs)
     redis.call('HSET', key, 'status', 'active', 'since', now, 'last_fired', now)
     redis.call('HINCRBY', key, 'fired', 1)
     act(namespace, rule, now, inputs)
@@ -268,7 +289,7 @@ local function step_rule(namespace, rule, now, inputs)
 end
 
 -- run_rules evaluates the rules bound to the points of a batch. inputs holds
--- the numbers of the batch by key and point. It returns how many changed.
+-- the hash of the batch and its numbers by point. It returns how many changed.
 local function run_rules(namespace, channel, kind, points, now, inputs)
   local cache = cached_rules(namespace)
   if cache.version == '' then

@@ -175,16 +175,22 @@ function distrust() {
   }
 }
 
+// takeUpdate shows one batch: values holds points and numbers in turn, quality
+// the points that are not good, which may come without a number.
 function takeUpdate(update) {
   updates++;
   const device = devices.get(update.channel);
   if (!device) return;
-  for (const [id, number, quality] of update.points) {
+  const show = (id, number, quality) => {
     const row = device.rows.get(update.type + ":" + id);
-    if (!row) continue;
+    if (!row) return;
     row.newest = updates;
     showValue(row, number, update.time, quality);
     if (quality === "good") row.quality.title = "";
+  };
+  for (const [id, quality] of Object.entries(update.quality)) show(id, null, quality);
+  for (let i = 0; i < update.values.length; i += 2) {
+    show(update.values[i], update.values[i + 1], update.quality[update.values[i]] || "good");
   }
 }
 

@@ -65,7 +65,7 @@ func TestIngestTellsTheScreensOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, "the one message", message.Payload,
-		`{"channel":1001,"type":"S","time":1782000000000,"points":[[1,"1.000000","good"],[2,null,"bad"],[9,"0.000000","uncertain"]]}`)
+		`{"channel":1001,"type":"S","time":1782000000000,"values":["1","1.000000","9","0.000000"],"quality":{"2":"bad","9":"uncertain"}}`)
 }
 
 func TestLongBatchesTravelInParts(t *testing.T) {

@@ -127,6 +127,33 @@ func TestInputsThatMayNotBeActedOnChangeNothing(t *testing.T) {
 	expect(t, "one false decides an AND", b.status(t, "hot"), ems.RuleIdle)
 }
 
+// A value that nobody refreshes is stale, and a rule of another channel that
+// looks at it must not act on it.
+func TestAStaleInputChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	both := hot()
+	both.Actions = nil
+	both.Conditions = append(both.Conditions, ems.Condition{Source: "comsrv:1002:T:9", Operator: "==", Value: number(1)})
+	if err := b.UpsertRule(b.ctx, both); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetStatus(b.ctx, 1002, rtdb.ChannelStatus{Online: true, StaleAfter: 2 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	b.ingest(t, 1002, rtdb.Sample{Point: 9, Number: 1})
+	b.clock.Advance(2*time.Second + time.Millisecond)
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
+	expect(t, "with a stale input", b.status(t, "hot"), ems.RuleIdle)
+	if status, err := b.EvaluateRule(b.ctx, "hot"); err != nil || status != ems.RuleIdle {
+		t.Errorf("evaluated with a stale input: %v, %v", status, err)
+	}
+	b.ingest(t, 1002) // nothing changed, and the group succeeded
+	if status, err := b.EvaluateRule(b.ctx, "hot"); err != nil || status != ems.RuleActive {
+		t.Errorf("evaluated with a fresh input: %v, %v", status, err)
+	}
+}
+
 func TestARuleThatStaysTheSameKeepsItsState(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
