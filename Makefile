@@ -1,0 +1,48 @@
+# Everything a developer does here. The commands are the same on a laptop and in CI.
+
+PLANT ?= microgrid
+
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## put Redis and InfluxDB on this machine, unless they are there
+	@go run ./simulators/cmd/voltlab setup
+
+.PHONY: run
+run: setup build ## run a simulated plant and the whole system (PLANT=microgrid)
+	@.bin/voltlab up $(PLANT)
+
+.PHONY: test
+test: setup ## run every test
+	go test -race -shuffle=on -timeout 12m ./...
+
+.PHONY: scenario
+scenario: setup ## run the Gherkin features against a running plant
+	go test -count=1 -timeout 12m -v ./features/...
+
+.PHONY: bench
+bench: setup build ## measure the hot path and hold it to its limits
+	@.bin/voltlab bench
+
+.PHONY: lint
+lint: ## check style, common faults and the import rules
+	go run $(GOLANGCI_LINT) run
+
+.PHONY: build
+build: ## build voltage and voltlab into .bin
+	@mkdir -p .bin
+	go build -o .bin/ ./system/cmd/voltage ./simulators/cmd/voltlab
+
+.PHONY: fmt
+fmt: ## format every Go file
+	gofmt -w .
+
+.PHONY: clean
+clean: ## remove what was built and what local runs stored
+	rm -rf .bin .data

@@ -1,0 +1,346 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// progress collects what a run says.
+type progress struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (p *progress) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(text)
+}
+
+func (p *progress) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+func options(said *progress) Options {
+	return Options{
+		Duration: 50 * time.Millisecond, WarmUp: 10 * time.Millisecond, Metrics: "127.0.0.1:0",
+		Registry: prometheus.NewRegistry(), Clock: ems.SystemClock{}, Progress: said,
+	}
+}
+
+// own starts a Redis like that of a bench.
+func own(t *testing.T) *server {
+	t.Helper()
+	server, err := openServer(t.Context(), ems.SystemClock{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
+func (s *server) url() string { return "redis://" + s.raw.Options().Addr }
+
+func TestEveryCaseRunsAndIsReported(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []float64{0, 200} {
+		said := &progress{}
+		options := options(said)
+		options.Rate = rate
+		for _, text := range []string{"ping p99<1h", "rule_evaluate p99<1ns"} {
+			threshold, err := ParseThreshold(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			options.Thresholds = append(options.Thresholds, threshold)
+		}
+		report, err := Run(t.Context(), options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkReport(t, report, rate)
+		for i, name := range Cases() {
+			line := fmt.Sprintf("%d/5 %s: 10ms warm-up, 50ms measured\n", i+1, name)
+			if !strings.Contains(said.String(), line) {
+				t.Errorf("no progress line %q in:\n%s", line, said)
+			}
+		}
+		var crossed *CrossedError
+		if !errors.As(report.Err(), &crossed) || crossed.ExitCode() != 2 || crossed.Error() != "thresholds crossed: rule_evaluate p99<1ns" {
+			t.Errorf("the run ends with %v", report.Err())
+		}
+		checkWritten(t, report)
+	}
+}
+
+func checkReport(t *testing.T, report *Report, rate float64) {
+	t.Helper()
+	var names []string
+	for _, result := range report.Results {
+		names = append(names, result.Case)
+		rising := []time.Duration{1, result.P50, result.P95, result.P99, result.P999, result.Max}
+		if !slices.IsSorted(rising) || result.Calls < 1 || result.PerS <= 0 || result.Ratio <= 0 {
+			t.Errorf("rate %v: a result that cannot be: %+v", rate, result)
+		}
+		if rate > 0 && result.Calls+result.Missed != 10 {
+			t.Errorf("%d calls and %d missed where 10 were due: %s", result.Calls, result.Missed, result.Case)
+		}
+		// The server's part is less than the whole, and no call of a function is free.
+		if result.Case != pingCase && (result.Server <= 0 || result.Server > result.Max) {
+			t.Errorf("%s: %v of %v were spent in the server", result.Case, result.Server, result.Max)
+		}
+	}
+	if !slices.Equal(names, Cases()) {
+		t.Errorf("results of %v, want %v", names, Cases())
+	}
+	if ping := report.Results[0]; ping.Ratio != 1 {
+		t.Errorf("ping is %v times itself", ping.Ratio)
+	}
+	if last := report.Results[4]; last.Ratio != float64(last.P99)/float64(report.Results[0].P99) {
+		t.Errorf("%v is no ratio of %v and %v", last.Ratio, last.P99, report.Results[0].P99)
+	}
+}
+
+func checkWritten(t *testing.T, report *Report) {
+	t.Helper()
+	var text, data bytes.Buffer
+	if err := errors.Join(report.WriteText(&text), report.WriteJSON(&data)); err != nil {
+		t.Fatal(err)
+	}
+	for _, result := range report.Results {
+		row := regexp.MustCompile(`(?m)^` + result.Case + ` +` + strconv.FormatInt(result.Calls, 10) + ` .* ` +
+			regexp.QuoteMeta(micros(result.P99)) + ` .* ` + regexp.QuoteMeta(fmt.Sprintf("%.2f", result.Ratio)) + `$`)
+		if !row.MatchString(text.String()) {
+			t.Errorf("no row %s in:\n%s", row, text.String())
+		}
+	}
+	for _, line := range []string{"\n  pass  ping p99<3600s  (", "\n  FAIL  rule_evaluate p99<1ns  ("} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("no %q in:\n%s", line, text.String())
+		}
+	}
+	var read struct {
+		Results []struct {
+			Case  string  `json:"case"`
+			Calls int64   `json:"calls"`
+			P99   float64 `json:"p99_us"`
+		}
+		Thresholds []struct {
+			Threshold string
+			Passed    bool
+		}
+	}
+	if err := json.Unmarshal(data.Bytes(), &read); err != nil {
+		t.Fatal(err)
+	}
+	for i, result := range report.Results {
+		one := read.Results[i]
+		if one.Case != result.Case || one.Calls != result.Calls || one.P99 != float64(result.P99)/1000 {
+			t.Errorf("%+v is written as %+v", result, one)
+		}
+	}
+	if len(read.Thresholds) != 2 || !read.Thresholds[0].Passed || read.Thresholds[1].Passed || read.Thresholds[1].Threshold != "rule_evaluate p99<1ns" {
+		t.Errorf("thresholds are written as %+v", read.Thresholds)
+	}
+}
+
+// The run is made to last, scraped, and interrupted: it ends with a plain
+// message, its metrics gone and its keys too.
+func TestTheHistogramIsThereWhileItRunsAndAnInterruptLeavesNothing(t *testing.T) {
+	t.Parallel()
+	shared := own(t)
+	if err := shared.removeKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	said := &progress{}
+	options := options(said)
+	options.RedisURL, options.Duration = shared.url(), time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Run(ctx, options)
+		ended <- err
+	}()
+	address := awaitCount(t, said, pingCase)
+	cancel()
+	err := <-ended
+	if ems.CodeOf(err) != ems.CodeUnavailable || !errors.Is(err, context.Canceled) ||
+		err.Error() != "interrupted in case ping: nothing was judged: context canceled" {
+		t.Errorf("the run ended with %v", err)
+	}
+	if _, err := net.Dial("tcp", address); err == nil {
+		t.Error("the metrics are still served")
+	}
+	if left, err := shared.keys(t.Context()); err != nil || len(left) != 0 {
+		t.Errorf("keys %v are left, %v", left, err)
+	}
+}
+
+// awaitCount scrapes until the histogram of a case has counted, and returns the
+// address.
+func awaitCount(t *testing.T, said *progress, name string) string {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	counted := regexp.MustCompile(`(?m)^voltage_bench_call_seconds_count\{case="` + name + `"\} ([0-9.e+]+)$`)
+	deadline := time.Now().Add(30 * time.Second)
+	for time.Now().Before(deadline) {
+		found := regexp.MustCompile(`(?m)^metrics: http://(\S+)/metrics$`).FindStringSubmatch(said.String())
+		if found != nil {
+			body := scrape(t, client, "http://"+found[1]+"/metrics")
+			if count := counted.FindStringSubmatch(body); count != nil && count[1] != "0" {
+				for _, bucket := range []string{`le="1e-05"`, `le="1.25e-05"`, `le="0.000315"`, `le="0.001"`, `le="0.0063"`, `le="0.1"`, `le="+Inf"`} {
+					if !strings.Contains(body, bucket) {
+						t.Errorf("no bucket %s in:\n%s", bucket, body)
+					}
+				}
+				return found[1]
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("no calls of %s were counted; the run said:\n%s", name, said)
+	return ""
+}
+
+func scrape(t *testing.T, client *http.Client, url string) string {
+	t.Helper()
+	reply, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reply.Body.Close() }()
+	body, err := io.ReadAll(reply.Body)
+	if err != nil || reply.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", url, reply.Status, err)
+	}
+	return string(body)
+}
+
+func TestAGivenRedisKeepsWhatIsNotOfTheBench(t *testing.T) {
+	t.Parallel()
+	shared := own(t)
+	ctx := t.Context()
+	if err := errors.Join(shared.removeKeys(ctx), shared.raw.Set(ctx, "comsrv:1:T", "of the plant", 0).Err()); err != nil {
+		t.Fatal(err)
+	}
+	options := options(&progress{})
+	options.RedisURL = shared.url()
+	if _, err := Run(ctx, options); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := shared.raw.Keys(ctx, "*").Result(); err != nil || !slices.Equal(kept, []string{"comsrv:1:T"}) {
+		t.Errorf("redis holds %v, %v", kept, err)
+	}
+
+	// What an interrupted run left is taken away; a site of that name is not.
+	if err := shared.claim(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.raw.Set(ctx, "{bench}:left", "over", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(ctx, options); err == nil {
+		t.Fatal("one registry took the same metric twice")
+	}
+	options.Registry = prometheus.NewRegistry()
+	if _, err := Run(ctx, options); err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.raw.Set(ctx, "{bench}:comsrv:7:T", "of a site named bench", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	options.Registry = prometheus.NewRegistry()
+	_, err := Run(ctx, options)
+	if ems.CodeOf(err) != ems.CodeConflict || !strings.Contains(err.Error(), "{bench}:comsrv:7:T") {
+		t.Errorf("keys of a site named bench: %v", err)
+	}
+	if shared.raw.Exists(ctx, "{bench}:comsrv:7:T").Val() != 1 {
+		t.Error("a key of a site named bench was deleted")
+	}
+}
+
+func TestAGivenRedisGetsTheLibraryOnlyIfItHasNone(t *testing.T) {
+	t.Parallel()
+	shared := own(t)
+	ctx := t.Context()
+	if err := errors.Join(shared.removeKeys(ctx), shared.raw.FunctionFlush(ctx).Err()); err != nil {
+		t.Fatal(err)
+	}
+	options := options(&progress{})
+	options.RedisURL = shared.url()
+	report, err := Run(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "library 1.0:" + shared.db.Library().Hash; report.Library != want {
+		t.Errorf("measured %s, want %s", report.Library, want)
+	}
+	const newer = "#!lua name=voltage\nredis.register_function{function_name='voltage_version', callback=function() return '9.0:x' end, flags={'no-writes'}}\n"
+	if err := shared.raw.FunctionLoadReplace(ctx, newer).Err(); err != nil {
+		t.Fatal(err)
+	}
+	options.Registry = prometheus.NewRegistry()
+	if _, err := Run(ctx, options); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "library version 9.0") {
+		t.Errorf("with another library: %v", err)
+	}
+	if kept := shared.raw.FCall(ctx, "voltage_version", []string{"any"}).Val(); kept != "9.0:x" {
+		t.Errorf("the library of others was replaced by %v", kept)
+	}
+}
+
+func TestWhatCannotRunSaysWhy(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	for name, test := range map[string]struct {
+		change func(*Options)
+		code   ems.Code
+		says   string
+	}{
+		"short":     {func(o *Options) { o.Duration = time.Millisecond }, ems.CodeInvalid, "duration 1ms is not between 10ms and 1h0m0s"},
+		"warm-up":   {func(o *Options) { o.WarmUp = -1 }, ems.CodeInvalid, "warm-up -1ns is not between 0 and 1h0m0s"},
+		"rate":      {func(o *Options) { o.Rate = 0.5 }, ems.CodeInvalid, "rate 0.5 is not between 1 and 1000000 calls/s"},
+		"few calls": {func(o *Options) { o.Rate = 10 }, ems.CodeInvalid, "no call is due within 50ms at 10 calls/s"},
+		"metrics":   {func(o *Options) { o.Metrics = taken.Addr().String() }, ems.CodeUnavailable, "metrics cannot be served on " + taken.Addr().String()},
+		"redis":     {func(o *Options) { o.RedisURL = "redis://127.0.0.1:1" }, ems.CodeUnavailable, "redis did not answer"},
+		"address":   {func(o *Options) { o.RedisURL = "127.0.0.1:6379" }, ems.CodeInvalid, "write redis://"},
+	} {
+		options := options(&progress{})
+		test.change(&options)
+		report, err := Run(t.Context(), options)
+		if report != nil || ems.CodeOf(err) != test.code || !strings.Contains(fmt.Sprint(err), test.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

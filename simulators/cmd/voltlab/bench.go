@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/voltageems/voltageems-go/bench"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+func newBenchCommand() *cobra.Command {
+	options := bench.Options{}
+	var thresholds []string
+	var jsonFile string
+	command := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure the calls of the hot path against a real Redis, and judge them",
+		Long: `Measure ping, comsrv_ingest of 100 changed points and of 10 of 100, model_read of
+50 points and rule_evaluate, one after the other, over one connection each. At the
+end stand a table and the thresholds.
+
+Without --redis a Redis is started for the run and removed after it. The Redis
+of --redis gets keys of the site "bench" only, which are removed at the end, and
+the function library if it has none; what others do there meanwhile shows in the
+figures.
+
+Without --rate each call is sent when the one before is answered. With --rate
+calls are due at fixed times and their latency counts from then, so that a pause
+shows in every call that it delays.
+
+--threshold 'CASE METRIC<VALUE' stands in place of the default gates. METRIC is
+p50, p95, p99, p99.9, max, server (time in Redis per call) with a duration, or
+ratio (p99 as a multiple of that of ping) with a number.
+
+Exit status: 0 every threshold held, 1 the bench could not run, 2 a threshold was
+crossed.`,
+		Example: `  voltlab bench
+  voltlab bench --duration 30s --rate 2000 --metrics 127.0.0.1:9464
+  voltlab bench --threshold 'comsrv_ingest_100 p99<500us' --threshold 'rule_evaluate ratio<3'`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			options.Thresholds = bench.DefaultThresholds()
+			if len(thresholds) > 0 {
+				options.Thresholds = nil
+			}
+			for _, text := range thresholds {
+				threshold, err := bench.ParseThreshold(text)
+				if err != nil {
+					return err
+				}
+				options.Thresholds = append(options.Thresholds, threshold)
+			}
+			options.Registry, options.Clock = prometheus.NewRegistry(), ems.SystemClock{}
+			options.Progress = command.ErrOrStderr()
+			report, err := bench.Run(command.Context(), options)
+			if err != nil {
+				return err
+			}
+			if err := report.WriteText(command.OutOrStdout()); err != nil {
+				return err
+			}
+			if jsonFile != "" {
+				if err := writeFile(jsonFile, report.WriteJSON); err != nil {
+					return err
+				}
+			}
+			return exitIfCrossed(command, report)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&options.RedisURL, "redis", "", "redis://[user:password@]host:port of a Redis to measure")
+	flags.DurationVar(&options.Duration, "duration", 5*time.Second, "measured time of each case")
+	flags.DurationVar(&options.WarmUp, "warm-up", time.Second, "time of each case before it is measured")
+	flags.Float64Var(&options.Rate, "rate", 0, "calls per second; 0 sends each call when the one before is answered")
+	flags.StringArrayVar(&thresholds, "threshold", nil, "'CASE METRIC<VALUE'; may be given more than once")
+	flags.StringVar(&options.Metrics, "metrics", "127.0.0.1:0", "host:port of /metrics while it runs")
+	flags.StringVar(&jsonFile, "json", "", "file to write the results to")
+	return command
+}
+
+// exitIfCrossed ends the process with the status of a crossed threshold. By now
+// all that the bench started is gone.
+func exitIfCrossed(command *cobra.Command, report *bench.Report) error {
+	err := report.Err()
+	var crossed *bench.CrossedError
+	if errors.As(err, &crossed) {
+		command.PrintErrln("voltlab:", crossed)
+		os.Exit(crossed.ExitCode())
+	}
+	return err
+}
+
+// writeFile writes a whole file, and tells of a full disk too.
+func writeFile(path string, write func(to io.Writer) error) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return ems.Errorf(ems.CodeUnavailable, "results cannot be written: %w", err)
+	}
+	err = write(file)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return ems.Errorf(ems.CodeUnavailable, "results cannot be written to %s: %w", path, err)
+	}
+	return nil
+}
