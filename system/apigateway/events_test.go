@@ -14,6 +14,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/testkit"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
 // stream is one client of the event stream.
@@ -26,8 +27,8 @@ type stream struct {
 // listen opens the event stream and reads its first lines.
 func (f *fixture) listen() *stream {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*soon)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url+"/api/events", nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*servicetest.Soon)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL+"/api/events", nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func (f *fixture) listen() *stream {
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
 		f.t.Fatalf("%s, %s", response.Status, response.Header.Get("Content-Type"))
 	}
-	same(f.t, s.next(), "retry: 2000\n")
+	servicetest.Same(f.t, s.next(), "retry: 2000\n")
 	return s
 }
 
@@ -67,14 +68,14 @@ func TestEventsComeAsTheLibraryToldThem(t *testing.T) {
 	f := start(t)
 	first, second := f.listen(), f.listen()
 	limit := 20.0
-	err := f.db.UpsertRule(t.Context(), ems.Rule{
+	err := f.DB.UpsertRule(t.Context(), ems.Rule{
 		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: &limit}},
 		Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Info", "title": "line\nbreak"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = f.db.Ingest(t.Context(), rtdb.Batch{
+	err = f.DB.Ingest(t.Context(), rtdb.Batch{
 		Channel: 1001, Type: ems.Telemetry, Group: ems.DefaultGroup, Time: time.UnixMilli(1772366400123),
 		Samples: []rtdb.Sample{{Point: 1, Number: 23.9}},
 	})
@@ -82,10 +83,10 @@ func TestEventsComeAsTheLibraryToldThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range []*stream{first, second} {
-		same(t, s.next(), "event: alarm\ndata: "+
+		servicetest.Same(t, s.next(), "event: alarm\ndata: "+
 			`{"id":"1","from":"","state":"active_unacknowledged","level":"Info","source":"comsrv:1001:T:1","title":"line\nbreak","by":"rule:hot","time":1772366400123}`+"\n")
-		same(t, s.next(), "event: rule\ndata: "+`{"rule":"hot","status":"active","time":1772366400123}`+"\n")
-		same(t, s.next(), "event: update\ndata: "+`{"channel":1001,"type":"T","time":1772366400123,"points":[[1,"23.900000","good"]]}`+"\n")
+		servicetest.Same(t, s.next(), "event: rule\ndata: "+`{"rule":"hot","status":"active","time":1772366400123}`+"\n")
+		servicetest.Same(t, s.next(), "event: update\ndata: "+`{"channel":1001,"type":"T","time":1772366400123,"values":["1","23.900000"],"quality":{}}`+"\n")
 	}
 }
 
@@ -96,7 +97,7 @@ func TestQuietStreamIsKeptOpen(t *testing.T) {
 	for range 3 {
 		f.clock.AwaitTimers(1)
 		f.clock.Advance(15 * time.Second)
-		same(t, s.next(), ": still here\n")
+		servicetest.Same(t, s.next(), ": still here\n")
 	}
 }
 
@@ -123,9 +124,9 @@ func TestClientsAreBounded(t *testing.T) {
 	for i := range streams {
 		streams[i] = f.listen()
 	}
-	f.refused(http.MethodGet, "/api/events", "", http.StatusServiceUnavailable, ems.CodeUnavailable, "100 clients listen")
+	f.Refused(http.MethodGet, "/api/events", "", http.StatusServiceUnavailable, ems.CodeUnavailable, "100 clients listen")
 	streams[7].close()
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, servicetest.Soon, func() error {
 		if got := f.metric("voltage_apigateway_event_clients"); got != "99" {
 			return fmt.Errorf("%s clients", got)
 		}
@@ -137,7 +138,7 @@ func TestClientsAreBounded(t *testing.T) {
 // metric returns the value of a metric without labels.
 func (f *fixture) metric(name string) string {
 	f.t.Helper()
-	_, text := f.ask(http.MethodGet, "/metrics", "", nil)
+	_, text := f.Ask(http.MethodGet, "/metrics", "", nil)
 	_, value, _ := strings.Cut(text, "\n"+name+" ")
 	value, _, _ = strings.Cut(value, "\n")
 	return value
@@ -147,7 +148,6 @@ func TestSlowClientLosesEventsAndIsTold(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	slow, fast := f.listen(), f.listen()
-	client := f.raw()
 	payload := func(number int) string {
 		return fmt.Sprintf(`{"number":%d,"padding":%q}`, number, strings.Repeat("x", 64<<10))
 	}
@@ -158,7 +158,7 @@ func TestSlowClientLosesEventsAndIsTold(t *testing.T) {
 		}
 		for range 50 { // the client that reads takes them as they come
 			told++
-			if err := client.Publish(t.Context(), "comsrv:updates:1001", payload(told)).Err(); err != nil {
+			if err := f.Raw.Publish(t.Context(), "comsrv:updates:1001", payload(told)).Err(); err != nil {
 				t.Fatal(err)
 			}
 			if got := fast.next(); got != "event: update\ndata: "+payload(told)+"\n" {
@@ -185,7 +185,7 @@ func TestSlowClientLosesEventsAndIsTold(t *testing.T) {
 			t.Fatalf("unknown %s", kind)
 		}
 	}
-	same(t, fmt.Sprint(dropped), f.metric("voltage_apigateway_events_dropped_total"))
+	servicetest.Same(t, fmt.Sprint(dropped), f.metric("voltage_apigateway_events_dropped_total"))
 	if received+dropped != told {
 		t.Errorf("%d received and %d dropped are not the %d told", received, dropped, told)
 	}
@@ -195,13 +195,13 @@ func TestEventsGoOnAfterRedisCameBack(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	s := f.listen()
-	f.redis.Stop()
-	f.awaitHealth(http.StatusServiceUnavailable)
-	f.redis.Start()
-	f.awaitHealth(http.StatusOK)
-	f.awaitSubscription()
-	if err := f.raw().Publish(t.Context(), "rulesrv:triggered", `{"rule":"hot"}`).Err(); err != nil {
+	f.Redis.Stop()
+	f.AwaitHealth(http.StatusServiceUnavailable)
+	f.Redis.Start()
+	f.AwaitHealth(http.StatusOK)
+	f.AwaitSubscription()
+	if err := f.Raw.Publish(t.Context(), "rulesrv:triggered", `{"rule":"hot"}`).Err(); err != nil {
 		t.Fatal(err)
 	}
-	same(t, s.next(), "event: rule\ndata: {\"rule\":\"hot\"}\n")
+	servicetest.Same(t, s.next(), "event: rule\ndata: {\"rule\":\"hot\"}\n")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
 func decode[T any](t *testing.T, reply envelope) T {
@@ -43,7 +44,7 @@ func TestChannelsOverHTTP(t *testing.T) {
 	if status != http.StatusOK || !reply.Success || len(views) != 2 {
 		t.Fatalf("%d %s", status, reply.Data)
 	}
-	if age := time.Now().UnixMilli() - *views[0].LastSuccess; age < 0 || age > within.Milliseconds() {
+	if age := time.Now().UnixMilli() - *views[0].LastSuccess; age < 0 || age > servicetest.Soon.Milliseconds() {
 		t.Errorf("the last success is %d ms old", age)
 	}
 	views[0].LastSuccess, views[0].RoundTripMS = nil, 0
@@ -77,7 +78,7 @@ func TestPointsOverHTTP(t *testing.T) {
 	if status != http.StatusOK || len(points) != 2 {
 		t.Fatalf("%d %s", status, reply.Data)
 	}
-	if at, isNumber := points[1]["time"].(float64); !isNumber || time.Since(time.UnixMilli(int64(at))) > within {
+	if at, isNumber := points[1]["time"].(float64); !isNumber || time.Since(time.UnixMilli(int64(at))) > servicetest.Soon {
 		t.Errorf("the time is %v", points[1]["time"])
 	}
 	delete(points[1], "time")
@@ -94,7 +95,7 @@ func TestPointsOverHTTP(t *testing.T) {
 		t.Error(diff)
 	}
 	// What is shown is what Redis holds.
-	if err := p.raw.HSet(t.Context(), "comsrv:1:A", "2", "77.000000").Err(); err != nil {
+	if err := p.Raw.HSet(t.Context(), "comsrv:1:A", "2", "77.000000").Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, reply = p.call(http.MethodGet, "/api/channels/1/points?type=A", "")
@@ -277,7 +278,7 @@ func TestRedisAwayOverHTTP(t *testing.T) {
 	p := newPlant(t, field(1, d.address, allKinds()...))
 	p.start()
 	p.awaitStatus(1, true, "")
-	p.redis.Stop()
+	p.Redis.Stop()
 	for _, check := range []struct{ method, path, body string }{
 		{http.MethodGet, "/api/channels/1/points?type=T", ""},
 		{http.MethodPost, "/api/channels/1/points/A/1", `{"value": 1}`},
@@ -291,7 +292,7 @@ func TestRedisAwayOverHTTP(t *testing.T) {
 	if status, reply := p.call(http.MethodGet, "/api/channels", ""); status != http.StatusOK || !decode[[]channelView](t, reply)[0].Online {
 		t.Errorf("%d %s", status, reply.Data)
 	}
-	p.redis.Start()
+	p.Redis.Start()
 	p.eventually(func() error {
 		if status, reply := p.call(http.MethodGet, "/health/detailed", ""); status != http.StatusOK {
 			return fmt.Errorf("%d %s", status, reply.Data)

@@ -14,6 +14,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
 // command asks for a point of channel 1 within a minute.
@@ -28,7 +29,7 @@ func command(id string, kind ems.PointType, point ems.PointID, value float64) em
 func (p *plant) send(commands ...ems.Command) {
 	p.t.Helper()
 	for _, command := range commands {
-		if err := p.db.SendCommand(context.Background(), command); err != nil {
+		if err := p.DB.SendCommand(context.Background(), command); err != nil {
 			p.t.Fatal(err)
 		}
 	}
@@ -37,9 +38,9 @@ func (p *plant) send(commands ...ems.Command) {
 // await returns how a command of channel 1 ended, without its time.
 func (p *plant) await(id string) ems.CommandResult {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(context.Background(), servicetest.Soon)
 	defer cancel()
-	result, err := p.db.AwaitCommand(ctx, 1, id)
+	result, err := p.DB.AwaitCommand(ctx, 1, id)
 	if err != nil {
 		p.t.Fatalf("command %s: %v", id, err)
 	}
@@ -59,7 +60,7 @@ func (p *plant) wantEnd(command ems.Command, state ems.CommandState, readBack *f
 func (p *plant) wantEmptyStream() {
 	p.t.Helper()
 	p.eventually(func() error {
-		waiting, err := p.raw.XLen(context.Background(), "comsrv:1:commands").Result()
+		waiting, err := p.Raw.XLen(context.Background(), "comsrv:1:commands").Result()
 		if err == nil && waiting != 0 {
 			err = fmt.Errorf("%d commands are in the stream", waiting)
 		}
@@ -148,7 +149,7 @@ func TestCommandsThatFail(t *testing.T) {
 	off.Target.Channel = 2
 	p.send(off)
 	p.eventually(func() error {
-		result, err := p.db.Command(t.Context(), 2, "off")
+		result, err := p.DB.Command(t.Context(), 2, "off")
 		if err == nil && (result.State != ems.CommandFailed || result.Reason != "channel 2 is disabled") {
 			err = fmt.Errorf("%+v", result)
 		}
@@ -278,7 +279,7 @@ func TestSameIDIsExecutedOnce(t *testing.T) {
 	p.send(once)
 	// The same id in the stream again, as a caller that goes around the library
 	// would put it there.
-	err := p.raw.Do(t.Context(), "XADD", "comsrv:1:commands", "*", "id", "once", "type", "A", "point", "1", "value", "10.000000",
+	err := p.Raw.Do(t.Context(), "XADD", "comsrv:1:commands", "*", "id", "once", "type", "A", "point", "1", "value", "10.000000",
 		"issued", "1", "deadline", "9999999999999", "origin", "test").Err()
 	if err != nil {
 		t.Fatal(err)
@@ -301,7 +302,7 @@ func TestCommandBegunBeforeACrashIsUnknown(t *testing.T) {
 	p := newPlant(t, field(1, d.address, allKinds()...))
 	begun, taken := command("begun", ems.Adjustment, 1, 10), command("taken", ems.Adjustment, 1, 20)
 	p.send(begun, taken)
-	reader := p.db.ReadCommands(consumer, []ems.ChannelID{1})
+	reader := p.DB.ReadCommands(consumer, []ems.ChannelID{1})
 	var deliveries []rtdb.Delivery
 	p.eventually(func() (err error) { // the first call asks for what was taken before
 		deliveries, err = reader.Next(t.Context(), time.Second)
@@ -310,7 +311,7 @@ func TestCommandBegunBeforeACrashIsUnknown(t *testing.T) {
 		}
 		return err
 	}, "two commands")
-	if err := p.db.BeginCommand(t.Context(), deliveries[0]); err != nil {
+	if err := p.DB.BeginCommand(t.Context(), deliveries[0]); err != nil {
 		t.Fatal(err)
 	}
 	p.start()
@@ -336,7 +337,7 @@ func TestStreamReadAnew(t *testing.T) {
 	p.send(underWay)
 	d.awaitHeld()
 	lost := command("lost", ems.Adjustment, 1, 20)
-	_, err := p.raw.TxPipelined(t.Context(), func(pipe redis.Pipeliner) error {
+	_, err := p.Raw.TxPipelined(t.Context(), func(pipe redis.Pipeliner) error {
 		pipe.FCall(t.Context(), "comsrv_command", []string{"1"}, lost.ID, "A", "1", "20.000000",
 			lost.Issued.UnixMilli(), lost.Deadline.UnixMilli(), lost.Origin)
 		pipe.XReadGroup(t.Context(), &redis.XReadGroupArgs{
@@ -429,9 +430,9 @@ func TestSlowChannelDelaysNoOther(t *testing.T) {
 	fast := command("fast", ems.Adjustment, 1, 5)
 	fast.Target.Channel = 2
 	p.send(fast)
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), servicetest.Soon)
 	defer cancel()
-	if result, err := p.db.AwaitCommand(ctx, 2, "fast"); err != nil || result.State != ems.CommandDone {
+	if result, err := p.DB.AwaitCommand(ctx, 2, "fast"); err != nil || result.State != ems.CommandDone {
 		t.Errorf("%+v, %v", result, err)
 	}
 	if written := slow.written(); len(written) != 0 {
@@ -466,7 +467,7 @@ func TestCommandsOutliveRedis(t *testing.T) {
 	for round := range 3 {
 		before := command(fmt.Sprintf("before-%d", round), ems.Adjustment, 1, 10)
 		p.send(before)
-		p.redis.Restart()
+		p.Redis.Restart()
 		if state := p.await(before.ID).State; state != ems.CommandDone && state != ems.CommandUnknown {
 			t.Errorf("the command before the restart is %s", state)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/testkit"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
 // device is a Modbus TCP device on a real socket, written from the specification
@@ -57,7 +58,7 @@ func (d *device) on() {
 	var listener net.Listener
 	// Where another test starts a process at this very moment, that holds a copy
 	// of the port's last socket until it runs its own program.
-	testkit.Eventually(d.t, within, func() (err error) {
+	testkit.Eventually(d.t, servicetest.Soon, func() (err error) {
 		listener, err = net.Listen("tcp", d.address)
 		return err
 	}, "the port of the device")
@@ -129,7 +130,7 @@ func (d *device) hold(functions ...byte) {
 // awaitHeld waits until a request waits.
 func (d *device) awaitHeld() {
 	d.t.Helper()
-	testkit.Eventually(d.t, within, func() error {
+	testkit.Eventually(d.t, servicetest.Soon, func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.waiting == 0 {

@@ -25,7 +25,7 @@ type polled struct {
 func newPolled(t *testing.T, points []config.MappedPoint) *polled {
 	t.Helper()
 	p := newPlant(t)
-	c, device := scripted(t, p.redis.URL, config.Channel{ID: 1, PollPeriod: time.Second, Timeout: time.Second, Points: points})
+	c, device := scripted(t, p.Redis.URL, config.Channel{ID: 1, PollPeriod: time.Second, Timeout: time.Second, Points: points})
 	c.schedule = newSchedule(epoch, time.Second, 0, 1)
 	c.due = epoch
 	return &polled{plant: p, channel: c, device: device}
@@ -101,7 +101,7 @@ func TestFailureIsToldOnceAndRecoveryInFull(t *testing.T) {
 	p.wantSent(2, "the first poll")
 	calls := func() float64 {
 		t.Helper()
-		info, err := p.raw.Info(t.Context(), "commandstats").Result()
+		info, err := p.Raw.Info(t.Context(), "commandstats").Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestFailureIsToldOnceAndRecoveryInFull(t *testing.T) {
 	if made := calls() - before; made != 0 {
 		t.Errorf("%v calls told the same again", made)
 	}
-	status, err := p.db.Status(t.Context(), 1)
+	status, err := p.DB.Status(t.Context(), 1)
 	if err != nil || status.Online || status.Reason != "line broken" {
 		t.Errorf("%+v, %v", status, err)
 	}
@@ -141,7 +141,7 @@ func TestFailureIsToldOnceAndRecoveryInFull(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{}, p.hash("comsrv:1:T:q")); diff != "" {
 		t.Error(diff)
 	}
-	if status, err := p.db.Status(t.Context(), 1); err != nil || !status.Online || status.Errors != 4 {
+	if status, err := p.DB.Status(t.Context(), 1); err != nil || !status.Online || status.Errors != 4 {
 		t.Errorf("%+v, %v", status, err)
 	}
 }

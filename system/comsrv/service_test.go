@@ -1,7 +1,6 @@
 package comsrv
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,115 +10,73 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
-	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/testkit"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// within is how long a test waits for what must happen; nothing takes it.
-const within = 30 * time.Second
-
-// plant is a running comsrv with a Redis of its own, a client of the kind that
-// other services use, and a bare one to look into Redis.
+// plant is a running comsrv with a Redis of its own, which the test looks at as
+// other services do.
 type plant struct {
+	*servicetest.Fixture
 	t        *testing.T
 	site     *config.Site
-	redis    *testkit.RedisServer
-	db       *rtdb.Client
-	raw      *redis.Client
-	http     *http.Client
 	service  *Service
 	registry *prometheus.Registry
-	cancel   context.CancelFunc
-	ended    chan error
+	cancel   func() // tells the service to end
+	stop     func() // tells it and waits for its end
 }
 
 // newPlant prepares everything and starts nothing but Redis.
 func newPlant(t *testing.T, channels ...config.Channel) *plant {
 	t.Helper()
-	server := testkit.Redis(t)
-	p := &plant{
-		t: t, site: &config.Site{Name: "test", Channels: channels}, redis: server,
-		http: &http.Client{Transport: &http.Transport{}, Timeout: within},
-	}
-	p.db = p.open()
-	options, err := redis.ParseURL(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.raw = redis.NewClient(options)
-	t.Cleanup(func() {
-		_ = p.raw.Close()
-		p.http.CloseIdleConnections()
-	})
-	if err := p.db.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return &plant{Fixture: servicetest.New(t, ems.SystemClock{}), t: t, site: &config.Site{Name: "test", Channels: channels}}
 }
 
-func (p *plant) open() *rtdb.Client {
-	p.t.Helper()
-	client, err := rtdb.Open(rtdb.Options{URL: p.redis.URL, Clock: ems.SystemClock{}, Logger: testkit.Logger(p.t)})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
-// start runs the service until the test ends or stop is called.
+// start runs the service, with a client of Redis that is not the test's, until
+// the test ends or stop is called.
 func (p *plant) start() {
 	p.t.Helper()
-	client := p.open()
 	p.registry = prometheus.NewRegistry()
 	service, err := New(Options{
-		Service: config.Service{Target: ems.Comsrv, Listen: "127.0.0.1:0"}, Site: p.site, DB: client, Clock: ems.SystemClock{},
-		Logger: testkit.Logger(p.t), Registry: p.registry,
+		Service: config.Service{Target: ems.Comsrv, Listen: servicetest.AnyPort}, Site: p.site, DB: p.Open(ems.SystemClock{}),
+		Clock: ems.SystemClock{}, Logger: testkit.Logger(p.t), Registry: p.registry,
 	})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p.service, p.cancel, p.ended = service, cancel, make(chan error, 1)
-	ended := p.ended
-	go func() { ended <- service.Run(ctx) }()
-	p.t.Cleanup(p.stop)
+	p.t.Cleanup(cancel)
+	p.service, p.cancel, p.stop = service, cancel, p.Run(cancellable{service, ctx})
 }
 
-func (p *plant) stop() {
-	p.t.Helper()
-	if p.ended == nil {
-		return
-	}
-	p.cancel()
-	ended := p.ended
-	p.ended = nil
-	select {
-	case err := <-ended:
-		if err != nil {
-			p.t.Errorf("comsrv ended with %v", err)
-		}
-	case <-time.After(within):
-		p.t.Error("comsrv does not stop")
-	}
+// cancellable is a service that also ends when the test cancels it.
+type cancellable struct {
+	*Service
+	cancelled context.Context
+}
+
+func (c cancellable) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.cancelled, cancel)()
+	return c.Service.Run(ctx)
 }
 
 func (p *plant) eventually(condition func() error, what string) {
 	p.t.Helper()
-	testkit.Eventually(p.t, within, condition, what)
+	testkit.Eventually(p.t, servicetest.Soon, condition, what)
 }
 
 // hash returns a hash of Redis.
 func (p *plant) hash(key string) map[string]string {
 	p.t.Helper()
-	fields, err := p.raw.HGetAll(context.Background(), key).Result()
+	fields, err := p.Raw.HGetAll(context.Background(), key).Result()
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -130,7 +87,7 @@ func (p *plant) hash(key string) map[string]string {
 func (p *plant) awaitHash(key string, want map[string]string) {
 	p.t.Helper()
 	p.eventually(func() error {
-		fields, err := p.raw.HGetAll(context.Background(), key).Result()
+		fields, err := p.Raw.HGetAll(context.Background(), key).Result()
 		if err != nil {
 			return err
 		}
@@ -145,7 +102,7 @@ func (p *plant) awaitHash(key string, want map[string]string) {
 func (p *plant) awaitStatus(channel ems.ChannelID, online bool, reason string) {
 	p.t.Helper()
 	p.eventually(func() error {
-		status, err := p.db.Status(context.Background(), channel)
+		status, err := p.DB.Status(context.Background(), channel)
 		if err == nil && (status.Online != online || status.Reason != reason) {
 			err = fmt.Errorf("online %v, %q", status.Online, status.Reason)
 		}
@@ -156,7 +113,7 @@ func (p *plant) awaitStatus(channel ems.ChannelID, online bool, reason string) {
 // values returns numbers and qualities of all points of a type as other services
 // read them.
 func (p *plant) values(channel ems.ChannelID, kind ems.PointType, ids ...ems.PointID) ([]ems.Value, error) {
-	return p.db.ReadPoints(context.Background(), channel, kind, ids)
+	return p.DB.ReadPoints(context.Background(), channel, kind, ids)
 }
 
 // awaitQuality waits until every point of a type has a quality.
@@ -198,17 +155,11 @@ func (p *plant) call(method, path, body string) (int, envelope) {
 
 // request is call for goroutines that may not end the test.
 func (p *plant) request(method, path, body string) (status int, reply envelope, err error) {
-	request, err := http.NewRequestWithContext(context.Background(), method, "http://"+p.service.Addr()+path, bytes.NewBufferString(body))
-	if err != nil {
-		return 0, reply, err
+	status, text, err := p.Request(method, path, body)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &reply)
 	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := p.http.Do(request)
-	if err != nil {
-		return 0, reply, err
-	}
-	defer response.Body.Close()
-	return response.StatusCode, reply, json.NewDecoder(response.Body).Decode(&reply)
+	return status, reply, err
 }
 
 // field is a channel of the test: polled often, with a time-out that only a
@@ -239,12 +190,12 @@ func TestValuesAreExactInRedis(t *testing.T) {
 	p.awaitHash("comsrv:1001:A", map[string]string{"1": "3.500000", "2": "12.500000"})
 	p.awaitHash("comsrv:1001:T:q", map[string]string{})
 	p.awaitStatus(1001, true, "")
-	status, err := p.db.Status(t.Context(), 1001)
+	status, err := p.DB.Status(t.Context(), 1001)
 	if err != nil || status.StaleAfter != 2100*time.Millisecond || status.Errors != 0 {
 		t.Errorf("%+v, %v", status, err)
 	}
 	values, err := p.values(1001, ems.Telemetry, 1, 2)
-	if err != nil || time.Since(values[0].Time) > within || values[0].Time.After(time.Now()) || values[0].Quality != ems.Good {
+	if err != nil || time.Since(values[0].Time) > servicetest.Soon || values[0].Time.After(time.Now()) || values[0].Quality != ems.Good {
 		t.Errorf("%+v, %v", values, err)
 	}
 }
@@ -379,7 +330,7 @@ func TestRedisThatComesBackKnowsEverything(t *testing.T) {
 	offline := gone.address + " cannot be reached: connect: connection refused"
 	p.awaitStatus(3, false, offline)
 
-	p.redis.Stop()
+	p.Redis.Stop()
 	before := d.polled()
 	d.float(0, 2)
 	p.eventually(func() error {
@@ -388,13 +339,13 @@ func TestRedisThatComesBackKnowsEverything(t *testing.T) {
 		}
 		return nil
 	}, "polling goes on without Redis")
-	p.redis.Start()
+	p.Redis.Start()
 	p.awaitHash("comsrv:1:T", map[string]string{"1": "2.000000", "2": "-40.000000"})
 
-	if err := p.raw.FlushAll(t.Context()).Err(); err != nil {
+	if err := p.Raw.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	p.redis.Restart()
+	p.Redis.Restart()
 	p.awaitHash("comsrv:1:T", map[string]string{"1": "2.000000", "2": "-40.000000"})
 	p.awaitHash("comsrv:1:A", map[string]string{"1": "0.000000", "2": "0.000000"})
 	p.awaitStatus(1, true, "")
@@ -433,7 +384,7 @@ func TestPartOfTheDeviceRefuses(t *testing.T) {
 	// A reason is shown with a bad value alone, whatever comsrv knows by now.
 	d.set(func() { d.refuse[4] = 4 })
 	p.awaitHash("comsrv:1:T:q", map[string]string{"2": "bad"})
-	if err := p.raw.HDel(t.Context(), "comsrv:1:T:q", "2").Err(); err != nil {
+	if err := p.Raw.HDel(t.Context(), "comsrv:1:T:q", "2").Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, reply = p.call(http.MethodGet, "/api/channels/1/points?type=T", "")
@@ -460,10 +411,10 @@ func TestNewRefusesWhatCannotRun(t *testing.T) {
 				field(1, "127.0.0.1:1", mapped(ems.Telemetry, 1, "power", config.Mapping{Function: 9, DataType: config.Int16})),
 			}}
 		}, ems.CodeInvalid},
-		"port in use": {func(options *Options) { options.Service.Listen = p.redis.Addr }, ems.CodeUnavailable},
+		"port in use": {func(options *Options) { options.Service.Listen = p.Redis.Addr }, ems.CodeUnavailable},
 	} {
 		options := Options{
-			Service: config.Service{Target: ems.Comsrv, Listen: "127.0.0.1:0"}, Site: p.site, DB: p.db,
+			Service: config.Service{Target: ems.Comsrv, Listen: servicetest.AnyPort}, Site: p.site, DB: p.DB,
 			Clock: ems.SystemClock{}, Logger: testkit.Logger(t), Registry: prometheus.NewRegistry(),
 		}
 		check.change(&options)

@@ -15,6 +15,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/testkit"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
 const wholeSpan = `"start":"2026-03-01T12:00:00Z","stop":"2026-03-01T13:00:00Z"`
@@ -22,7 +23,7 @@ const wholeSpan = `"start":"2026-03-01T12:00:00Z","stop":"2026-03-01T13:00:00Z"`
 // dead returns line and reason of every dead letter.
 func (f *fixture) dead() [][2]string {
 	f.t.Helper()
-	entries, err := f.raw().XRange(f.t.Context(), "hissrv:dead", "-", "+").Result()
+	entries, err := f.Raw.XRange(f.t.Context(), "hissrv:dead", "-", "+").Result()
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestPoisonLinesAreFoundAndTheOthersWritten(t *testing.T) {
 	}
 	f.run()
 	f.awaitStatus(rtdb.HistoryStatus{Written: 50, Dead: 4})
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
 	letters := f.dead()
 	lines := []string{}
 	for _, letter := range letters {
@@ -63,11 +64,11 @@ func TestPoisonLinesAreFoundAndTheOthersWritten(t *testing.T) {
 	for _, i := range []int{0, 17, 18, 49} {
 		wantLines = append(wantLines, fmt.Sprintf("battery,channel=1001,type=S p1=1.000000 %d", ms(i)))
 	}
-	same(t, lines, wantLines)
-	if _, text := f.ask(http.MethodGet, "/metrics", "", nil); !strings.Contains(text, "voltage_hissrv_rejected_total 4\n") {
+	servicetest.Same(t, lines, wantLines)
+	if _, text := f.Ask(http.MethodGet, "/metrics", "", nil); !strings.Contains(text, "voltage_hissrv_rejected_total 4\n") {
 		t.Error("the rejected lines are not counted")
 	}
-	f.awaitHealth(http.StatusOK)
+	f.AwaitHealth(http.StatusOK)
 }
 
 func TestInfluxMayGoAwayAndComeBack(t *testing.T) {
@@ -83,23 +84,23 @@ func TestInfluxMayGoAwayAndComeBack(t *testing.T) {
 	}
 	feed(0, 10)
 	f.awaitStatus(rtdb.HistoryStatus{Written: 10})
-	f.awaitHealth(http.StatusOK)
+	f.AwaitHealth(http.StatusOK)
 	influx.Kill()
 	feed(10, 30)
-	testkit.Eventually(t, soon, func() error {
-		if _, text := f.ask(http.MethodGet, "/metrics", "", nil); strings.Contains(text, "voltage_hissrv_retries_total 0\n") {
+	testkit.Eventually(t, servicetest.Soon, func() error {
+		if _, text := f.Ask(http.MethodGet, "/metrics", "", nil); strings.Contains(text, "voltage_hissrv_retries_total 0\n") {
 			return fmt.Errorf("nothing was tried again")
 		}
 		return nil
 	}, "the feed meets the outage")
-	f.awaitHealth(http.StatusServiceUnavailable)
+	f.AwaitHealth(http.StatusServiceUnavailable)
 	f.awaitStatus(rtdb.HistoryStatus{Waiting: 20, Written: 10})
-	f.refused(http.MethodPost, "/api/history/query", `{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`,
+	f.Refused(http.MethodPost, "/api/history/query", `{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`,
 		http.StatusServiceUnavailable, ems.CodeUnavailable, "did not answer a query")
 	influx.Start()
 	f.awaitStatus(rtdb.HistoryStatus{Written: 30})
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
-	f.awaitHealth(http.StatusOK)
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
+	f.AwaitHealth(http.StatusOK)
 }
 
 func TestWhatWasTakenAndNotFinishedComesFirst(t *testing.T) {
@@ -110,13 +111,13 @@ func TestWhatWasTakenAndNotFinishedComesFirst(t *testing.T) {
 		f.ingest(1001, ems.Telemetry, at(i), float64(i))
 		want = append(want, sample{ms(i), float64(i)})
 	}
-	taken, err := f.db.CollectLines(t.Context(), "hissrv", false, 50)
+	taken, err := f.DB.CollectLines(t.Context(), "hissrv", false, 50)
 	if err != nil || len(taken) != 50 {
 		t.Fatalf("%d lines, %v", len(taken), err)
 	}
 	f.run()
 	f.awaitStatus(rtdb.HistoryStatus{Written: 1250})
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: want})
 }
 
 func TestRedisMayGoAwayAndComeBackEmpty(t *testing.T) {
@@ -124,20 +125,20 @@ func TestRedisMayGoAwayAndComeBackEmpty(t *testing.T) {
 	f := prepare(t, settings(testkit.Influx(t))).run()
 	f.ingest(1001, ems.Telemetry, at(0), 1)
 	f.awaitStatus(rtdb.HistoryStatus{Written: 1})
-	f.empty()
-	f.redis.Stop()
-	f.awaitHealth(http.StatusServiceUnavailable)
-	f.redis.Start()
-	if err := f.db.Load(t.Context()); err != nil {
+	f.Empty()
+	f.Redis.Stop()
+	f.AwaitHealth(http.StatusServiceUnavailable)
+	f.Redis.Start()
+	if err := f.DB.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, soon, func() error {
-		return f.raw().HGet(t.Context(), "hissrv:sources", "comsrv:1002:T").Err() // the last of the site
+	testkit.Eventually(t, servicetest.Soon, func() error {
+		return f.Raw.HGet(t.Context(), "hissrv:sources", "comsrv:1002:T").Err() // the last of the site
 	}, "the mappings of the site")
-	f.awaitHealth(http.StatusOK)
+	f.AwaitHealth(http.StatusOK)
 	f.ingest(1001, ems.Telemetry, at(1), 2)
 	f.awaitStatus(rtdb.HistoryStatus{Written: 1}) // the counter began anew
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: []sample{{ms(0), 1}, {ms(1), 2}}})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: []sample{{ms(0), 1}, {ms(1), 2}}})
 }
 
 // TestOnly204IsSuccess puts a proxy before InfluxDB that answers writes itself.
@@ -170,7 +171,7 @@ func TestOnly204IsSuccess(t *testing.T) {
 		status.Store(next)
 		before := asked.Load()
 		// The second answer after the change is surely one of the new kind.
-		testkit.Eventually(t, soon, func() error {
+		testkit.Eventually(t, servicetest.Soon, func() error {
 			clock.Advance(time.Minute) // no pause is longer
 			if asked.Load() < before+2 {
 				return fmt.Errorf("%d writes", asked.Load()-before)
@@ -180,9 +181,11 @@ func TestOnly204IsSuccess(t *testing.T) {
 		f.awaitStatus(rtdb.HistoryStatus{Waiting: 1})
 	}
 	status.Store(0)
-	clock.Advance(time.Minute)
-	f.awaitStatus(rtdb.HistoryStatus{Written: 1})
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: []sample{{ms(0), 23.9}}})
+	testkit.Eventually(t, servicetest.Soon, func() error {
+		clock.Advance(time.Minute) // the pause may begin only after one of these
+		return f.stands(rtdb.HistoryStatus{Written: 1})
+	}, "the write that succeeds")
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,`+wholeSpan+`}`), answer{Points: []sample{{ms(0), 23.9}}})
 }
 
 func TestWrongCredentialsAreToldAndNothingIsLost(t *testing.T) {
@@ -192,8 +195,8 @@ func TestWrongCredentialsAreToldAndNothingIsLost(t *testing.T) {
 	wrong.Token = "voltage:wrong"
 	f := prepare(t, wrong).run()
 	f.ingest(1001, ems.Telemetry, at(0), 23.9)
-	testkit.Eventually(t, soon, func() error {
-		_, text := f.ask(http.MethodGet, "/health/detailed", "", nil)
+	testkit.Eventually(t, servicetest.Soon, func() error {
+		_, text := f.Ask(http.MethodGet, "/health/detailed", "", nil)
 		if !strings.Contains(text, "refused the credentials for a write: check influx.token") {
 			return fmt.Errorf("health says %s", text)
 		}
@@ -208,8 +211,8 @@ func TestWrongBucketIsTold(t *testing.T) {
 	wrong.Bucket = "nothing/autogen"
 	f := prepare(t, wrong).run()
 	f.ingest(1001, ems.Telemetry, at(0), 23.9)
-	testkit.Eventually(t, soon, func() error {
-		_, text := f.ask(http.MethodGet, "/health/detailed", "", nil)
+	testkit.Eventually(t, servicetest.Soon, func() error {
+		_, text := f.Ask(http.MethodGet, "/health/detailed", "", nil)
 		if !strings.Contains(text, "has no bucket nothing/autogen") {
 			return fmt.Errorf("health says %s", text)
 		}

@@ -1,9 +1,6 @@
 package hissrv_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,19 +12,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/hissrv"
-	"github.com/voltageems/voltageems-go/system/httpserver"
 	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/testkit"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
-
-// soon bounds what happens within a few steps of the programs under test.
-const soon = 30 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -50,29 +43,17 @@ func testSite() *config.Site {
 }
 
 type fixture struct {
+	*servicetest.Fixture
 	t      *testing.T
-	redis  *testkit.RedisServer
 	influx config.Influx
-	db     *rtdb.Client
-	url    string
 }
 
 // prepare makes a Redis that holds the library and the mappings of the site.
 func prepare(t *testing.T, influx config.Influx) *fixture {
 	t.Helper()
-	server := testkit.Redis(t)
-	f := &fixture{t: t, redis: server, influx: influx}
-	db, err := rtdb.Open(rtdb.Options{URL: server.URL, Clock: ems.SystemClock{}, Logger: testkit.Logger(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.db = db
-	t.Cleanup(func() { _ = db.Close() })
-	if err := db.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f := &fixture{Fixture: servicetest.New(t, ems.SystemClock{}), t: t, influx: influx}
 	for _, mapping := range testSite().History {
-		if err := db.ConfigureMapping(t.Context(), mapping); err != nil {
+		if err := f.DB.ConfigureMapping(t.Context(), mapping); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,107 +69,18 @@ func (f *fixture) run() *fixture {
 func (f *fixture) runOn(clock ems.Clock) *fixture {
 	f.t.Helper()
 	service, err := hissrv.New(hissrv.Options{
-		Service: config.Service{Listen: "127.0.0.1:0", Influx: f.influx, CollectionPeriod: 20 * time.Millisecond},
-		Site:    testSite(), DB: f.db, Clock: clock, Logger: testkit.Logger(f.t), Registry: prometheus.NewRegistry(),
+		Service: config.Service{Listen: servicetest.AnyPort, Influx: f.influx, CollectionPeriod: 20 * time.Millisecond},
+		Site:    testSite(), DB: f.DB, Clock: clock, Logger: testkit.Logger(f.t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.url = "http://" + service.Addr()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- service.Run(ctx) }()
-	f.t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			f.t.Errorf("Run: %v", err)
-		}
-	})
+	f.Run(service)
 	return f
 }
 
 func settings(server *testkit.InfluxServer) config.Influx {
 	return config.Influx{URL: server.URL, Token: server.Token, Org: server.Org, Bucket: server.Bucket}
-}
-
-func (f *fixture) awaitHealth(status int) {
-	f.t.Helper()
-	testkit.Eventually(f.t, soon, func() error {
-		if found, text := f.ask(http.MethodGet, "/health/detailed", "", nil); found != status {
-			return fmt.Errorf("health is %d: %s", found, text)
-		}
-		return nil
-	}, "health")
-}
-
-// raw is a connection to the Redis of the test.
-func (f *fixture) raw() *redis.Client {
-	f.t.Helper()
-	options, err := redis.ParseURL(f.redis.URL)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	client := redis.NewClient(options)
-	f.t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
-// empty takes everything out of Redis, the functions too.
-func (f *fixture) empty() {
-	f.t.Helper()
-	client := f.raw()
-	if err := errors.Join(client.FlushAll(f.t.Context()).Err(), client.FunctionFlush(f.t.Context()).Err()); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// ask sends a request and decodes the data of the answer into the value that
-// into points to, unless it is nil.
-func (f *fixture) ask(method, path, body string, into any) (status int, text string) {
-	f.t.Helper()
-	request, err := http.NewRequestWithContext(f.t.Context(), method, f.url+path, bytes.NewBufferString(body))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	read, err := io.ReadAll(response.Body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if into != nil {
-		envelope := struct{ Data any }{into}
-		if err := json.Unmarshal(read, &envelope); err != nil {
-			f.t.Fatalf("%s %s: %d %s: %v", method, path, response.StatusCode, read, err)
-		}
-	}
-	return response.StatusCode, string(read)
-}
-
-// refused expects an error with a code and a part of its message.
-func (f *fixture) refused(method, path, body string, status int, code ems.Code, message string) {
-	f.t.Helper()
-	found, text := f.ask(method, path, body, nil)
-	var envelope httpserver.Envelope
-	if err := json.Unmarshal([]byte(text), &envelope); err != nil || envelope.Error == nil {
-		f.t.Fatalf("%s %s: %d, no error in %s", method, path, found, text)
-	}
-	if found != status || envelope.Success || envelope.Error.Code != code || !bytes.Contains([]byte(envelope.Error.Message), []byte(message)) {
-		f.t.Errorf("%s %s %s:\n got %d %s %q\nwant %d %s …%q…", method, path, body,
-			found, envelope.Error.Code, envelope.Error.Message, status, code, message)
-	}
-}
-
-func same(t *testing.T, got, want any) {
-	t.Helper()
-	if difference := cmp.Diff(want, got); difference != "" {
-		t.Errorf("-want +got:\n%s", difference)
-	}
 }
 
 // ingest stores good values of one type of channel, all of one time.
@@ -198,7 +90,7 @@ func (f *fixture) ingest(channel ems.ChannelID, kind ems.PointType, when time.Ti
 	for i, value := range values {
 		batch.Samples = append(batch.Samples, rtdb.Sample{Point: ems.PointID(i + 1), Number: value})
 	}
-	if err := f.db.Ingest(f.t.Context(), batch); err != nil {
+	if err := f.DB.Ingest(f.t.Context(), batch); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -206,16 +98,19 @@ func (f *fixture) ingest(channel ems.ChannelID, kind ems.PointType, when time.Ti
 // awaitStatus waits until the feed has written, rejected and left so many lines.
 func (f *fixture) awaitStatus(want rtdb.HistoryStatus) {
 	f.t.Helper()
-	testkit.Eventually(f.t, soon, func() error {
-		var got rtdb.HistoryStatus
-		if status, text := f.ask(http.MethodGet, "/api/history/status", "", &got); status != http.StatusOK {
-			return errors.New(text)
-		}
-		if got != want {
-			return fmt.Errorf("status is %+v, not %+v", got, want)
-		}
-		return nil
-	}, "the feed")
+	testkit.Eventually(f.t, servicetest.Soon, func() error { return f.stands(want) }, "the feed")
+}
+
+func (f *fixture) stands(want rtdb.HistoryStatus) error {
+	f.t.Helper()
+	var got rtdb.HistoryStatus
+	if status, text := f.Ask(http.MethodGet, "/api/history/status", "", &got); status != http.StatusOK {
+		return errors.New(text)
+	}
+	if got != want {
+		return fmt.Errorf("status is %+v, not %+v", got, want)
+	}
+	return nil
 }
 
 type sample struct {
@@ -231,7 +126,7 @@ type answer struct {
 func (f *fixture) query(body string) answer {
 	f.t.Helper()
 	var found answer
-	if status, text := f.ask(http.MethodPost, "/api/history/query", body, &found); status != http.StatusOK {
+	if status, text := f.Ask(http.MethodPost, "/api/history/query", body, &found); status != http.StatusOK {
 		f.t.Fatalf("%s: %d %s", body, status, text)
 	}
 	return found
@@ -242,7 +137,7 @@ func ms(offset int) int64 { return at(offset).UnixMilli() }
 func TestHistoryReturnsWhatRedisHeld(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, settings(testkit.Influx(t))).run()
-	f.awaitHealth(http.StatusOK)
+	f.AwaitHealth(http.StatusOK)
 	f.ingest(1001, ems.Telemetry, at(0), -12.345678, 50)
 	f.ingest(1001, ems.Signal, at(5), 1)
 	f.ingest(1001, ems.Telemetry, at(123), 23.9, 50.5)
@@ -251,17 +146,17 @@ func TestHistoryReturnsWhatRedisHeld(t *testing.T) {
 
 	span := `"start":"2026-03-01T12:00:00Z","stop":"2026-03-01T13:00:00+00:00"`
 	power := []sample{{ms(0), -12.345678}, {ms(123), 23.9}, {ms(999), 1234567.000001}}
-	same(t, f.query(`{"measurement":"battery","tags":{"site":"north"},"field":"power",`+span+`}`), answer{Points: power})
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,`+span+`}`), answer{Points: power})
-	same(t, f.query(`{"channel":1001,"type":"T","point":2,`+span+`}`), answer{Points: []sample{{ms(0), 50}, {ms(123), 50.5}, {ms(999), 51}}})
-	same(t, f.query(`{"channel":1001,"type":"S","point":1,`+span+`}`), answer{Points: []sample{{ms(5), 1}}})
-	same(t, f.query(`{"channel":1001,"type":"T","point":3,`+span+`}`), answer{Points: []sample{}})
-	same(t, f.query(`{"measurement":"nothing","field":"power",`+span+`}`), answer{Points: []sample{}})
-	same(t, f.query(fmt.Sprintf(`{"channel":1001,"type":"T","point":1,"start":%d,"stop":%d}`, ms(1), ms(999))), answer{Points: power[1:2]})
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,"limit":2,`+span+`}`), answer{Points: power[:2], Truncated: true})
-	same(t, f.query(`{"channel":1001,"type":"T","point":1,"limit":3,`+span+`}`), answer{Points: power})
+	servicetest.Same(t, f.query(`{"measurement":"battery","tags":{"site":"north"},"field":"power",`+span+`}`), answer{Points: power})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,`+span+`}`), answer{Points: power})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":2,`+span+`}`), answer{Points: []sample{{ms(0), 50}, {ms(123), 50.5}, {ms(999), 51}}})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"S","point":1,`+span+`}`), answer{Points: []sample{{ms(5), 1}}})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":3,`+span+`}`), answer{Points: []sample{}})
+	servicetest.Same(t, f.query(`{"measurement":"nothing","field":"power",`+span+`}`), answer{Points: []sample{}})
+	servicetest.Same(t, f.query(fmt.Sprintf(`{"channel":1001,"type":"T","point":1,"start":%d,"stop":%d}`, ms(1), ms(999))), answer{Points: power[1:2]})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,"limit":2,`+span+`}`), answer{Points: power[:2], Truncated: true})
+	servicetest.Same(t, f.query(`{"channel":1001,"type":"T","point":1,"limit":3,`+span+`}`), answer{Points: power})
 
-	_, text := f.ask(http.MethodGet, "/metrics", "", nil)
+	_, text := f.Ask(http.MethodGet, "/metrics", "", nil)
 	for _, line := range []string{"voltage_hissrv_written_total 4", "voltage_hissrv_rejected_total 0", "voltage_hissrv_retries_total 0"} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("no line %s in the metrics", line)
@@ -287,7 +182,7 @@ func TestWindowsAreAggregated(t *testing.T) {
 		}
 	}
 	got := f.query(`{"channel":1001,"type":"T","point":1,"every":"10s","start":"2026-03-01T12:00:00Z","stop":"2026-03-01T12:01:00Z","limit":1}`)
-	same(t, got, answer{Points: []sample{{ms(0), 3}}, Truncated: true})
+	servicetest.Same(t, got, answer{Points: []sample{{ms(0), 3}}, Truncated: true})
 }
 
 func TestAwkwardNamesComeBack(t *testing.T) {
@@ -296,9 +191,9 @@ func TestAwkwardNamesComeBack(t *testing.T) {
 	f.ingest(1002, ems.Telemetry, at(0), 1.5)
 	f.awaitStatus(rtdb.HistoryStatus{Written: 1})
 	span := `"start":"2026-03-01T12:00:00Z","stop":"2026-03-01T13:00:00Z"`
-	same(t, f.query(`{"channel":1002,"type":"T","point":1,`+span+`}`), answer{Points: []sample{{ms(0), 1.5}}})
+	servicetest.Same(t, f.query(`{"channel":1002,"type":"T","point":1,`+span+`}`), answer{Points: []sample{{ms(0), 1.5}}})
 	// A name that tries to leave its quotes finds nothing.
-	same(t, f.query(`{"measurement":"x\" or r._field != \"","field":"f",`+span+`}`), answer{Points: []sample{}})
+	servicetest.Same(t, f.query(`{"measurement":"x\" or r._field != \"","field":"f",`+span+`}`), answer{Points: []sample{}})
 }
 
 func TestUnusableQueriesAreRefused(t *testing.T) {
@@ -332,9 +227,9 @@ func TestUnusableQueriesAreRefused(t *testing.T) {
 		`{` + series + `"every":"1s","aggregate":"mean) |> x(",` + span + `}`:                        "unknown aggregate",
 		`{` + series + `"every":"1ms","start":"2026-01-01T00:00:00Z","stop":"2026-01-02T00:00:00Z"}`: "86400001 windows are more than 100000",
 	} {
-		f.refused(http.MethodPost, "/api/history/query", body, http.StatusBadRequest, ems.CodeInvalid, message)
+		f.Refused(http.MethodPost, "/api/history/query", body, http.StatusBadRequest, ems.CodeInvalid, message)
 	}
-	f.refused(http.MethodPost, "/api/history/query", `{"channel":1001,"type":"A","point":1,`+span+`}`, http.StatusNotFound, ems.CodeNotFound, "comsrv:1001:A has no history")
+	f.Refused(http.MethodPost, "/api/history/query", `{"channel":1001,"type":"A","point":1,`+span+`}`, http.StatusNotFound, ems.CodeNotFound, "comsrv:1001:A has no history")
 }
 
 func TestSeveralSeriesAreRefused(t *testing.T) {
@@ -343,9 +238,9 @@ func TestSeveralSeriesAreRefused(t *testing.T) {
 	f := prepare(t, settings(influx)).run()
 	writeLines(t, influx, fmt.Sprintf("battery,channel=1,type=T power=1 %d\nbattery,channel=2,type=T power=2 %d\nbattery,channel=2,type=T word=\"x\" %d", ms(0), ms(0), ms(0)))
 	span := `"start":"2026-03-01T12:00:00Z","stop":"2026-03-01T13:00:00Z"`
-	f.refused(http.MethodPost, "/api/history/query", `{"measurement":"battery","field":"power",`+span+`}`, http.StatusBadRequest, ems.CodeInvalid, "several series match")
-	f.refused(http.MethodPost, "/api/history/query", `{"measurement":"battery","field":"word",`+span+`}`, http.StatusBadRequest, ems.CodeInvalid, "not numbers")
-	same(t, f.query(`{"measurement":"battery","field":"power","tags":{"channel":"2"},`+span+`}`), answer{Points: []sample{{ms(0), 2}}})
+	f.Refused(http.MethodPost, "/api/history/query", `{"measurement":"battery","field":"power",`+span+`}`, http.StatusBadRequest, ems.CodeInvalid, "several series match")
+	f.Refused(http.MethodPost, "/api/history/query", `{"measurement":"battery","field":"word",`+span+`}`, http.StatusBadRequest, ems.CodeInvalid, "not numbers")
+	servicetest.Same(t, f.query(`{"measurement":"battery","field":"power","tags":{"channel":"2"},`+span+`}`), answer{Points: []sample{{ms(0), 2}}})
 }
 
 // writeLines writes past the service.

@@ -1,8 +1,11 @@
 package httpserver
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"mime"
 	"net/http"
 	"strings"
 
@@ -58,21 +61,25 @@ func Status(code ems.Code) int {
 }
 
 // Body decodes the JSON body into the value that into points to. An unknown
-// field is an error: a misspelt one would otherwise be lost in silence.
+// field is an error: a misspelt one would otherwise be lost in silence. So is
+// whatever follows the value.
 func Body(c echo.Context, into any) error {
-	if kind := c.Request().Header.Get(echo.HeaderContentType); kind != "" && !strings.HasPrefix(kind, echo.MIMEApplicationJSON) {
-		return ems.Errorf(ems.CodeInvalid, "content type %q is not application/json", kind)
+	if kind := c.Request().Header.Get(echo.HeaderContentType); kind != "" {
+		if media, _, err := mime.ParseMediaType(kind); err != nil || media != echo.MIMEApplicationJSON {
+			return ems.Errorf(ems.CodeInvalid, "content type %q is not application/json", kind)
+		}
 	}
 	decoder := json.NewDecoder(c.Request().Body)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		var tooLarge *echo.HTTPError
-		if errors.As(err, &tooLarge) {
-			return err
-		}
+	var tooLarge *echo.HTTPError
+	if err := decoder.Decode(into); errors.As(err, &tooLarge) {
+		return err
+	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: %w", err)
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); errors.As(err, &tooLarge) {
+		return err
+	} else if !errors.Is(err, io.EOF) {
 		return ems.Errorf(ems.CodeInvalid, "the body holds more than one JSON value")
 	}
 	return nil
@@ -92,13 +99,12 @@ func (s *Server) handleError(err error, c echo.Context) {
 	case errors.As(err, &http4xx):
 		status = http4xx.Code
 		fault.Code, fault.Message = codeOfStatus(status), strings.ToLower(http.StatusText(status))
+	case errors.Is(err, context.Canceled):
+		// The service ends, or the caller has left and hears nothing of this.
+		status, fault.Code, fault.Message = http.StatusServiceUnavailable, ems.CodeUnavailable, "the service is stopping, the request was not finished"
 	}
 	if status == http.StatusInternalServerError {
 		s.logger.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "error", err)
-	}
-	if c.Request().Method == http.MethodHead {
-		_ = c.NoContent(status)
-		return
 	}
 	if err := c.JSON(status, Envelope{Error: &fault}); err != nil {
 		s.logger.Debug("reply could not be written", "error", err)

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"context"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 // Check is one thing that a service's health depends on.
 type Check struct {
 	Name string // redis, functions, influxdb, configuration, …
-	// Probe returns a word on what it found, or why the thing is not usable.
+	// Probe returns a word on what it found, or why the thing is not usable. It
+	// returns when ctx ends, at the latest.
 	Probe func(ctx context.Context) (detail string, err error)
 }
 
@@ -67,11 +69,7 @@ func (s *Server) Probe(ctx context.Context) Health {
 	var group errgroup.Group
 	for i, check := range s.checks {
 		group.Go(func() error {
-			detail, err := check.Probe(ctx)
-			results[i] = CheckResult{Status: Healthy, Detail: detail}
-			if err != nil {
-				results[i] = CheckResult{Status: Unhealthy, Detail: err.Error()}
-			}
+			results[i] = s.runCheck(ctx, check)
 			return nil
 		})
 	}
@@ -87,6 +85,27 @@ func (s *Server) Probe(ctx context.Context) Health {
 		}
 	}
 	return health
+}
+
+// runCheck takes a check that panics for unhealthy: it runs beside the request,
+// whose own recovery does not reach it, and would end the process.
+func (s *Server) runCheck(ctx context.Context, check Check) (result CheckResult) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.logger.Error("panic in a health check", "check", check.Name, "error", cause, "stack", string(debug.Stack()))
+			result = CheckResult{Status: Unhealthy, Detail: s.faultText()}
+		}
+	}()
+	detail, err := check.Probe(ctx)
+	if err != nil {
+		return CheckResult{Status: Unhealthy, Detail: err.Error()}
+	}
+	return CheckResult{Status: Healthy, Detail: detail}
+}
+
+// faultText is all that a caller learns of a panic.
+func (s *Server) faultText() string {
+	return "an internal fault: see the log of " + string(s.target)
 }
 
 func listenVariable(target ems.Target) string {

@@ -67,8 +67,9 @@ func New(options Options) (*Server, error) {
 		middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: server.logPanic}),
 		middleware.BodyLimit(maxBody),
 	)
-	server.Echo.GET("/health", server.health)
-	server.Echo.GET("/health/detailed", server.detailedHealth)
+	probed := []string{http.MethodGet, http.MethodHead} // a load balancer may want the status alone
+	server.Echo.Match(probed, "/health", server.health)
+	server.Echo.Match(probed, "/health/detailed", server.detailedHealth)
 	server.Echo.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(options.Registry, promhttp.HandlerOpts{})))
 	return server, nil
 }
@@ -147,5 +148,5 @@ func methodLabel(method string) string {
 
 func (s *Server) logPanic(c echo.Context, err error, stack []byte) error {
 	s.logger.Error("panic in a request", "route", c.Path(), "error", err, "stack", string(stack))
-	return ems.Errorf(ems.CodeInternal, "an internal fault: see the log of %s", s.target)
+	return ems.Errorf(ems.CodeInternal, "%s", s.faultText())
 }

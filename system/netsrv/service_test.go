@@ -1,8 +1,6 @@
 package netsrv_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,9 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/voltageems/voltageems-go/system/config"
@@ -24,20 +20,16 @@ import (
 	"github.com/voltageems/voltageems-go/system/netsrv"
 	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/testkit"
+	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
-
-// soon bounds what happens within a few steps of the programs under test.
-const soon = 15 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type fixture struct {
+	*servicetest.Fixture
 	t      *testing.T
-	redis  *testkit.RedisServer
-	db     *rtdb.Client
 	clock  *ems.ManualClock
 	target *target
-	url    string
 }
 
 // target is the system that events are forwarded to.
@@ -97,7 +89,7 @@ func (tg *target) batches(t *testing.T) (sizes []int, values []string) {
 			Site   string
 			Events []struct {
 				Kind string
-				Data struct{ Points [][]any }
+				Data struct{ Values []string }
 			}
 		}
 		if err := json.Unmarshal([]byte(body), &batch); err != nil {
@@ -105,7 +97,7 @@ func (tg *target) batches(t *testing.T) (sizes []int, values []string) {
 		}
 		sizes = append(sizes, len(batch.Events))
 		for _, event := range batch.Events {
-			values = append(values, fmt.Sprint(event.Data.Points[0][1]))
+			values = append(values, event.Data.Values[1])
 		}
 	}
 	return sizes, values
@@ -119,106 +111,24 @@ func start(t *testing.T, forward config.Forward) *fixture {
 
 func begin(t *testing.T, forward config.Forward, to *target) *fixture {
 	t.Helper()
-	server := testkit.Redis(t)
-	logger := testkit.Logger(t)
-	f := &fixture{t: t, redis: server, clock: ems.NewManualClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), target: to}
+	clock := ems.NewManualClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	f := &fixture{Fixture: servicetest.New(t, ems.SystemClock{}), t: t, clock: clock, target: to}
 	if forward.Target == "" {
 		forward.Target = to.URL
 	}
-	db, err := rtdb.Open(rtdb.Options{URL: server.URL, Clock: ems.SystemClock{}, Logger: logger})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.db = db
-	t.Cleanup(func() { _ = db.Close() })
-	if err := db.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	service, err := netsrv.New(netsrv.Options{
-		Service: config.Service{Listen: "127.0.0.1:0"}, Site: &config.Site{Name: "test", Forward: forward}, DB: db,
-		Clock: f.clock, Logger: logger, Registry: prometheus.NewRegistry(),
+		Service: config.Service{Listen: servicetest.AnyPort}, Site: &config.Site{Name: "test", Forward: forward}, DB: f.DB,
+		Clock: clock, Logger: testkit.Logger(t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- service.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	f.url = "http://" + service.Addr()
-	f.awaitHealth(http.StatusOK)
+	f.Run(service)
+	f.AwaitHealth(http.StatusOK)
 	if forward.Enabled {
-		f.awaitSubscription()
+		f.AwaitSubscription()
 	}
 	return f
-}
-
-// awaitSubscription waits until the service listens to the events.
-func (f *fixture) awaitSubscription() {
-	f.t.Helper()
-	options, err := redis.ParseURL(f.redis.URL)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	client := redis.NewClient(options)
-	defer client.Close()
-	testkit.Eventually(f.t, soon, func() error {
-		count, err := client.PubSubNumPat(f.t.Context()).Result()
-		if err == nil && count == 0 {
-			err = errors.New("nobody has subscribed")
-		}
-		return err
-	}, "the subscription")
-}
-
-func (f *fixture) awaitHealth(status int) {
-	f.t.Helper()
-	testkit.Eventually(f.t, soon, func() error {
-		if found, text := f.ask(http.MethodGet, "/health/detailed", "", nil); found != status {
-			return fmt.Errorf("health is %d: %s", found, text)
-		}
-		return nil
-	}, "health")
-}
-
-// ask sends a request and decodes the data of the answer into the value that
-// into points to, unless it is nil.
-func (f *fixture) ask(method, path, body string, into any) (status int, text string) {
-	f.t.Helper()
-	request, err := http.NewRequestWithContext(f.t.Context(), method, f.url+path, bytes.NewBufferString(body))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	read, err := io.ReadAll(response.Body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if into != nil {
-		envelope := struct{ Data any }{into}
-		if err := json.Unmarshal(read, &envelope); err != nil {
-			f.t.Fatalf("%s %s: %d %s: %v", method, path, response.StatusCode, read, err)
-		}
-	}
-	return response.StatusCode, string(read)
-}
-
-func same(t *testing.T, got, want any) {
-	t.Helper()
-	if difference := cmp.Diff(want, got); difference != "" {
-		t.Errorf("-want +got:\n%s", difference)
-	}
 }
 
 // tell publishes updates of one point whose values count from one number to
@@ -226,7 +136,7 @@ func same(t *testing.T, got, want any) {
 func (f *fixture) tell(from, to int) {
 	f.t.Helper()
 	for i := from; i <= to; i++ {
-		err := f.db.Ingest(f.t.Context(), rtdb.Batch{
+		err := f.DB.Ingest(f.t.Context(), rtdb.Batch{
 			Channel: 1001, Type: ems.Telemetry, Group: ems.DefaultGroup, Time: time.UnixMilli(1772366400000 + int64(i)),
 			Samples: []rtdb.Sample{{Point: 1, Number: float64(i)}},
 		})
@@ -271,9 +181,9 @@ func (f *fixture) awaitStill(want status) {
 func (f *fixture) await(want status, step time.Duration) {
 	f.t.Helper()
 	want.Enabled, want.Target = true, f.target.URL
-	testkit.Eventually(f.t, soon, func() error {
+	testkit.Eventually(f.t, servicetest.Soon, func() error {
 		var got status
-		if code, text := f.ask(http.MethodGet, "/api/network/status", "", &got); code != http.StatusOK {
+		if code, text := f.Ask(http.MethodGet, "/api/network/status", "", &got); code != http.StatusOK {
 			return errors.New(text)
 		}
 		if got != want {
@@ -288,14 +198,14 @@ func TestUpdatesAlarmsAndRulesAreForwarded(t *testing.T) {
 	t.Parallel()
 	f := start(t, config.Forward{Enabled: true})
 	limit := 20.0
-	err := f.db.UpsertRule(t.Context(), ems.Rule{
+	err := f.DB.UpsertRule(t.Context(), ems.Rule{
 		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: &limit}},
 		Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Info", "title": "hot"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = f.db.Ingest(t.Context(), rtdb.Batch{
+	err = f.DB.Ingest(t.Context(), rtdb.Batch{
 		Channel: 1001, Type: ems.Telemetry, Group: ems.DefaultGroup, Time: time.UnixMilli(1772366400123),
 		Samples: []rtdb.Sample{{Point: 1, Number: 23.9}, {Point: 2, Quality: ems.Bad}},
 	})
@@ -304,10 +214,10 @@ func TestUpdatesAlarmsAndRulesAreForwarded(t *testing.T) {
 	}
 	f.awaitStill(status{Queued: 3})
 	f.awaitStatus(status{Connected: true, Sent: 3})
-	same(t, strings.Join(f.target.taken, "\n"), `{"site":"test","events":[`+
+	servicetest.Same(t, strings.Join(f.target.taken, "\n"), `{"site":"test","events":[`+
 		`{"kind":"alarm","data":{"id":"1","from":"","state":"active_unacknowledged","level":"Info","source":"comsrv:1001:T:1","title":"hot","by":"rule:hot","time":1772366400123}},`+
 		`{"kind":"rule","data":{"rule":"hot","status":"active","time":1772366400123}},`+
-		`{"kind":"update","data":{"channel":1001,"type":"T","time":1772366400123,"points":[[1,"23.900000","good"],[2,null,"bad"]]}}]}`)
+		`{"kind":"update","data":{"channel":1001,"type":"T","time":1772366400123,"values":["1","23.900000"],"quality":{"2":"bad"}}}]}`)
 }
 
 func TestBatchesAreFullOrASecondOld(t *testing.T) {
@@ -317,8 +227,8 @@ func TestBatchesAreFullOrASecondOld(t *testing.T) {
 	f.awaitStill(status{Connected: true, Queued: 50, Sent: 200})
 	f.awaitStatus(status{Connected: true, Sent: 250})
 	sizes, values := f.target.batches(t)
-	same(t, sizes, []int{100, 100, 50})
-	same(t, values, numbers(1, 250))
+	servicetest.Same(t, sizes, []int{100, 100, 50})
+	servicetest.Same(t, values, numbers(1, 250))
 }
 
 func TestTargetMayGoAwayAndNothingChangesItsPlace(t *testing.T) {
@@ -335,7 +245,7 @@ func TestTargetMayGoAwayAndNothingChangesItsPlace(t *testing.T) {
 	f.target.answer(http.StatusOK)
 	f.awaitStatus(status{Connected: true, Sent: 150})
 	_, values := f.target.batches(t)
-	same(t, values, numbers(1, 150))
+	servicetest.Same(t, values, numbers(1, 150))
 }
 
 func TestOldestAreDroppedWhenTheTargetStaysAway(t *testing.T) {
@@ -349,8 +259,8 @@ func TestOldestAreDroppedWhenTheTargetStaysAway(t *testing.T) {
 	f.target.answer(http.StatusOK)
 	f.awaitStatus(status{Connected: true, Sent: 1100, Dropped: 30})
 	_, values := f.target.batches(t)
-	same(t, values, append(numbers(1, 100), numbers(131, 1130)...))
-	_, text := f.ask(http.MethodGet, "/metrics", "", nil)
+	servicetest.Same(t, values, append(numbers(1, 100), numbers(131, 1130)...))
+	_, text := f.Ask(http.MethodGet, "/metrics", "", nil)
 	for _, line := range []string{`voltage_netsrv_dropped_total{reason="queue_full"} 30`, "voltage_netsrv_sent_total 1100", "voltage_netsrv_queued 0"} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("no line %s in the metrics", line)
@@ -368,7 +278,7 @@ func TestRefusedBatchDoesNotStopTheNext(t *testing.T) {
 	f.tell(101, 200)
 	f.awaitStill(status{Connected: true, Sent: 100, Dropped: 100})
 	_, values := f.target.batches(t)
-	same(t, values, numbers(101, 200))
+	servicetest.Same(t, values, numbers(101, 200))
 }
 
 func TestCredentialsAreSentAndNotShown(t *testing.T) {
@@ -376,26 +286,26 @@ func TestCredentialsAreSentAndNotShown(t *testing.T) {
 	to := newTarget(t)
 	f := begin(t, config.Forward{Enabled: true, Target: strings.Replace(to.URL, "http://", "http://ann:secret@", 1) + "/in?token=hidden"}, to)
 	f.tell(1, 100)
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, servicetest.Soon, func() error {
 		if _, taken := to.counts(); taken != 1 {
 			return errors.New("no batch")
 		}
 		return nil
 	}, "a batch")
-	same(t, to.user, "ann secret")
+	servicetest.Same(t, to.user, "ann secret")
 	to.CloseClientConnections()
 	to.Close()
 	f.tell(1, 100)
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, servicetest.Soon, func() error {
 		var got status
-		f.ask(http.MethodGet, "/api/network/status", "", &got)
+		f.Ask(http.MethodGet, "/api/network/status", "", &got)
 		if !strings.Contains(got.LastError, "connection refused") {
 			return fmt.Errorf("last error is %q", got.LastError)
 		}
 		return nil
 	}, "the outage is told")
 	for _, path := range []string{"/api/network/status", "/health/detailed"} {
-		_, text := f.ask(http.MethodGet, path, "", nil)
+		_, text := f.Ask(http.MethodGet, path, "", nil)
 		if !strings.Contains(text, to.URL+"/in") || strings.Contains(text, "secret") || strings.Contains(text, "hidden") || strings.Contains(text, "ann") {
 			t.Errorf("%s says %s", path, text)
 		}
@@ -407,12 +317,12 @@ func TestSwitchedOffIsIdleAndHealthy(t *testing.T) {
 	f := start(t, config.Forward{})
 	f.tell(1, 100)
 	var got status
-	f.ask(http.MethodGet, "/api/network/status", "", &got)
-	same(t, got, status{Target: f.target.URL})
+	f.Ask(http.MethodGet, "/api/network/status", "", &got)
+	servicetest.Same(t, got, status{Target: f.target.URL})
 	if asked, _ := f.target.counts(); asked != 0 {
 		t.Errorf("the target was asked %d times", asked)
 	}
-	_, text := f.ask(http.MethodGet, "/health/detailed", "", nil)
+	_, text := f.Ask(http.MethodGet, "/health/detailed", "", nil)
 	if !strings.Contains(text, "forwarding is switched off") {
 		t.Errorf("health says %s", text)
 	}
@@ -423,11 +333,11 @@ func TestRedisMayGoAwayAndComeBack(t *testing.T) {
 	f := start(t, config.Forward{Enabled: true})
 	f.tell(1, 100)
 	f.awaitStill(status{Connected: true, Sent: 100})
-	f.redis.Restart()
-	f.awaitSubscription()
-	f.awaitHealth(http.StatusOK)
+	f.Redis.Restart()
+	f.AwaitSubscription()
+	f.AwaitHealth(http.StatusOK)
 	f.tell(101, 200)
 	f.awaitStill(status{Connected: true, Sent: 200})
 	_, values := f.target.batches(t)
-	same(t, values, numbers(1, 200))
+	servicetest.Same(t, values, numbers(1, 200))
 }
