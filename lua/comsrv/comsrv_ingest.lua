@@ -5,9 +5,8 @@
 -- reply  samples stored, rules that changed state
 -- errors INVALID
 -- keys   comsrv:{channel}:{type} w, comsrv:{channel}:{type}:ts w, comsrv:{channel}:{type}:q w, comsrv:{channel}:{type}:g w,
---   comsrv:{channel}:status w, hissrv:sources r, hissrv:stream w, hissrv:counters w, rulesrv:version r,
---   rulesrv:index:{channel}:{type} r, rulesrv:rule:{id} r, rulesrv:state:{id} w, rulesrv:actions w, rulesrv:counters w,
---   alarmsrv:* w, comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
+--   comsrv:{channel}:status w, hissrv:sources r, hissrv:stream w, hissrv:counters w, rulesrv:index:{channel}:{type} r,
+--   and what rule_evaluate touches
 -- flags  none
 local function comsrv_ingest(keys, args)
   local call = redis.call
@@ -29,7 +28,7 @@ local function comsrv_ingest(keys, args)
   for i = 4, #args, 3 do
     local point, number = args[i], args[i + 1]
     if args[i + 2] == '' then
-      if #point > 10 or #number > 330 then
+      if #point > 9 or #number > 330 then
         check_sample(point, number)
       end
       last, count = last + 2, count + 1
@@ -69,9 +68,7 @@ local function comsrv_ingest(keys, args)
   end
   if group ~= '' then
     call('HSET', namespace .. 'comsrv:' .. channel .. ':status', 'group:' .. group, time)
-    if group ~= 'default' then
-      note_group(base, group, args)
-    end
+    note_group(base, group, args)
   end
   local changed = 0
   if count > 0 then

@@ -20,7 +20,7 @@ local function model_template_upsert(keys, args)
         refuse('INVALID', list .. ' must be a list')
       end
       for i, field in ipairs(fields) do
-        check_id(list .. '[' .. (i - 1) .. '].name', type(field) == 'table' and tostring(field.name) or '')
+        check_field(list .. '[' .. (i - 1) .. ']', field)
       end
     end
   end

@@ -1,9 +1,10 @@
--- rule_enable: switch a rule on or off; one switched off goes idle
+-- rule_enable: switch a rule on, and look at it at once, or off, when it goes idle
 -- KEYS   [{site}:]rule id
 -- ARGV   1 or 0, now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND
--- keys   rulesrv:rule:{id} w, rulesrv:state:{id} w, rulesrv:version w, rulesrv:sequence w, alarmsrv:* w
+-- keys   rulesrv:rule:{id} w, rulesrv:state:{id} w, rulesrv:version w, rulesrv:sequence w,
+--   and what rule_evaluate touches
 -- flags  none
 local function rule_enable(keys, args)
   local namespace, id = split_key(keys)
@@ -21,5 +22,6 @@ local function rule_enable(keys, args)
   if args[1] == '0' and redis.call('HGET', namespace .. 'rulesrv:state:' .. id, 'status') == 'active' then
     rule_idle(namespace, rule, now)
   end
+  look_at_rule(namespace, id, now)
   return redis.status_reply('OK')
 end

@@ -4,6 +4,7 @@
 -- reply  idle, active or disabled
 -- errors INVALID, NOT_FOUND
 -- keys   rulesrv:rule:{id} r, rulesrv:state:{id} w, rulesrv:version r, comsrv:{channel}:{type} r, comsrv:{channel}:{type}:q r,
+--   comsrv:{channel}:{type}:ts r, comsrv:{channel}:{type}:g r, comsrv:{channel}:status r,
 --   rulesrv:actions w, rulesrv:counters w, alarmsrv:* w, comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
 -- flags  none
 local function rule_evaluate(keys, args)

@@ -1,10 +1,10 @@
--- rule_upsert: create or replace a rule; a rule that stays the same keeps its state
+-- rule_upsert: create or replace a rule and look at it at once; one that stays the same keeps its state
 -- KEYS   [{site}:]rule id
 -- ARGV   rule as JSON: {id, name, enabled, logic, conditions: [...], actions: [...]}, now ms
 -- reply  OK
 -- errors INVALID
 -- keys   rulesrv:rule:{id} w, rulesrv:rules w, rulesrv:index:{channel}:{type} w, rulesrv:state:{id} w, rulesrv:version w,
---   rulesrv:sequence w, alarmsrv:* w
+--   rulesrv:sequence w, and what rule_evaluate touches
 -- flags  none
 local function rule_upsert(keys, args)
   local call = redis.call
@@ -19,6 +19,7 @@ local function rule_upsert(keys, args)
   local bound = check_rule(rule)
   local key = namespace .. 'rulesrv:rule:' .. id
   if call('HGET', key, 'config') == args[1] then
+    look_at_rule(namespace, id, now)
     return redis.status_reply('OK')
   end
 
@@ -34,5 +35,6 @@ local function rule_upsert(keys, args)
   call('HSET', key, 'config', args[1], 'enabled', rule.enabled == false and '0' or '1', 'indexes', table.concat(indexes, ' '))
   call('ZADD', namespace .. 'rulesrv:rules', 0, id)
   touch_rules(namespace, now)
+  look_at_rule(namespace, id, now)
   return redis.status_reply('OK')
 end

@@ -71,6 +71,23 @@ local function map_model(namespace, id, channel, flat)
   end
 end
 
+-- check_field checks one named value or action of a template.
+local function check_field(what, field)
+  if type(field) ~= 'table' or type(field.name) ~= 'string' then
+    refuse('INVALID', what .. '.name must be a text')
+  end
+  check_id(what .. '.name', field.name)
+  for _, bound in ipairs({'min', 'max'}) do
+    local value = field[bound]
+    if value ~= nil and (type(value) ~= 'number' or value ~= value or value == math.huge or value == -math.huge) then
+      refuse('INVALID', what .. '.' .. bound .. ' must be a finite number')
+    end
+  end
+  if field.min and field.max and field.min > field.max then
+    refuse('INVALID', what .. '.min is above max')
+  end
+end
+
 -- check_names refuses a name that the template does not have.
 local function check_names(what, flat, fields)
   local known = {}

@@ -38,14 +38,18 @@ end
 
 -- note_group keeps which points of a batch are not of the default poll group.
 local function note_group(base, group, args)
-  local groups = {}
+  local is_default = group == 'default'
+  if #args == 3 or is_default and redis.call('EXISTS', base .. ':g') == 0 then
+    return
+  end
+  local fields = {}
   for i = 4, #args, 3 do
-    groups[#groups + 1] = args[i]
-    groups[#groups + 1] = group
+    fields[#fields + 1] = args[i]
+    if not is_default then
+      fields[#fields + 1] = group
+    end
   end
-  if #groups > 0 then
-    redis.call('HSET', base .. ':g', unpack(groups))
-  end
+  redis.call(is_default and 'HDEL' or 'HSET', base .. ':g', unpack(fields))
 end
 
 -- tell_update publishes a batch. values is points and numbers in turn with '","'

@@ -259,10 +259,12 @@ local function act(namespace, rule, now, inputs)
       queue_action(namespace, rule, params.message, now)
     else
       local channel, kind, point = check_source('target', params.target)
-      local queued = pcall(queue_command, namespace, channel, {id = 'rule-' .. rule.id .. '-' .. index .. '-' .. now, kind = kind,
+      local queued, fault = pcall(queue_command, namespace, channel, {id = 'rule-' .. rule.id .. '-' .. index .. '-' .. now, kind = kind,
         point = point, value = string.format('%.6f', params.value), issued = now, deadline = string.format('%.0f', tonumber(now) + 5000),
         origin = 'rule:' .. rule.id})
-      if not queued then
+      if not queued and not (type(fault) == 'table' and fault.refused) then
+        error(fault)
+      elseif not queued then
         queue_action(namespace, rule, 'control of ' .. params.target .. ' was not queued: too many commands wait', now)
       end
     end

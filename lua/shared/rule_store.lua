@@ -46,3 +46,12 @@ local function rule_row(namespace, id)
   local status = enabled == '1' and (state[1] or 'idle') or 'disabled'
   return {config, status, state[2] or '0', state[3] or '0', state[4] or '0'}
 end
+
+-- look_at_rule evaluates a rule that was stored or switched on while its
+-- condition may hold already: no value need change for it to be seen.
+local function look_at_rule(namespace, id, now)
+  local rule = compiled_rule(namespace, cached_rules(namespace), id)
+  if rule and rule.enabled then
+    step_rule(namespace, rule, now, {})
+  end
+end

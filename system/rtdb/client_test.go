@@ -192,6 +192,7 @@ func TestNonsenseIsRefusedAndWritesNothing(t *testing.T) {
 		{"an empty number", []string{"1"}, []any{"T", "5", "default", "1", "", ""}},
 		{"an exponent after a sound sample", []string{"1"}, []any{"T", "5", "default", "1", "2.000000", "", "2", "1e5", ""}},
 		{"a trailing newline", []string{"1"}, []any{"T", "5", "default", "1", "2.000000\n", ""}},
+		{"a point beyond 32 bits", []string{"1"}, []any{"T", "5", "default", "9999999999", "2.000000", ""}},
 		{"an unknown quality", []string{"1"}, []any{"T", "5", "default", "1", "2.000000", "fine"}},
 		{"huge", []string{"1"}, []any{huge}},
 		{"huge, three times", []string{"1"}, []any{huge, huge, huge}},

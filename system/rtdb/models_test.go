@@ -115,6 +115,21 @@ func TestAnActionBecomesACommandWithinItsLimits(t *testing.T) {
 	}
 }
 
+func TestTemplatesThatCannotBeUsedAreRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	for _, text := range []string{
+		`{"id":"t","action":[{"name":"p","min":"5"}]}`, `{"id":"t","action":[{"name":7}]}`, `{"id":"t","data":[{"name":"a b"}]}`,
+		`{"id":"t","data":[{"name":"a","min":2,"max":1}]}`, `{"id":"t","data":7}`, `{"id":"t","data":["a"]}`, `{"id":"u"}`,
+	} {
+		err := b.raw.FCall(b.ctx, "model_template_upsert", []string{"t"}, text).Err()
+		if err == nil || !strings.HasPrefix(err.Error(), "INVALID ") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	expect(t, "keys", b.dump(t), map[string]string{})
+}
+
 // Random creations, changes and deletions against a plain map: the reverse map
 // and the list are always those of the models that there are.
 func TestTheReverseMapFollowsEveryChange(t *testing.T) {

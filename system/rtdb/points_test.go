@@ -151,6 +151,21 @@ func TestAValueIsFreshWhileItsGroupIs(t *testing.T) {
 	}
 }
 
+func TestAPointMayChangeItsPollGroup(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	batch := rtdb.Batch{Channel: 1001, Type: ems.Telemetry, Time: start, Samples: []rtdb.Sample{{Point: 1, Number: 5}, {Point: 2, Number: 6}}}
+	for _, group := range []string{"fast", "default"} {
+		batch.Group = group
+		if err := b.Ingest(b.ctx, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := b.raw.Exists(b.ctx, "comsrv:1001:T:g").Val(); left != 0 {
+		t.Errorf("points of the default group are still noted: %s", b.show(t, "comsrv:1001:T:g"))
+	}
+}
+
 // Random polls against a plain map: whatever happens, what is read is what a
 // person would expect from the history of polls.
 func TestPointsFollowAPlainModel(t *testing.T) {

@@ -154,6 +154,51 @@ func TestAStaleInputChangesNothing(t *testing.T) {
 	}
 }
 
+// A rule that comes, or is switched on, while its condition holds must not wait
+// for a value to change.
+func TestARuleStoredWhileItsConditionHoldsIsActiveAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
+	rule := hot()
+	rule.Actions = rule.Actions[:1]
+	if err := b.UpsertRule(b.ctx, rule); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "stored", b.status(t, "hot"), ems.RuleActive)
+	for _, enabled := range []bool{false, true} {
+		if err := b.EnableRule(b.ctx, "hot", enabled); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, "switched off and on", b.status(t, "hot"), ems.RuleActive)
+	active, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Active: true, Count: 10})
+	if err != nil || len(active) != 1 || active[0].ID != "2" {
+		t.Errorf("alarms: %+v, %v", active, err)
+	}
+	b.clock.Advance(time.Minute) // long enough for the value to be stale
+	rule.Name = "changed"
+	if err := b.UpsertRule(b.ctx, rule); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "stored when the value is stale", b.status(t, "hot"), ems.RuleIdle)
+}
+
+func TestAFaultWhileACommandIsQueuedIsNotTakenForAFullQueue(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	if err := b.UpsertRule(b.ctx, hot()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.raw.Set(b.ctx, "comsrv:1001:commands", "no stream", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	err := b.Ingest(b.ctx, rtdb.Batch{Channel: 1001, Type: ems.Telemetry, Group: "default", Time: start, Samples: []rtdb.Sample{{Point: 1, Number: 60}}})
+	if ems.CodeOf(err) != ems.CodeInternal || !contains(err.Error(), "WRONGTYPE") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestARuleThatStaysTheSameKeepsItsState(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
