@@ -24,7 +24,7 @@ test: setup ## run every test
 
 .PHONY: scenario
 scenario: setup ## run the Gherkin features against a running plant
-	go test -count=1 -timeout 12m -v ./features/...
+	go test -count=1 -timeout 12m -run TestFeatures -v ./features
 
 .PHONY: bench
 bench: setup build ## measure the hot path and hold it to its limits
