@@ -3,11 +3,11 @@
 
 local history_limit = 200000        -- entries that may wait
 
--- check_name refuses a backslash: line protocol has no escape for it, and before
--- a comma or a space it would swallow theirs.
+-- check_name refuses what line protocol has no escape for: a backslash, which
+-- before a comma or a space would swallow theirs, a tab, and the end of a line.
 local function check_name(what, name)
-  if string.find(name, '\\', 1, true) then
-    refuse('INVALID', what .. ' ' .. shown(name) .. ' holds a backslash')
+  if string.find(name, '[\\\t\n]') then
+    refuse('INVALID', what .. ' ' .. shown(name) .. ' holds a backslash, a tab or a newline')
   end
   return check_text(what, name, 1, 100)
 end

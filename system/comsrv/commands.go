@@ -213,22 +213,32 @@ func (m *commander) drop(delivery rtdb.Delivery, result ems.CommandResult, err e
 	m.again.Store(true)
 }
 
-// store stores outcomes until their queue is closed. While Redis is away it
-// holds on to each; once ctx has ended it tries each once more.
+// store stores outcomes until their queue is closed. It holds on to each until
+// Redis takes it, whatever keeps Redis from that (it is away, its password is
+// being changed), and drops what Redis will never take; once ctx has ended it
+// tries each once more.
 func (m *commander) store(ctx context.Context) {
+	fault := ""
 	for ended := range m.outcomes {
 		for {
 			err := m.finish(ctx, ended)
 			if err == nil {
+				fault = ""
 				m.metrics.commands.WithLabelValues(string(ended.result.State)).Inc()
 				m.logger.Info("command ended", "target", ended.result.Target.String(), "value", ended.result.Value, "origin", ended.Origin,
 					"command", ended.ID, "state", ended.result.State, "reason", ended.result.Reason)
 				m.release(ended.Delivery)
 				break
 			}
-			if ctx.Err() != nil || ems.CodeOf(err) != ems.CodeUnavailable {
+			code := ems.CodeOf(err)
+			if ctx.Err() != nil || code == ems.CodeInvalid || code == ems.CodeNotFound {
 				m.drop(ended.Delivery, ended.result, err)
 				break
+			}
+			if err.Error() != fault {
+				fault = err.Error()
+				m.logger.Warn("the outcome of a command cannot be stored; trying again", "channel", ended.Target.Channel,
+					"command", ended.ID, "error", err)
 			}
 			m.pause(ctx)
 		}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -138,7 +137,9 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	if channel.Timeout == 0 {
 		channel.Timeout = min(defaultTimeout, channel.PollPeriod)
 	}
-	if address := s.environment["COMSRV_CHANNEL_"+uintText(entry.ID)+"_ADDRESS"]; address != "" {
+	variable := "COMSRV_CHANNEL_" + uintText(entry.ID) + "_ADDRESS"
+	address := s.environment[variable]
+	if address != "" {
 		channel.Address = address
 	}
 	if entry.Name == "" {
@@ -149,8 +150,10 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	} else if len(s.protocols) > 0 && !contains(s.protocols, entry.Protocol) {
 		doc.add(append(at, "protocol"), "no driver for %q: use one of %s", entry.Protocol, listText(s.protocols))
 	}
-	if _, _, err := net.SplitHostPort(channel.Address); err != nil {
-		doc.add(append(at, "address"), "%q is not host:port, for example 192.168.1.20:502", channel.Address)
+	if err := checkAddress(channel.Address, "192.168.1.20:502", 1); err != nil && address != "" {
+		s.faults.add("environment", 0, "%s: %v", variable, err)
+	} else if err != nil {
+		doc.add(append(at, "address"), "%v", err)
 	}
 	if channel.PollPeriod < leastPollPeriod || channel.PollPeriod > longestPollPeriod {
 		doc.add(append(at, "poll_period"), "%v is not between %v and %v", channel.PollPeriod, leastPollPeriod, longestPollPeriod)

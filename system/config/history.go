@@ -8,6 +8,12 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
+// Bounds of history: what the function library takes.
+const (
+	maxMappings = 5000
+	maxTags     = 50
+)
+
 // ParseHistorySource reads "comsrv:1001:T": all points of one type of a channel.
 func ParseHistorySource(text string) (ems.ChannelID, ems.PointType, error) {
 	parts := strings.Split(text, ":")
@@ -29,6 +35,9 @@ func (s *siteReader) readHistory(site *Site) {
 	if !ok {
 		return
 	}
+	if len(file.Mappings) > maxMappings {
+		doc.add([]any{"mappings"}, "%d mappings are more than the %d that fit", len(file.Mappings), maxMappings)
+	}
 	ids, sources := map[string]int{}, map[string]int{}
 	for i := range file.Mappings {
 		mapping := &file.Mappings[i]
@@ -46,9 +55,22 @@ func (s *siteReader) readHistory(site *Site) {
 			doc.add(at, "%v", err)
 			continue
 		}
+		checkTags(doc, at, mapping)
 		s.nameFields(doc, at, site, mapping)
 	}
 	site.History = file.Mappings
+}
+
+func checkTags(doc *document, at []any, mapping *ems.HistoryMapping) {
+	here := append(slices.Clone(at), "tags")
+	if len(mapping.Tags) > maxTags {
+		doc.add(here, "%d tags are more than the %d that fit", len(mapping.Tags), maxTags)
+	}
+	for _, name := range []string{"channel", "type"} {
+		if _, given := mapping.Tags[name]; given {
+			doc.add(append(here, name), "tag %s is set by the system, from the source", name)
+		}
+	}
 }
 
 // nameFields gives every point of the source the field name of its signal,
@@ -65,8 +87,14 @@ func (s *siteReader) nameFields(doc *document, at []any, site *Site, mapping *em
 	}
 	named := map[ems.PointID]string{}
 	for _, point := range channel.Points {
-		if point.Type == kind {
-			named[point.ID] = point.Name
+		if point.Type != kind {
+			continue
+		}
+		named[point.ID] = point.Name
+		if _, given := mapping.Fields[point.ID]; !given {
+			if err := checkName("field", point.Name); err != nil {
+				doc.add(append(slices.Clone(at), "fields"), "point %s:%d has the name of its signal there, and %v: name it here", kind, point.ID, err)
+			}
 		}
 	}
 	for id, name := range mapping.Fields {
@@ -78,7 +106,8 @@ func (s *siteReader) nameFields(doc *document, at []any, site *Site, mapping *em
 	mapping.Fields = named
 }
 
-// CheckHistoryMapping checks a mapping by itself.
+// CheckHistoryMapping checks the id, the source and the names of a mapping, which
+// are also those of a question to history.
 func CheckHistoryMapping(mapping *ems.HistoryMapping) error {
 	if err := ems.CheckID("mapping id", mapping.ID); err != nil {
 		return err

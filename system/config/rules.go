@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,7 +55,12 @@ type RuleFault struct {
 	Reason string
 }
 
-func (f RuleFault) String() string { return pathText(f.Path) + ": " + f.Reason }
+func (f RuleFault) String() string {
+	if len(f.Path) == 0 {
+		return f.Reason
+	}
+	return pathText(f.Path) + ": " + f.Reason
+}
 
 // CheckRule returns one error that lists all of RuleFaults.
 func CheckRule(rule *ems.Rule) error {
@@ -89,6 +95,9 @@ func RuleFaults(rule *ems.Rule) []RuleFault {
 		if alarms > 1 {
 			check.add([]any{"actions", i}, "a rule raises one alarm: a second create_alarm would count as the same")
 		}
+	}
+	if err := checkStored(rule); err != nil && len(check.found) == 0 {
+		check.add(nil, "%v", err)
 	}
 	return check.found
 }
@@ -208,8 +217,11 @@ func checkParam(name string, value any) error {
 		}
 	}
 	text, ok := value.(string)
-	if !ok || text == "" {
+	switch {
+	case !ok:
 		return fmt.Errorf("%v is not a text", value)
+	case text == "" && name != "description":
+		return errors.New("it is empty")
 	}
 	switch name {
 	case "level":
@@ -235,7 +247,7 @@ func checkText(text string, most int) error {
 		return fmt.Errorf("%d bytes are more than the %d that fit", len(text), most)
 	}
 	for _, r := range text {
-		if r < ' ' && r != '\n' && r != '\t' {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
 			return fmt.Errorf("a control character %q is not allowed", r)
 		}
 	}

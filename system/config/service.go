@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 // Service is what one service needs to know. Each value comes from the first of
 // these that has it: the service's own environment variable (COMSRV_REDIS_URL),
 // the one for all (VOLTAGE_REDIS_URL), the service's section of site.yaml, the
-// section for all, the default.
+// section for all, the default. The address to listen on is of one service alone:
+// it has no place among what is for all.
 type Service struct {
 	Target   ems.Target
 	Listen   string `env:"LISTEN"`    // host:port of its HTTP server
@@ -99,9 +101,17 @@ func ReadService(dir string, target ems.Target, environment []string) (Service, 
 		RedisURL: "redis://127.0.0.1:6379", LogLevel: "info", CollectionPeriod: time.Second,
 		Influx: Influx{URL: "http://127.0.0.1:8086", Org: "voltage", Bucket: "ems_data"},
 	}
+	values := environmentMap(environment)
+	if file.All.Listen != "" {
+		doc.add([]any{"all", "listen"}, "it would give every service one address: write it in the section of the service, %s.listen", target)
+		file.All.Listen = ""
+	}
+	if values["VOLTAGE_LISTEN"] != "" {
+		found.add("environment", 0, "VOLTAGE_LISTEN would give every service one address: set %s_LISTEN", strings.ToUpper(string(target)))
+	}
+	delete(values, "VOLTAGE_LISTEN")
 	service.apply(file.All)
 	service.apply(file.section(target))
-	values := environmentMap(environment)
 	for _, prefix := range []string{"VOLTAGE_", strings.ToUpper(string(target)) + "_"} {
 		if err := env.ParseWithOptions(&service, env.Options{Environment: values, Prefix: prefix}); err != nil {
 			found.add("environment", 0, "%s*: %v", prefix, err)
@@ -118,7 +128,7 @@ func ReadService(dir string, target ems.Target, environment []string) (Service, 
 		}
 		service.Endpoints[other] = endpoint
 	}
-	service.check(doc)
+	service.check(doc, values)
 	return service, found.err()
 }
 
@@ -145,9 +155,14 @@ func overwrite[T comparable](value *T, with T) {
 
 // check reports a bad value at the line of the section that set it, or at the
 // service where the environment did.
-func (s *Service) check(doc *document) {
+func (s *Service) check(doc *document, values map[string]string) {
 	report := func(key []any, err error) {
 		if err == nil {
+			return
+		}
+		name := "_" + strings.ToUpper(strings.ReplaceAll(pathText(key), ".", "_"))
+		if values["VOLTAGE"+name] != "" || values[strings.ToUpper(string(s.Target))+name] != "" {
+			doc.faults.add("environment", 0, "%s of %s: %v", pathText(key), s.Target, err)
 			return
 		}
 		for _, section := range []any{string(s.Target), "all"} {
@@ -159,9 +174,8 @@ func (s *Service) check(doc *document) {
 		}
 		doc.faults.add("environment", 0, "%s of %s: %v", pathText(key), s.Target, err)
 	}
-	_, _, err := net.SplitHostPort(s.Listen)
-	report([]any{"listen"}, err)
-	report([]any{"redis_url"}, checkURL(s.RedisURL, "redis", "rediss", "unix"))
+	report([]any{"listen"}, checkAddress(s.Listen, "127.0.0.1:6000", 0))
+	report([]any{"redis_url"}, checkRedisURL(s.RedisURL))
 	report([]any{"influx", "url"}, checkURL(s.Influx.URL, "http", "https"))
 	if !contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		report([]any{"log_level"}, fmt.Errorf("unknown level %q: use debug, info, warn or error", s.LogLevel))
@@ -169,20 +183,78 @@ func (s *Service) check(doc *document) {
 	if s.CollectionPeriod < 10*time.Millisecond || s.CollectionPeriod > time.Hour {
 		report([]any{"collection_period"}, fmt.Errorf("%v is not between 10ms and 1h", s.CollectionPeriod))
 	}
-	for target, endpoint := range s.Endpoints {
-		if err := checkURL(endpoint, "http", "https"); err != nil {
-			doc.faults.add("site.yaml", 0, "url of %s: %v", target, err)
+	for _, target := range ems.Targets {
+		if err := checkURL(s.Endpoints[target], "http", "https"); err != nil {
+			place := "site.yaml"
+			if values[strings.ToUpper(string(target))+"_URL"] != "" {
+				place = "environment"
+			}
+			doc.faults.add(place, 0, "url of %s: %v", target, err)
 		}
 	}
 }
 
+// checkAddress refuses what is not host:port. Port 0, any free one, is for
+// listening, which needs no host either.
+func checkAddress(text, example string, leastPort uint64) error {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" && leastPort > 0 {
+		return fmt.Errorf("%q is not host:port, for example %s", text, example)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number < leastPort {
+		return fmt.Errorf("port %q is not a number from %d to 65535", port, leastPort)
+	}
+	return nil
+}
+
+// checkURL never tells a password: the text is shown without user and query, and
+// not at all where it cannot be said which part of it is the password.
 func checkURL(text string, schemes ...string) error {
 	parsed, err := url.Parse(text)
-	if err != nil {
-		return fmt.Errorf("%q is not a URL", text)
+	_, rest, _ := strings.Cut(text, "://")
+	authority := strings.IndexAny(rest, "/?#")
+	if err != nil || parsed.Opaque != "" || authority >= 0 && strings.Contains(rest[authority:], "@") {
+		return fmt.Errorf("this is not a URL of the form %s://host:port, and not shown, as it may hold a password: "+
+			"write %%25 for %%, %%2F for /, %%3F for ?, %%23 for # and %%40 for @ in user, password and path", schemes[0])
 	}
-	if !slices.Contains(schemes, parsed.Scheme) || parsed.Host == "" && parsed.Path == "" {
-		return fmt.Errorf("%q is not a URL of the form %s://host:port", text, schemes[0])
+	known := slices.Contains(schemes, parsed.Scheme)
+	switch {
+	case known && parsed.Scheme == "unix" && parsed.Path != "":
+		return nil
+	case parsed.Host == "":
+		return fmt.Errorf("this is not a URL of the form %s://host:port", schemes[0])
+	case !known:
+		return fmt.Errorf("%q is not a URL of the form %s://host:port", withoutSecrets(*parsed), schemes[0])
+	}
+	if port := parsed.Port(); port != "" {
+		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+			return fmt.Errorf("%q: port %s is not a number from 1 to 65535", withoutSecrets(*parsed), port)
+		}
+	}
+	return nil
+}
+
+func withoutSecrets(address url.URL) string {
+	if address.User != nil {
+		address.User = url.User("xxxxx")
+	}
+	address.RawQuery, address.Fragment = "", ""
+	return address.String()
+}
+
+func checkRedisURL(text string) error {
+	if err := checkURL(text, "redis", "rediss", "unix"); err != nil {
+		return err
+	}
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.Scheme == "unix" {
+		return err
+	}
+	if database := strings.Trim(parsed.Path, "/"); database != "" {
+		if _, err := strconv.ParseUint(database, 10, 16); err != nil {
+			return fmt.Errorf("%q: what follows the / is the number of the database, for example redis://host:port/1", withoutSecrets(*parsed))
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -147,9 +148,31 @@ func (s *siteReader) readTemplates() []ems.Template {
 		seen[template.ID] = shown
 		checkFields(doc, "data", template.Data)
 		checkFields(doc, "action", template.Action)
+		if err := checkStored(template); err != nil {
+			s.faults.add(shown, 0, "%v", err)
+		}
 		templates = append(templates, template)
 	}
 	return templates
+}
+
+// Bounds of what the function library takes.
+const (
+	maxStoredBytes = 1 << 20
+	maxModelNames  = 1000
+)
+
+// checkStored refuses what cannot be kept in Redis, where a rule, a model or a
+// template is one JSON text.
+func checkStored(thing any) error {
+	text, err := json.Marshal(thing)
+	if err != nil {
+		return fmt.Errorf("it cannot be written as JSON: %w", err)
+	}
+	if len(text) > maxStoredBytes {
+		return fmt.Errorf("it has %d bytes as JSON, more than the %d that fit", len(text), maxStoredBytes)
+	}
+	return nil
 }
 
 func checkFields(doc *document, list string, fields []ems.TemplateField) {
@@ -189,6 +212,9 @@ func (s *siteReader) readModels(site *Site) {
 			doc.add(append(at, "id"), "%q is already the id of models[%d]", model.ID, first)
 		}
 		seen[model.ID] = i
+		if err := checkStored(model); err != nil {
+			doc.add(at, "%v", err)
+		}
 		template, known := templates[model.Template]
 		if model.Template != "" && !known {
 			doc.add(append(at, "template"), "no template %q in templates/", model.Template)
@@ -212,6 +238,10 @@ type mappingCheck struct {
 }
 
 func (m mappingCheck) names(at []any, mapping map[string]ems.ModelPoint, fields []ems.TemplateField, fallback ems.PointType, writes bool) {
+	if len(mapping) > maxModelNames {
+		m.doc.add(at, "%d names are more than the %d that fit", len(mapping), maxModelNames)
+		return
+	}
 	names := make([]string, 0, len(mapping))
 	for name := range mapping {
 		names = append(names, name)

@@ -6,8 +6,9 @@ package rtdb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +58,8 @@ func Open(options Options) (*Client, error) {
 	silenceDriver()
 	parsed, err := redis.ParseURL(options.URL)
 	if err != nil {
-		return nil, ems.Errorf(ems.CodeInvalid, "redis_url %q: %w; write redis://[user:password@]host:port", redactURL(options.URL), err)
+		return nil, ems.Errorf(ems.CodeInvalid, "redis_url cannot be used: %s; write redis://[user:password@]host:port[/db], "+
+			"and in a password %%25 for %%, %%2F for /, %%3F for ?, %%23 for # and %%40 for @", urlFault(options.URL, err))
 	}
 	parsed.DialTimeout, parsed.ReadTimeout, parsed.WriteTimeout = dialTimeout, replyTimeout, replyTimeout
 	parsed.PoolSize = poolSize
@@ -127,10 +129,21 @@ func (c *Client) fail(call string, err error) error {
 	return ems.Errorf(ems.CodeUnavailable, "redis did not answer %s: %w", call, err)
 }
 
-func redactURL(text string) string {
-	parsed, err := redis.ParseURL(text)
-	if err != nil {
-		return "(unreadable)"
+// urlFault returns what is wrong with a URL. The driver's words quote the place:
+// where the text cannot be taken apart, or has an '@' outside of its own place,
+// that may be a part of the password, and is not told.
+func urlFault(text string, err error) string {
+	parsed, parseErr := url.Parse(text)
+	if parseErr != nil || strings.Contains(parsed.Opaque+parsed.Path+parsed.RawQuery+parsed.Fragment, "@") {
+		return "it is not a URL"
 	}
-	return fmt.Sprintf("redis://%s/%d", parsed.Addr, parsed.DB)
+	return err.Error()
+}
+
+// about puts the name of what a call was for in front of its error.
+func about(what, id string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return ems.Errorf(ems.CodeOf(err), "%s %s: %w", what, id, err)
 }

@@ -35,7 +35,8 @@ func (c *Client) replyError(call string, reply redis.Error) error {
 		return ems.Errorf(ems.CodeFull, "redis is at its memory limit and refused %s: raise maxmemory or free memory", call)
 	case word == "NOAUTH", word == "WRONGPASS", word == "NOPERM":
 		return ems.Errorf(ems.CodeDenied, "redis refused the credentials for %s (%s): check user and password in redis_url", call, text)
-	case word == "LOADING", word == "BUSY", word == "MASTERDOWN", word == "READONLY", word == "CLUSTERDOWN", word == "TRYAGAIN":
+	case word == "LOADING", word == "BUSY", word == "MASTERDOWN", word == "READONLY", word == "CLUSTERDOWN", word == "TRYAGAIN",
+		word == "MISCONF", word == "NOREPLICAS", strings.HasPrefix(text, "ERR max number of clients reached"):
 		return ems.Errorf(ems.CodeUnavailable, "redis cannot serve %s now: %w", call, reply)
 	}
 	return ems.Errorf(ems.CodeInternal, "%s failed in redis: %s", call, c.sourceLines(text))

@@ -34,7 +34,7 @@ func (c *Client) ConfigureMapping(ctx context.Context, mapping ems.HistoryMappin
 		args = append(args, strconv.FormatUint(uint64(point), 10), mapping.Fields[point])
 	}
 	_, err := c.text(ctx, "hissrv_configure", mapping.ID, args...)
-	return err
+	return about("history mapping", mapping.ID, err)
 }
 
 // Line is one line of InfluxDB line protocol and the stream entry it came from.

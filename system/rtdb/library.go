@@ -33,12 +33,16 @@ func (c *Client) CheckRedis(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return "redis " + info["redis_version"], checkVersion(info)
+}
+
+func checkVersion(info map[string]string) error {
 	version := info["redis_version"]
 	major, _, _ := strings.Cut(version, ".")
 	if integer(major) < 7 {
-		return "", ems.Errorf(ems.CodeUnavailable, "redis %s is too old: functions need redis 7 or newer", version)
+		return ems.Errorf(ems.CodeUnavailable, "redis %s is too old: functions need redis 7 or newer", version)
 	}
-	return "redis " + version, nil
+	return nil
 }
 
 // CheckFunctions is the health check of the library.
@@ -93,23 +97,25 @@ func (c *Client) Watch(ctx context.Context, ready func(ctx context.Context) erro
 			return
 		case <-timer.C():
 		}
+		fault := "redis is not usable; trying again"
 		epoch, err := c.epoch(ctx)
-		if err == nil && epoch != known {
+		if err != nil {
+			known = ""
+		} else if epoch != known {
+			fault = "the site cannot be stored in redis; trying again"
 			if err = ready(ctx); err == nil {
 				known = epoch
 			}
-		} else if err != nil {
-			known = ""
 		}
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && err.Error() != lastFault:
-			lastFault = err.Error()
-			c.logger.Warn("redis is not usable; trying again", "error", err)
+		case err != nil && fault+err.Error() != lastFault:
+			lastFault = fault + err.Error()
+			c.logger.Warn(fault, "error", err)
 		case err == nil && lastFault != "":
 			lastFault = ""
-			c.logger.Info("redis is usable again")
+			c.logger.Info("redis is usable again, and the site is stored")
 		}
 		timer.Reset(watchPeriod)
 	}
@@ -120,6 +126,9 @@ func (c *Client) Watch(ctx context.Context, ready func(ctx context.Context) erro
 func (c *Client) epoch(ctx context.Context) (string, error) {
 	info, err := c.serverInfo(ctx)
 	if err != nil {
+		return "", err
+	}
+	if err := checkVersion(info); err != nil {
 		return "", err
 	}
 	functions, err := c.CheckFunctions(ctx)

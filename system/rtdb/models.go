@@ -12,10 +12,10 @@ import (
 func (c *Client) UpsertTemplate(ctx context.Context, template ems.Template) error {
 	text, err := encode(template)
 	if err != nil {
-		return err
+		return about("template", template.ID, err)
 	}
 	_, err = c.text(ctx, "model_template_upsert", template.ID, text)
-	return err
+	return about("template", template.ID, err)
 }
 
 // Template returns a template; NOT_FOUND when there is none.
@@ -32,10 +32,10 @@ func (c *Client) Template(ctx context.Context, id string) (ems.Template, error) 
 func (c *Client) UpsertModel(ctx context.Context, model ems.Model) error {
 	text, err := encode(model)
 	if err != nil {
-		return err
+		return about("model", model.ID, err)
 	}
 	_, err = c.text(ctx, "model_upsert", model.ID, text)
-	return err
+	return about("model", model.ID, err)
 }
 
 // Model returns a model; NOT_FOUND when there is none.

@@ -15,10 +15,10 @@ import (
 func (c *Client) UpsertRule(ctx context.Context, rule ems.Rule) error {
 	text, err := encode(rule)
 	if err != nil {
-		return err
+		return about("rule", rule.ID, err)
 	}
 	_, err = c.text(ctx, "rule_upsert", rule.ID, text, c.now())
-	return err
+	return about("rule", rule.ID, err)
 }
 
 // RuleState is a rule with where it stands.

@@ -3,6 +3,9 @@ package rtdb_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +120,75 @@ func TestSubscribeDeliversUpdatesAlarmsAndRules(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// warnings runs Watch against a URL and returns the first line of its log.
+func warnings(t *testing.T, url string, ready func() error) string {
+	t.Helper()
+	lines := make(firstLine, 1)
+	client, err := rtdb.Open(rtdb.Options{URL: url, Clock: ems.SystemClock{}, Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		client.Watch(ctx, func(context.Context) error { return ready() })
+	}()
+	defer func() {
+		cancel()
+		<-ended
+		_ = client.Close()
+	}()
+	select {
+	case line := <-lines:
+		return line
+	case <-time.After(20 * time.Second):
+		t.Fatal("Watch has logged nothing")
+		return ""
+	}
+}
+
+// firstLine keeps the first line that is written to it.
+type firstLine chan string
+
+func (l firstLine) Write(line []byte) (int, error) {
+	select {
+	case l <- string(line):
+	default:
+	}
+	return len(line), nil
+}
+
+func TestWatchTellsARedisThatIsAwayFromASiteThatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	line := warnings(t, b.server.URL, func() error { return errors.New("rule hot: no") })
+	if !strings.Contains(line, `msg="the site cannot be stored in redis; trying again" error="rule hot: no"`) {
+		t.Errorf("the site: %s", line)
+	}
+	if err := b.raw.FunctionFlush(b.ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	line = warnings(t, b.server.URL, func() error { return nil })
+	if !strings.Contains(line, `msg="redis is not usable; trying again" error="redis does not hold function`) {
+		t.Errorf("the library: %s", line)
+	}
+}
+
+func TestWatchTellsThatRedisIsTooOld(t *testing.T) {
+	t.Parallel()
+	url := speaking(t, func(command []string) string {
+		if strings.EqualFold(command[0], "INFO") {
+			const text = "redis_version:6.2.14\r\nrun_id:1\r\n"
+			return fmt.Sprintf("$%d\r\n%s", len(text), text)
+		}
+		return "-ERR unknown command '" + command[0] + "'"
+	})
+	line := warnings(t, url, func() error { return nil })
+	if !strings.Contains(line, `error="redis 6.2.14 is too old: functions need redis 7 or newer"`) {
+		t.Errorf("got %s", line)
 	}
 }

@@ -18,8 +18,9 @@ func newServeCommand() *cobra.Command {
 		Long: `Run services of a site until Ctrl-C or SIGTERM.
 
 Settings come from site.yaml and, above it, from the environment: VOLTAGE_NAME
-for every service, COMSRV_NAME for one. The names: LISTEN, REDIS_URL, LOG_LEVEL,
-INFLUX_URL, INFLUX_TOKEN, INFLUX_ORG, INFLUX_BUCKET, COLLECTION_PERIOD, CORS_ORIGINS.
+for every service, COMSRV_NAME for one. The names: REDIS_URL, LOG_LEVEL,
+INFLUX_URL, INFLUX_TOKEN, INFLUX_ORG, INFLUX_BUCKET, COLLECTION_PERIOD, CORS_ORIGINS,
+and for one service alone LISTEN: COMSRV_LISTEN=0.0.0.0:6000.
 COMSRV_URL and its like tell the gateway where a service answers, and
 COMSRV_CHANNEL_1001_ADDRESS overrides the address of a channel.
 

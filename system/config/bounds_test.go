@@ -1,0 +1,353 @@
+package config_test
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+	"github.com/voltageems/voltageems-go/system/testkit"
+)
+
+// siteWith returns the verdict on the sound site with one file replaced.
+func siteWith(t *testing.T, file string, content any) error {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(sound)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(file)), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = config.ReadSite(dir, nil, protocols())
+	return err
+}
+
+// bound is one thing at or beyond a bound.
+type bound struct {
+	what  string
+	sound bool
+	read  func(t *testing.T) error                  // by config, as a file of a site
+	store func(t *testing.T, db *rtdb.Client) error // by the function library
+}
+
+func ruleBound(what string, sound bool, change func(*ems.Rule)) bound {
+	limit := 55.0
+	rule := ems.Rule{
+		ID:         "r",
+		Conditions: []ems.Condition{{Source: "comsrv:1001:T:2", Operator: ">", Value: &limit}},
+		Actions: []ems.Action{
+			{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Major", "title": "hot", "description": "too hot"}},
+			{Type: ems.ActionNotify, Params: map[string]any{"message": "look"}},
+		},
+	}
+	change(&rule)
+	return bound{
+		what: "rule: " + what, sound: sound,
+		read:  func(t *testing.T) error { return siteWith(t, "rules.yaml", map[string]any{"rules": []ems.Rule{rule}}) },
+		store: func(t *testing.T, db *rtdb.Client) error { return db.UpsertRule(t.Context(), rule) },
+	}
+}
+
+// textBound puts a text into a parameter of an action of a rule.
+func textBound(action int, param, text string, sound bool) bound {
+	return ruleBound(fmt.Sprintf("%s of %d bytes ending in %q", param, len(text), text[max(0, len(text)-3):]), sound, func(r *ems.Rule) {
+		r.Actions[action].Params[param] = text
+	})
+}
+
+func historyBound(what string, sound bool, change func(*ems.HistoryMapping)) bound {
+	mapping := ems.HistoryMapping{
+		ID: "h", Source: "comsrv:1001:T", Measurement: "m", Tags: map[string]string{"device": "battery"},
+		Fields: map[ems.PointID]string{1: "one", 2: "two"},
+	}
+	change(&mapping)
+	return bound{
+		what: "history: " + what, sound: sound,
+		read: func(t *testing.T) error {
+			return siteWith(t, "history.yaml", map[string]any{"mappings": []ems.HistoryMapping{mapping}})
+		},
+		store: func(t *testing.T, db *rtdb.Client) error { return db.ConfigureMapping(t.Context(), mapping) },
+	}
+}
+
+// signalBound gives a point of a mapping the field of its signal's name.
+func signalBound(name string, sound bool) bound {
+	b := historyBound(fmt.Sprintf("signal name %q", name), sound, func(m *ems.HistoryMapping) { m.Fields = map[ems.PointID]string{2: name} })
+	b.read = func(t *testing.T) error {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS("testdata/site")); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "points", "1001", "telemetry.csv")
+		table, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(string(table), "cell_temperature", `"`+name+`"`, 1)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		history := strings.NewReplacer("fields:", "", "2: hottest_cell", "").Replace(readText(t, filepath.Join(dir, "history.yaml")))
+		if err := os.WriteFile(filepath.Join(dir, "history.yaml"), []byte(history), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err = config.ReadSite(dir, nil, protocols())
+		return err
+	}
+	return b
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func modelBound(what string, sound bool, change func(*ems.Model)) bound {
+	model := ems.Model{ID: "m", Mapping: ems.ModelMapping{
+		Channel: 1001, Data: map[string]ems.ModelPoint{"soc": "1"}, Action: map[string]ems.ModelPoint{"power": "A:1"},
+	}}
+	change(&model)
+	return bound{
+		what: "model: " + what, sound: sound,
+		read: func(t *testing.T) error {
+			return siteWith(t, "models.yaml", map[string]any{"models": []ems.Model{model}})
+		},
+		store: func(t *testing.T, db *rtdb.Client) error { return db.UpsertModel(t.Context(), model) },
+	}
+}
+
+func templateBound(what string, sound bool, change func(*ems.Template)) bound {
+	template := ems.Template{ID: "t", Name: "t", Data: []ems.TemplateField{{Name: "soc"}}}
+	change(&template)
+	return bound{
+		what: "template: " + what, sound: sound,
+		read:  func(t *testing.T) error { return siteWith(t, "templates/more.yaml", template) },
+		store: func(t *testing.T, db *rtdb.Client) error { return db.UpsertTemplate(t.Context(), template) },
+	}
+}
+
+// mappingsBound is a site with that many history mappings.
+func mappingsBound(count int, sound bool) bound {
+	var channels []map[string]any
+	var mappings []ems.HistoryMapping
+	var ids []string
+	for i := range count {
+		channel := 1001 + i/4
+		if i%4 == 0 {
+			channels = append(channels, map[string]any{"id": channel, "name": fmt.Sprint("c", channel), "protocol": "virtual", "address": "h:1"})
+		}
+		ids = append(ids, fmt.Sprint("h", i))
+		mappings = append(mappings, ems.HistoryMapping{
+			ID: ids[i], Source: fmt.Sprintf("comsrv:%d:%s", channel, ems.PointTypes[i%4]), Measurement: "m",
+		})
+	}
+	return bound{
+		what: fmt.Sprintf("%d history mappings", count), sound: sound,
+		read: func(t *testing.T) error {
+			dir := t.TempDir()
+			for name, content := range map[string]any{
+				"site.yaml":     map[string]any{"site": map[string]any{"name": "x"}},
+				"channels.yaml": map[string]any{"channels": channels}, "history.yaml": map[string]any{"mappings": mappings},
+			} {
+				text, err := yaml.Marshal(content)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := config.ReadSite(dir, nil, protocols())
+			return err
+		},
+		store: func(t *testing.T, db *rtdb.Client) error { return db.RetainMappings(t.Context(), ids) },
+	}
+}
+
+func tags(count int) map[string]string {
+	made := map[string]string{}
+	for i := range count {
+		made[fmt.Sprint("tag", i)] = "x"
+	}
+	return made
+}
+
+func names(count int, point ems.ModelPoint) map[string]ems.ModelPoint {
+	made := map[string]ems.ModelPoint{}
+	for i := range count {
+		made[fmt.Sprint("n", i)] = point
+	}
+	return made
+}
+
+func nested(depth int) []ems.Condition {
+	limit := 1.0
+	conditions := []ems.Condition{{Source: "comsrv:1001:T:2", Operator: ">", Value: &limit}}
+	for range depth - 1 {
+		conditions = []ems.Condition{{Logic: ems.Any, Conditions: conditions}}
+	}
+	return conditions
+}
+
+func repeated[E any](count int, item E) []E {
+	list := make([]E, count)
+	for i := range list {
+		list[i] = item
+	}
+	return list
+}
+
+const mebibyte = 1 << 20
+
+func ruleBounds() []bound {
+	notify := ems.Action{Type: ems.ActionNotify, Params: map[string]any{"message": "look"}}
+	bounds := []bound{
+		ruleBound("as it is", true, func(*ems.Rule) {}),
+		ruleBound("id of 64", true, func(r *ems.Rule) { r.ID = strings.Repeat("r", 64) }),
+		ruleBound("id of 65", false, func(r *ems.Rule) { r.ID = strings.Repeat("r", 65) }),
+		ruleBound("id with a colon", false, func(r *ems.Rule) { r.ID = "r:1" }),
+		ruleBound("id in another alphabet", false, func(r *ems.Rule) { r.ID = "größe" }),
+		ruleBound("100 conditions", true, func(r *ems.Rule) { r.Conditions = repeated(100, r.Conditions[0]) }),
+		ruleBound("101 conditions", false, func(r *ems.Rule) { r.Conditions = repeated(101, r.Conditions[0]) }),
+		ruleBound("no condition", false, func(r *ems.Rule) { r.Conditions = nil }),
+		ruleBound("nested 8 deep", true, func(r *ems.Rule) { r.Conditions = nested(8) }),
+		ruleBound("nested 9 deep", false, func(r *ems.Rule) { r.Conditions = nested(9) }),
+		ruleBound("20 actions", true, func(r *ems.Rule) { r.Actions = repeated(20, notify) }),
+		ruleBound("21 actions", false, func(r *ems.Rule) { r.Actions = repeated(21, notify) }),
+		ruleBound("less than 1 MiB", true, func(r *ems.Rule) { r.Name = strings.Repeat("x", mebibyte-1000) }),
+		ruleBound("more than 1 MiB", false, func(r *ems.Rule) { r.Name = strings.Repeat("x", mebibyte) }),
+		ruleBound("infinite value", false, func(r *ems.Rule) { infinite := math.Inf(1); r.Conditions[0].Value = &infinite }),
+		textBound(0, "title", "", false),
+		textBound(0, "title", strings.Repeat("x", 200), true),
+		textBound(0, "title", strings.Repeat("x", 201), false),
+		textBound(0, "title", strings.Repeat("é", 101), false),
+		textBound(0, "description", "", true),
+		textBound(0, "description", strings.Repeat("x", 2000), true),
+		textBound(0, "description", strings.Repeat("x", 2001), false),
+		textBound(1, "message", "", false),
+		textBound(1, "message", strings.Repeat("x", 2000), true),
+		textBound(1, "message", strings.Repeat("x", 2001), false),
+	}
+	for character := range rune(0x20) {
+		allowed := character == '\n' || character == '\t'
+		bounds = append(bounds, textBound(0, "title", "x"+string(character), allowed))
+	}
+	for _, character := range []rune{0x7f, 0x80, 0x9f, 0xa0, 'é', '\u2028', '😀'} {
+		for action, param := range []string{"description", "message"} {
+			bounds = append(bounds, textBound(action, param, "x"+string(character), character != 0x7f))
+		}
+	}
+	return bounds
+}
+
+func historyBounds() []bound {
+	tag := func(name, value string) func(*ems.HistoryMapping) {
+		return func(m *ems.HistoryMapping) { m.Tags = map[string]string{name: value} }
+	}
+	bounds := []bound{
+		historyBound("as it is", true, func(*ems.HistoryMapping) {}),
+		historyBound("id of 65", false, func(m *ems.HistoryMapping) { m.ID = strings.Repeat("h", 65) }),
+		historyBound("id with a space", false, func(m *ems.HistoryMapping) { m.ID = "h h" }),
+		historyBound("source of a point", false, func(m *ems.HistoryMapping) { m.Source = "comsrv:1001:T:1" }),
+		historyBound("source with a leading zero", false, func(m *ems.HistoryMapping) { m.Source = "comsrv:01001:T" }),
+		historyBound("50 tags", true, func(m *ems.HistoryMapping) { m.Tags = tags(50) }),
+		historyBound("51 tags", false, func(m *ems.HistoryMapping) { m.Tags = tags(51) }),
+		historyBound("tag channel", false, tag("channel", "x")),
+		historyBound("tag type", false, tag("type", "x")),
+		historyBound("tag Type", true, tag("Type", "x")),
+		historyBound("tag without a value", false, tag("device", "")),
+		historyBound("tag value channel", true, tag("device", "channel")),
+		mappingsBound(5000, true),
+		mappingsBound(5001, false),
+		signalBound(strings.Repeat("x", 100), true),
+		signalBound(`a\b`, false),
+		signalBound("a\x7fb", false),
+	}
+	for text, sound := range map[string]bool{
+		"": false, strings.Repeat("x", 100): true, strings.Repeat("x", 101): false, `a\b`: false, "a\x01b": false, "a\x7fb": false,
+		"a b,c=d": true, "größe": true,
+	} {
+		bounds = append(bounds,
+			historyBound(fmt.Sprintf("measurement %q", text), sound, func(m *ems.HistoryMapping) { m.Measurement = text }),
+			historyBound(fmt.Sprintf("tag %q", text), sound, tag(text, "x")),
+			historyBound(fmt.Sprintf("tag value %q", text), sound, tag("device", text)),
+			historyBound(fmt.Sprintf("field %q", text), sound, func(m *ems.HistoryMapping) { m.Fields[1] = text }))
+	}
+	return bounds
+}
+
+func modelBounds() []bound {
+	point := func(text ems.ModelPoint) func(*ems.Model) { return func(m *ems.Model) { m.Mapping.Data["soc"] = text } }
+	return []bound{
+		modelBound("as it is", true, func(*ems.Model) {}),
+		modelBound("id of 64", true, func(m *ems.Model) { m.ID = strings.Repeat("m", 64) }),
+		modelBound("id of 65", false, func(m *ems.Model) { m.ID = strings.Repeat("m", 65) }),
+		modelBound("id with a slash", false, func(m *ems.Model) { m.ID = "m/1" }),
+		modelBound("no id", false, func(m *ems.Model) { m.ID = "" }),
+		modelBound("1000 values", true, func(m *ems.Model) { m.Mapping.Data = names(1000, "1") }),
+		modelBound("1001 values", false, func(m *ems.Model) { m.Mapping.Data = names(1001, "1") }),
+		modelBound("1000 actions", true, func(m *ems.Model) { m.Mapping.Action = names(1000, "A:1") }),
+		modelBound("1001 actions", false, func(m *ems.Model) { m.Mapping.Action = names(1001, "A:1") }),
+		modelBound("name with a space", false, func(m *ems.Model) { m.Mapping.Data["a b"] = "1" }),
+		modelBound("name of 65", false, func(m *ems.Model) { m.Mapping.Data[strings.Repeat("n", 65)] = "1" }),
+		modelBound("point with a type", true, point("S:1")),
+		modelBound("point 0", false, point("0")),
+		modelBound("point with a leading zero", false, point("01")),
+		modelBound("point of another type", false, point("X:1")),
+		modelBound("action that reads", false, func(m *ems.Model) { m.Mapping.Action["power"] = "T:1" }),
+		modelBound("less than 1 MiB", true, func(m *ems.Model) { m.Name = strings.Repeat("x", mebibyte-1000) }),
+		modelBound("more than 1 MiB", false, func(m *ems.Model) { m.Name = strings.Repeat("x", mebibyte) }),
+		modelBound("less than 1 MiB, more in JSON", false, func(m *ems.Model) { m.Name = strings.Repeat("<", mebibyte/4) }),
+		modelBound("metadata", true, func(m *ems.Model) { m.Metadata = map[string]any{"a": []any{1, "x", nil}} }),
+		modelBound("metadata without JSON", false, func(m *ems.Model) { m.Metadata = map[string]any{"a": math.NaN()} }),
+		modelBound("metadata with a list as a key", false, func(m *ems.Model) { m.Metadata = map[string]any{"a": map[any]any{1: 2, true: 3}} }),
+		templateBound("as it is", true, func(*ems.Template) {}),
+		templateBound("id of 65", false, func(m *ems.Template) { m.ID = strings.Repeat("t", 65) }),
+		templateBound("name of 64", true, func(m *ems.Template) { m.Data[0].Name = strings.Repeat("n", 64) }),
+		templateBound("name of 65", false, func(m *ems.Template) { m.Data[0].Name = strings.Repeat("n", 65) }),
+		templateBound("name with a space", false, func(m *ems.Template) { m.Data[0].Name = "a b" }),
+		templateBound("more than 1 MiB", false, func(m *ems.Template) { m.Description = strings.Repeat("x", mebibyte) }),
+	}
+}
+
+// TestWhatIsSoundCanBeStored: the check of a site and the function library agree
+// on every bound.
+func TestWhatIsSoundCanBeStored(t *testing.T) {
+	t.Parallel()
+	server := testkit.Redis(t)
+	db, err := rtdb.Open(rtdb.Options{URL: server.URL, Clock: ems.NewManualClock(time.UnixMilli(1_782_000_000_000)), Logger: testkit.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, bounds := range [][]bound{ruleBounds(), historyBounds(), modelBounds()} {
+		for _, bound := range bounds {
+			for who, err := range maps.All(map[string]error{"config": bound.read(t), "the library": bound.store(t, db)}) {
+				if bound.sound != (err == nil) || err != nil && ems.CodeOf(err) != ems.CodeInvalid {
+					t.Errorf("%s: %s says %.300v, want sound %v", bound.what, who, err, bound.sound)
+				}
+			}
+		}
+	}
+}
