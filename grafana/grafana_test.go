@@ -312,7 +312,7 @@ func TestEveryMetricExists(t *testing.T) {
 	}
 	for _, metric := range []string{
 		"voltage_bench_call_seconds", "voltage_comsrv_channel_online", "voltage_comsrv_points_total", "voltage_comsrv_polls_total",
-		"voltage_comsrv_poll_seconds", "voltage_alarmsrv_active", "voltage_hissrv_waiting",
+		"voltage_comsrv_poll_seconds", "voltage_alarmsrv_active", "voltage_hissrv_waiting", "voltage_hissrv_dropped", "voltage_hissrv_dead_letters",
 	} {
 		if !named[metric] {
 			t.Errorf("no panel shows %s", metric)

@@ -45,17 +45,15 @@ func (s *Service) detailedHealth(c echo.Context) error {
 	}
 	_ = group.Wait()
 	reply := overall{Status: httpserver.Healthy, Services: map[ems.Target]httpserver.Health{}}
+	var failed []string
 	for i, target := range ems.Targets {
 		reply.Services[target] = results[i]
-		if results[i].Status != httpserver.Healthy {
+		for _, fault := range results[i].Failed() {
 			reply.Status = httpserver.Unhealthy
+			failed = append(failed, string(target)+": "+fault)
 		}
 	}
-	status := http.StatusOK
-	if reply.Status != httpserver.Healthy {
-		status = http.StatusServiceUnavailable
-	}
-	return c.JSON(status, httpserver.Envelope{Success: status == http.StatusOK, Data: reply})
+	return httpserver.ReplyHealth(c, reply, failed)
 }
 
 // askHealth returns what a service says of itself; one that says nothing is

@@ -32,15 +32,19 @@ function setState(node, state, word) {
   write(node, word);
 }
 
-// ask returns the data of an envelope, or throws what its error says.
-async function ask(path, options) {
+// fetchEnvelope returns what every reply is: data, or an error; of ill health both.
+async function fetchEnvelope(path, options) {
   const reply = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(4000), ...options });
-  let envelope;
   try {
-    envelope = await reply.json();
+    return await reply.json();
   } catch {
     throw new Error("answer " + reply.status + " without JSON");
   }
+}
+
+// ask returns the data of an envelope, or throws what its error says.
+async function ask(path, options) {
+  const envelope = await fetchEnvelope(path, options);
   if (envelope.error) throw new Error(envelope.error.message);
   return envelope.data;
 }
@@ -261,7 +265,9 @@ async function acknowledge(id, button) {
 async function readHealth() {
   let health;
   try {
-    health = await ask("/health/detailed");
+    const envelope = await fetchEnvelope("/health/detailed");
+    if (!envelope.data) throw new Error(envelope.error.message);
+    health = envelope.data; // of the sick ones too, which the error names
   } catch (fault) {
     notice("health", "Service health is not known: " + fault.message);
     return;

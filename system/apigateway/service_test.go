@@ -2,6 +2,7 @@ package apigateway_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -192,9 +193,18 @@ func TestHealthIsThatOfAllServices(t *testing.T) {
 	f.backends[ems.Rulesrv].sick.Store(true)
 	f.backends[ems.Netsrv].stop()
 	got = overall{}
-	if status, text := f.Ask(http.MethodGet, "/health/detailed", "", &got); status != http.StatusServiceUnavailable {
-		t.Errorf("%d %s", status, text)
+	status, text := f.Ask(http.MethodGet, "/health/detailed", "", &got)
+	servicetest.Same(t, status, http.StatusServiceUnavailable)
+	fault := struct{ Error httpserver.Fault }{}
+	if err := json.Unmarshal([]byte(text), &fault); err != nil {
+		t.Fatal(err)
 	}
+	faults := []string{"rulesrv: mood: not well", "netsrv: http: " + got.Services["netsrv"].Checks["http"].Detail}
+	servicetest.Same(t, fault.Error, httpserver.Fault{Code: ems.CodeUnavailable, Message: faults[0] + "; " + faults[1], Details: faults})
+	expectOnPage(t, f, []string{
+		"comsrv healthy", "modsrv healthy", "alarmsrv healthy", "rulesrv unhealthy", "mood: not well",
+		"hissrv healthy", "apigateway healthy", "netsrv unhealthy", "http: " + got.Services["netsrv"].Checks["http"].Detail,
+	})
 	servicetest.Same(t, got.Status, "unhealthy")
 	servicetest.Same(t, got.Services["rulesrv"].Checks, map[string]httpserver.CheckResult{"mood": {Status: "unhealthy", Detail: "not well"}})
 	if detail := got.Services["netsrv"].Checks["http"].Detail; !strings.HasPrefix(detail, "does not answer at "+f.backends[ems.Netsrv].url) {

@@ -74,6 +74,9 @@ func New(options Options) (*Service, error) {
 // Addr returns the address of the HTTP server, host:port.
 func (s *Service) Addr() string { return s.server.Addr() }
 
+// Close releases the port of a service that never ran.
+func (s *Service) Close() error { return s.server.Close() }
+
 // Run polls and serves until ctx ends. A write under way then is finished, and
 // the outcomes of commands are stored.
 func (s *Service) Run(ctx context.Context) error {

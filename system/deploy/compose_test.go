@@ -29,7 +29,7 @@ const (
 )
 
 // secrets are what example.env asks for.
-var secrets = []string{"INFLUX_TOKEN=test-token", "INFLUX_PASSWORD=test-password", "GRAFANA_PASSWORD=test-password"}
+var secrets = []string{"REDIS_PASSWORD=testpassword", "INFLUX_TOKEN=test-token", "INFLUX_PASSWORD=test-password", "GRAFANA_PASSWORD=test-password"}
 
 func load(ctx context.Context, environment ...string) (*types.Project, error) {
 	options, err := cli.NewProjectOptions([]string{root + "/compose.yaml"}, cli.WithEnv(environment))
@@ -365,7 +365,7 @@ func TestTheEnvironmentMakesTheSettingsOfTheDeployment(t *testing.T) {
 		if want := fmt.Sprintf("0.0.0.0:%d", target.Port()); read.Listen != want {
 			t.Errorf("%s listens on %s, want %s", target, read.Listen, want)
 		}
-		if read.RedisURL != "redis://redis:6379" || read.LogLevel != "info" {
+		if read.RedisURL != "redis://:testpassword@redis:6379" || read.LogLevel != "info" {
 			t.Errorf("%s uses %s and logs from %s on", target, read.RedisURL, read.LogLevel)
 		}
 		want := []string{"serve", "--site", "/site", "--target", string(target)}
@@ -388,6 +388,12 @@ func TestTheEnvironmentMakesTheSettingsOfTheDeployment(t *testing.T) {
 				}
 			}
 		}
+	}
+	if got := loaded.Services["redis"].Environment["REDISCLI_AUTH"]; got == nil || *got != "testpassword" {
+		t.Error("Redis gets another password than the services")
+	}
+	if got := loaded.Services["functions"].Environment["VOLTAGE_REDIS_URL"]; got == nil || *got != "redis://:testpassword@redis:6379" {
+		t.Error("the functions are loaded into another Redis")
 	}
 	influx := loaded.Services["influxdb"].Environment
 	for name, want := range map[string]string{"ORG": "voltage", "BUCKET": "ems_data", "ADMIN_TOKEN": "test-token", "MODE": "setup"} {

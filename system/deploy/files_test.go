@@ -38,7 +38,8 @@ func readYAML(t *testing.T, file string, into any) {
 	}
 }
 
-// A real Redis takes the file. Only what ties it to its container is replaced.
+// A real Redis takes the file from the command of compose.yaml. Only what ties it
+// to its container is replaced.
 func TestRedisTakesItsConfiguration(t *testing.T) {
 	binary, err := managed.FindRedis(t.Context())
 	if err != nil {
@@ -52,13 +53,22 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	instance := &managed.Redis{Port: port}
+	if err := os.Symlink(binary.Path, filepath.Join(folder, "redis-server")); err != nil {
+		t.Fatal(err)
+	}
+	service := project(t).Services["redis"]
+	command := slices.Clone([]string(service.Command))
+	for i, argument := range command {
+		command[i] = strings.ReplaceAll(argument, "/etc/redis.conf", file)
+	}
+	const password = "testpassword"
+	instance := &managed.Redis{Port: port, Password: password}
 	process, err := managed.StartReady(t.Context(), ems.SystemClock{}, managed.Child{
 		Name: "redis-server", Probe: instance.Probe, ReadyWithin: 30 * time.Second,
 		Start: func(context.Context) (*managed.Process, error) {
 			return managed.StartProcess(managed.Command{
-				Name: "redis-server", Path: binary.Path, Argv0: "redis-server",
-				Args: []string{file},
+				Name: "redis-server", Path: "/bin/sh", Args: command[1:],
+				Env: append(os.Environ(), append(environment(service), "PATH="+folder+":"+os.Getenv("PATH"), "LC_ALL=C")...),
 			})
 		},
 	})
@@ -66,11 +76,19 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer process.Kill()
-	client := redis.NewClient(&redis.Options{Addr: instance.Addr(), DisableIdentity: true})
+	stranger := redis.NewClient(&redis.Options{Addr: instance.Addr(), DisableIdentity: true})
+	defer func() { _ = stranger.Close() }()
+	if err := stranger.Ping(t.Context()).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOAUTH") {
+		t.Errorf("without the password Redis answers %v", err)
+	}
+	if slices.ContainsFunc(command, func(argument string) bool { return strings.Contains(argument, password) }) {
+		t.Errorf("the password is an argument: %q", command)
+	}
+	client := redis.NewClient(&redis.Options{Addr: instance.Addr(), Password: password, DisableIdentity: true})
 	defer func() { _ = client.Close() }()
 	for name, want := range map[string]string{
 		"appendonly": "yes", "appendfsync": "everysec", "save": "", "hash-max-listpack-entries": "64",
-		"maxmemory": "536870912", "maxmemory-policy": "noeviction", "protected-mode": "no", "busy-reply-threshold": "5000",
+		"maxmemory": "536870912", "maxmemory-policy": "noeviction", "protected-mode": "yes", "busy-reply-threshold": "5000",
 	} {
 		got, err := client.ConfigGet(t.Context(), name).Result()
 		if err != nil || got[name] != want {

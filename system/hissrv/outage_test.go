@@ -2,15 +2,20 @@ package hissrv_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
@@ -219,4 +224,72 @@ func TestWrongBucketIsTold(t *testing.T) {
 		return nil
 	}, "the health names the bucket")
 	f.awaitStatus(rtdb.HistoryStatus{Waiting: 1})
+}
+
+// log keeps what a service logs.
+type log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+// losses returns the counts of the warnings that samples were lost.
+func (l *log) losses() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var counts []string
+	for _, found := range regexp.MustCompile(`level=WARN msg="history has lost samples:[^"]*" dropped=(\d+)`).FindAllStringSubmatch(l.text.String(), -1) {
+		counts = append(counts, found[1])
+	}
+	return counts
+}
+
+// Redis counts what it drops. The service shows the count, and says so once when
+// it begins to grow, not each time it looks.
+func TestLostSamplesAreCountedAndTold(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, settings(testkit.Influx(t)))
+	clock, kept := ems.NewManualClock(epoch), &log{}
+	count := func(dropped int, dead ...string) {
+		t.Helper()
+		if err := f.Raw.HSet(t.Context(), "hissrv:counters", "dropped", dropped).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range dead {
+			if err := f.Raw.XAdd(t.Context(), &redis.XAddArgs{Stream: "hissrv:dead", Values: []string{"line", line}}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	shows := func(dropped, dead int, losses ...string) {
+		t.Helper()
+		clock.AwaitTimers(2) // of the feed and of the one who looks
+		clock.Advance(5 * time.Second)
+		clock.AwaitTimers(2)
+		_, text := f.Ask(http.MethodGet, "/metrics", "", nil)
+		for _, want := range []string{fmt.Sprintf("\nvoltage_hissrv_dropped %d\n", dropped), fmt.Sprintf("\nvoltage_hissrv_dead_letters %d\n", dead)} {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %q in the metrics", want)
+			}
+		}
+		servicetest.Same(t, kept.losses(), losses)
+	}
+	f.runLogging(clock, slog.New(slog.NewTextHandler(kept, nil)))
+	shows(0, 0)
+	count(3, "a", "b")
+	shows(3, 2, "3")
+	count(5)
+	shows(5, 2, "3") // it goes on
+	shows(5, 2, "3")
+	count(6, "c")
+	shows(6, 3, "3", "6")
+	count(0) // Redis began anew
+	shows(0, 3, "3", "6")
+	count(1)
+	shows(1, 3, "3", "6", "1")
 }

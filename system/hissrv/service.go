@@ -43,7 +43,7 @@ type Service struct {
 	fault  atomic.Pointer[error] // why the last write could not be made; nil when it was
 
 	written, rejected, retries prometheus.Counter
-	waiting                    prometheus.Gauge
+	waiting, dropped, dead     prometheus.Gauge
 }
 
 // New listens and prepares the routes; nothing is served before Run.
@@ -51,15 +51,19 @@ func New(options Options) (*Service, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "voltage_hissrv_" + name, Help: help})
 	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "voltage_hissrv_" + name, Help: help})
+	}
 	service := &Service{
 		site: options.Site, db: options.DB, clock: options.Clock, logger: options.Logger,
 		influx: openInflux(options.Service.Influx), period: options.Service.CollectionPeriod,
 		written:  counter("written_total", "Lines that InfluxDB took."),
 		rejected: counter("rejected_total", "Lines that InfluxDB refused and that became dead letters."),
 		retries:  counter("retries_total", "Writes that failed and were tried again."),
-		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "voltage_hissrv_waiting", Help: "Lines in Redis that InfluxDB does not hold yet.",
-		}),
+		waiting:  gauge("waiting", "Lines in Redis that InfluxDB does not hold yet."),
+		// Gauges, because Redis counts: it knows more than the life of this process.
+		dropped: gauge("dropped", "Lines lost since Redis began to count, because its stream of lines was full."),
+		dead:    gauge("dead_letters", "Lines that InfluxDB refused and that Redis keeps."),
 	}
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Hissrv, Listen: options.Service.Listen, Logger: options.Logger,
@@ -72,10 +76,11 @@ func New(options Options) (*Service, error) {
 		},
 	})
 	if err != nil {
+		service.influx.close()
 		return nil, err
 	}
 	service.server = server
-	options.Registry.MustRegister(service.written, service.rejected, service.retries, service.waiting)
+	options.Registry.MustRegister(service.written, service.rejected, service.retries, service.waiting, service.dropped, service.dead)
 	server.Echo.POST("/api/history/query", service.query)
 	server.Echo.GET("/api/history/status", service.status)
 	return service, nil
@@ -83,6 +88,13 @@ func New(options Options) (*Service, error) {
 
 // Addr returns the address on which the service listens.
 func (s *Service) Addr() string { return s.server.Addr() }
+
+// Close releases what a service that never ran holds: its port and its client of
+// InfluxDB.
+func (s *Service) Close() error {
+	s.influx.close()
+	return s.server.Close()
+}
 
 // Run serves until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
@@ -129,10 +141,14 @@ func (s *Service) checkInflux(ctx context.Context) (string, error) {
 	return s.influx.check(ctx)
 }
 
-// observePeriod is how often the gauge of waiting lines is brought up to date.
+// observePeriod is how often the gauges are brought up to date.
 const observePeriod = 5 * time.Second
 
+// observe shows how the feed stands, and says so when lines begin to be lost:
+// once, and again when it happened anew after a period without loss.
 func (s *Service) observe(ctx context.Context) {
+	var dropped int64
+	losing := false
 	timer := s.clock.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -144,6 +160,13 @@ func (s *Service) observe(ctx context.Context) {
 		// Redis that does not answer is told by the feed and by the health check.
 		if status, err := s.db.BatchStatus(ctx); err == nil {
 			s.waiting.Set(float64(status.Waiting))
+			s.dropped.Set(float64(status.Dropped))
+			s.dead.Set(float64(status.Dead))
+			grown := status.Dropped > dropped
+			if grown && !losing {
+				s.logger.Warn("history has lost samples: the stream in redis was full, because influxdb did not take them in time", "dropped", status.Dropped)
+			}
+			losing, dropped = grown, status.Dropped
 		}
 		timer.Reset(observePeriod)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -68,9 +69,14 @@ func (f *fixture) run() *fixture {
 
 func (f *fixture) runOn(clock ems.Clock) *fixture {
 	f.t.Helper()
+	return f.runLogging(clock, testkit.Logger(f.t))
+}
+
+func (f *fixture) runLogging(clock ems.Clock, logger *slog.Logger) *fixture {
+	f.t.Helper()
 	service, err := hissrv.New(hissrv.Options{
 		Service: config.Service{Listen: servicetest.AnyPort, Influx: f.influx, CollectionPeriod: 20 * time.Millisecond},
-		Site:    testSite(), DB: f.DB, Clock: clock, Logger: testkit.Logger(f.t), Registry: prometheus.NewRegistry(),
+		Site:    testSite(), DB: f.DB, Clock: clock, Logger: logger, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		f.t.Fatal(err)

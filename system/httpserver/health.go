@@ -2,8 +2,9 @@ package httpserver
 
 import (
 	"context"
-	"net/http"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,20 +46,40 @@ const checkTimeout = 2 * time.Second
 
 func (s *Server) health(c echo.Context) error {
 	health := s.Probe(c.Request().Context())
+	failed := health.Failed()
 	health.Checks = nil
-	return replyHealth(c, health)
+	return ReplyHealth(c, health, failed)
 }
 
 func (s *Server) detailedHealth(c echo.Context) error {
-	return replyHealth(c, s.Probe(c.Request().Context()))
+	health := s.Probe(c.Request().Context())
+	return ReplyHealth(c, health, health.Failed())
 }
 
-func replyHealth(c echo.Context, health Health) error {
-	status := http.StatusOK
-	if health.Status != Healthy {
-		status = http.StatusServiceUnavailable
+// ReplyHealth replies with what was found, and with an error that names every
+// failed check where there are any. It is the one reply that holds data and error.
+func ReplyHealth(c echo.Context, found any, failed []string) error {
+	if len(failed) == 0 {
+		return OK(c, found)
 	}
-	return c.JSON(status, Envelope{Success: status == http.StatusOK, Data: health})
+	return c.JSON(Status(ems.CodeUnavailable), Envelope{
+		Data: found, Error: &Fault{Code: ems.CodeUnavailable, Message: strings.Join(failed, "; "), Details: failed},
+	})
+}
+
+// Failed returns "check: why" for every check that failed, in the order of their
+// names, and nothing for a healthy service.
+func (h Health) Failed() []string {
+	var failed []string
+	for _, name := range slices.Sorted(maps.Keys(h.Checks)) {
+		if check := h.Checks[name]; check.Status != Healthy {
+			failed = append(failed, name+": "+check.Detail)
+		}
+	}
+	if len(failed) == 0 && h.Status != Healthy {
+		return []string{"not healthy, and no check says why"}
+	}
+	return failed
 }
 
 // Probe runs all checks at once, each within checkTimeout.

@@ -40,9 +40,10 @@ func TestHealthIsThatOfTheChecks(t *testing.T) {
 	expect("/health/detailed", http.StatusOK, `{"success":true,"data":{"service":"modsrv","status":"healthy","uptime_s":90.5,"checks":{`+
 		`"influxdb":{"status":"healthy","detail":"writes"},"redis":{"status":"healthy","detail":"answers"}}}}`)
 	sick.Store(true)
-	expect("/health", http.StatusServiceUnavailable, `{"success":false,"data":{"service":"modsrv","status":"unhealthy","uptime_s":90.5}}`)
+	const fault = `"error":{"code":"UNAVAILABLE","message":"influxdb: connection refused","details":["influxdb: connection refused"]}`
+	expect("/health", http.StatusServiceUnavailable, `{"success":false,"data":{"service":"modsrv","status":"unhealthy","uptime_s":90.5},`+fault+`}`)
 	expect("/health/detailed", http.StatusServiceUnavailable, `{"success":false,"data":{"service":"modsrv","status":"unhealthy","uptime_s":90.5,"checks":{`+
-		`"influxdb":{"status":"unhealthy","detail":"connection refused"},"redis":{"status":"healthy","detail":"answers"}}}}`)
+		`"influxdb":{"status":"unhealthy","detail":"connection refused"},"redis":{"status":"healthy","detail":"answers"}}},`+fault+`}`)
 	sick.Store(false)
 	expect("/health", http.StatusOK, `{"success":true,"data":{"service":"modsrv","status":"healthy","uptime_s":90.5}}`)
 }
@@ -64,6 +65,26 @@ func TestProbeReturnsWhatTheChecksFound(t *testing.T) {
 	bare := newFront(t)
 	defer bare.Close()
 	servicetest.Same(t, bare.Probe(t.Context()), httpserver.Health{Service: "modsrv", Status: httpserver.Healthy, Checks: map[string]httpserver.CheckResult{}})
+}
+
+func TestEveryFailedCheckIsNamedInOrder(t *testing.T) {
+	t.Parallel()
+	sick := func(detail string) httpserver.CheckResult {
+		return httpserver.CheckResult{Status: httpserver.Unhealthy, Detail: detail}
+	}
+	for _, one := range []struct {
+		health httpserver.Health
+		want   []string
+	}{
+		{httpserver.Health{Status: httpserver.Healthy, Checks: map[string]httpserver.CheckResult{"redis": {Status: httpserver.Healthy, Detail: "answers"}}}, nil},
+		{httpserver.Health{Status: httpserver.Unhealthy, Checks: map[string]httpserver.CheckResult{
+			"redis": sick("away"), "functions": sick("not loaded"), "configuration": {Status: httpserver.Healthy},
+		}}, []string{"functions: not loaded", "redis: away"}},
+		{httpserver.Health{Status: httpserver.Unhealthy}, []string{"not healthy, and no check says why"}},
+		{httpserver.Health{}, []string{"not healthy, and no check says why"}},
+	} {
+		servicetest.Same(t, one.health.Failed(), one.want)
+	}
 }
 
 func TestChecksAreAskedAtOnce(t *testing.T) {
@@ -144,7 +165,8 @@ func TestCheckThatPanicsIsUnhealthyAndTheProcessLives(t *testing.T) {
 		status, text := api.Ask(http.MethodGet, "/health/detailed", "", nil)
 		servicetest.Same(t, status, http.StatusServiceUnavailable)
 		servicetest.Same(t, text, `{"success":false,"data":{"service":"modsrv","status":"unhealthy","uptime_s":0,"checks":{`+
-			`"functions":{"status":"unhealthy","detail":"an internal fault: see the log of modsrv"},"redis":{"status":"healthy","detail":"answers"}}}}`+"\n")
+			`"functions":{"status":"unhealthy","detail":"an internal fault: see the log of modsrv"},"redis":{"status":"healthy","detail":"answers"}}},`+
+			`"error":{"code":"UNAVAILABLE","message":"functions: an internal fault: see the log of modsrv","details":["functions: an internal fault: see the log of modsrv"]}}`+"\n")
 	}
 	for _, part := range []string{`msg="panic in a health check"`, "check=functions", "error=overboard", "health_test.go"} {
 		if text := f.log.String(); !strings.Contains(text, part) {

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -24,31 +21,27 @@ const (
 )
 
 // ReservePort returns a free TCP port of the loopback address, which no other
-// caller of any process gets until it is released.
+// caller of any process gets until it is released. The UDP port of that number,
+// which is of no other use here, is held meanwhile: the system gives it to one
+// process at a time, frees it however that one ends, and nothing is left on disk.
 func ReservePort() (port int, release func() error, err error) {
-	folder := reservations()
 	for range attempts {
 		port := firstReserved + rand.IntN(lastReserved-firstReserved+1)
-		lock, err := TryLock(filepath.Join(folder, strconv.Itoa(port)))
-		if err != nil && ems.CodeOf(err) == ems.CodeConflict {
+		lock, err := net.ListenPacket("udp4", localAddress(port))
+		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, ems.Errorf(ems.CodeUnavailable, "port %d cannot be reserved: %w", port, err)
 		}
 		if CheckFree([]Endpoint{{Address: localAddress(port)}}) == nil {
-			return port, lock.Release, nil
+			return port, lock.Close, nil
 		}
-		if err := lock.Release(); err != nil {
+		if err := lock.Close(); err != nil {
 			return 0, nil, ems.Errorf(ems.CodeUnavailable, "port %d: %w", port, err)
 		}
 	}
 	return 0, nil, ems.Errorf(ems.CodeUnavailable, "no free port from %d to %d", firstReserved, lastReserved)
-}
-
-// reservations is a folder of this user, with a lock file for each port.
-func reservations() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("voltage-ports-%d", os.Getuid()))
 }
 
 // Endpoint is an address on which something is going to listen.

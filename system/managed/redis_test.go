@@ -1,13 +1,16 @@
 package managed
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -224,15 +227,75 @@ func TestReservedPortHasOneOwner(t *testing.T) {
 	if err := CheckFree([]Endpoint{{Address: localAddress(port)}}); err != nil || port < firstReserved || port > lastReserved {
 		t.Errorf("port %d: %v", port, err)
 	}
-	path := filepath.Join(reservations(), strconv.Itoa(port))
-	if _, err := TryLock(path); ems.CodeOf(err) != ems.CodeConflict {
+	take := func() error {
+		taken, err := net.ListenPacket("udp4", localAddress(port))
+		if err != nil {
+			return err
+		}
+		return taken.Close()
+	}
+	if err := take(); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("another gets it: %v", err)
 	}
 	if err := release(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("left behind: %v", err)
+	if err := take(); err != nil {
+		t.Errorf("not given back: %v", err)
+	}
+}
+
+// reserveAlone makes a process of this test reserve ports and do nothing else.
+const reserveAlone = "VOLTAGE_TEST_RESERVE_PORTS"
+
+// Three processes hold 50 ports each: no two the same, and none leaves anything
+// in the folders of the user and of temporary files.
+func TestReservedPortsAreOnesOwnAmongProcessesAndLeaveNoFiles(t *testing.T) {
+	if os.Getenv(reserveAlone) != "" {
+		for range 50 {
+			port, _, err := ReservePort() // held until this process ends
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Println("reserved", port)
+		}
+		fmt.Println("all")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
+	}
+	t.Parallel()
+	folder := t.TempDir()
+	var reserved []string
+	for range 3 {
+		command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+		command.Env = append(os.Environ(), reserveAlone+"=1", "TMPDIR="+folder, "HOME="+folder, "XDG_CACHE_HOME="+folder)
+		hold, err := command.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		output, err := command.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := errors.Join(hold.Close(), command.Wait()); err != nil {
+				t.Error(err)
+			}
+		}()
+		lines := bufio.NewScanner(output)
+		for lines.Scan() && lines.Text() != "all" {
+			reserved = append(reserved, lines.Text())
+		}
+	}
+	slices.Sort(reserved)
+	if distinct := slices.Compact(slices.Clone(reserved)); len(reserved) != 150 || len(distinct) != 150 {
+		t.Errorf("%d ports reserved, %d different: %q", len(reserved), len(distinct), reserved)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left outside the checkout: %v (%v)", left, err)
 	}
 }
 

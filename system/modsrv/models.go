@@ -1,9 +1,11 @@
 package modsrv
 
 import (
+	"crypto/rand"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -57,11 +59,15 @@ func (s *Service) getModel(c echo.Context) error {
 	return httpserver.OK(c, model)
 }
 
-// putModel creates a model or replaces one that was made here.
+// putModel creates a model, or replaces one that was made here. A model without
+// id gets one.
 func (s *Service) putModel(c echo.Context) error {
 	var model ems.Model
 	if err := httpserver.Body(c, &model); err != nil {
 		return err
+	}
+	if model.ID == "" {
+		model.ID = apiPrefix + strings.ToLower(rand.Text())
 	}
 	if err := s.checkModel(c, &model); err != nil {
 		return err
@@ -77,8 +83,8 @@ func (s *Service) deleteModel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkOwner(id); err != nil {
-		return err
+	if s.ofSite(id) {
+		return ems.Errorf(ems.CodeConflict, "model %q belongs to the site folder: take it out of models.yaml and restart", id)
 	}
 	if err := s.db.DeleteModel(c.Request().Context(), id); err != nil {
 		return err
@@ -104,13 +110,14 @@ func modelID(c echo.Context) (string, error) {
 	return id, ems.CheckID("model id", id)
 }
 
-// checkOwner refuses to change what the site folder says: the next start would
-// undo it without a word.
-func (s *Service) checkOwner(id string) error {
-	if slices.ContainsFunc(s.site.Models, func(m ems.Model) bool { return m.ID == id }) {
-		return ems.Errorf(ems.CodeConflict, "model %q belongs to the site folder: change models.yaml and restart, or use another id", id)
+// checkOwner refuses an id that belongs to the site folder: what is made under
+// it would be gone after the next start.
+func checkOwner(id string) error {
+	if madeByAPI(id) {
+		return nil
 	}
-	return nil
+	return ems.Errorf(ems.CodeInvalid, "model id %q: a model made through the API has an id that begins with %q, for example %q, or none, then it gets one; the others belong to models.yaml",
+		id, apiPrefix, apiPrefix+id)
 }
 
 // checkModel applies to a model what the site folder's models must keep.
@@ -118,7 +125,7 @@ func (s *Service) checkModel(c echo.Context, model *ems.Model) error {
 	if err := ems.CheckID("model id", model.ID); err != nil {
 		return err
 	}
-	if err := s.checkOwner(model.ID); err != nil {
+	if err := checkOwner(model.ID); err != nil {
 		return err
 	}
 	if _, found := s.site.Channel(model.Mapping.Channel); !found {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,15 +34,24 @@ type Service struct {
 	site   *config.Site
 	db     *rtdb.Client
 	clock  ems.Clock
+	logger *slog.Logger
 	server *httpserver.Server
-	stored atomic.Bool // the templates and models of the site are in Redis
+	stored atomic.Bool // the templates and models of the site are in Redis, and no models of an older folder
 	// waiting holds a token for each request that waits for a command.
 	waiting chan struct{}
 }
 
-// New listens and prepares the routes; nothing is served before Run.
+// New listens and prepares the routes; nothing is served before Run. It refuses
+// a site whose models bear ids that are kept for the API.
 func New(options Options) (*Service, error) {
-	service := &Service{site: options.Site, db: options.DB, clock: options.Clock, waiting: make(chan struct{}, maxWaiting)}
+	for _, model := range options.Site.Models {
+		if madeByAPI(model.ID) {
+			return nil, ems.Errorf(ems.CodeInvalid, "models.yaml: model id %q begins with %q, which is kept for models made through the API: rename it", model.ID, apiPrefix)
+		}
+	}
+	service := &Service{
+		site: options.Site, db: options.DB, clock: options.Clock, logger: options.Logger, waiting: make(chan struct{}, maxWaiting),
+	}
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Modsrv, Listen: options.Service.Listen, Logger: options.Logger,
 		Registry: options.Registry, Clock: options.Clock,
@@ -67,6 +78,9 @@ func New(options Options) (*Service, error) {
 // Addr returns the address on which the service listens.
 func (s *Service) Addr() string { return s.server.Addr() }
 
+// Close releases the port of a service that never ran.
+func (s *Service) Close() error { return s.server.Close() }
+
 // Run serves until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -75,8 +89,21 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// store puts the templates and models of the site folder into Redis. What the
-// folder does not name stays: it was made through the API.
+// apiPrefix begins the id of every model that was made through the API. All
+// other ids belong to the site folder, and that is how a model that was taken out
+// of models.yaml is known: its actions must not go on steering devices.
+const apiPrefix = "api-"
+
+func madeByAPI(id string) bool { return strings.HasPrefix(id, apiPrefix) }
+
+func (s *Service) ofSite(id string) bool {
+	return slices.ContainsFunc(s.site.Models, func(model ems.Model) bool { return model.ID == id })
+}
+
+// store puts the templates of the site folder into Redis and makes its models the
+// ones there. Models made through the API stay; others that the folder does not
+// name were taken out of it. A template that it no longer names stays, and says
+// nothing without a model.
 func (s *Service) store(ctx context.Context) error {
 	s.stored.Store(false)
 	for _, template := range s.site.Templates {
@@ -89,8 +116,35 @@ func (s *Service) store(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.removeOld(ctx); err != nil {
+		return err
+	}
 	s.stored.Store(true)
 	return nil
+}
+
+// removeOld deletes every model that belongs to neither the site folder nor the
+// API.
+func (s *Service) removeOld(ctx context.Context) error {
+	for after := ""; ; {
+		models, err := s.db.Models(ctx, after, largestPage)
+		if err != nil {
+			return err
+		}
+		for _, model := range models {
+			after = model.ID
+			if s.ofSite(after) || madeByAPI(after) {
+				continue
+			}
+			if err := s.db.DeleteModel(ctx, after); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+				return err
+			}
+			s.logger.Info("model removed: models.yaml no longer names it", "model", after)
+		}
+		if len(models) < largestPage {
+			return nil
+		}
+	}
 }
 
 func (s *Service) checkConfiguration(context.Context) (string, error) {

@@ -2,7 +2,10 @@ package modsrv_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +59,12 @@ func testSite() *config.Site {
 func start(t *testing.T, site *config.Site) *servicetest.Fixture {
 	t.Helper()
 	f := servicetest.New(t, ems.SystemClock{})
+	run(t, f, site)
+	return f
+}
+
+func run(t *testing.T, f *servicetest.Fixture, site *config.Site) (stop func()) {
+	t.Helper()
 	service, err := modsrv.New(modsrv.Options{
 		Service: config.Service{Listen: servicetest.AnyPort}, Site: site, DB: f.DB,
 		Clock: ems.SystemClock{}, Logger: testkit.Logger(t), Registry: prometheus.NewRegistry(),
@@ -63,9 +72,26 @@ func start(t *testing.T, site *config.Site) *servicetest.Fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Run(service)
+	stop = f.Run(service)
 	f.AwaitHealth(http.StatusOK)
-	return f
+	return stop
+}
+
+// ids returns the id of every model, page by page.
+func ids(f *servicetest.Fixture, limit int) []string {
+	var all []string
+	after := ""
+	for {
+		var page []ems.Model
+		f.Ask(http.MethodGet, fmt.Sprintf("/api/models?limit=%d&after=%s", limit, after), "", &page)
+		if len(page) == 0 {
+			return all
+		}
+		for _, model := range page {
+			all = append(all, model.ID)
+		}
+		after = all[len(all)-1]
+	}
 }
 
 func TestSiteModelsAreStoredAndListed(t *testing.T) {
@@ -89,34 +115,21 @@ func TestSiteModelsAreStoredAndListed(t *testing.T) {
 func TestModelsArePaged(t *testing.T) {
 	t.Parallel()
 	f := start(t, testSite())
-	for _, id := range []string{"c", "a", "b"} {
+	for _, id := range []string{"api-c", "api-a", "api-b"} {
 		body := `{"id":"` + id + `","mapping":{"channel":1001,"data":{"power":1}}}`
 		if status, text := f.Ask(http.MethodPost, "/api/models", body, nil); status != http.StatusCreated {
 			t.Fatalf("%d %s", status, text)
 		}
 	}
-	var ids []string
-	after := ""
-	for {
-		var page []ems.Model
-		f.Ask(http.MethodGet, "/api/models?limit=2&after="+after, "", &page)
-		if len(page) == 0 {
-			break
-		}
-		for _, model := range page {
-			ids = append(ids, model.ID)
-		}
-		after = ids[len(ids)-1]
-	}
-	servicetest.Same(t, ids, []string{"a", "b", "battery_001", "c"})
+	servicetest.Same(t, ids(f, 2), []string{"api-a", "api-b", "api-c", "battery_001"})
 }
 
 func TestModelMadeThroughTheAPIIsKept(t *testing.T) {
 	t.Parallel()
 	f := start(t, testSite())
-	body := `{"id":"spare","template":"battery","mapping":{"channel":1001,"data":{"power":1},"action":{"set_power":"A:1"}},"metadata":{"floor":2}}`
+	body := `{"id":"api-spare","template":"battery","mapping":{"channel":1001,"data":{"power":1},"action":{"set_power":"A:1"}},"metadata":{"floor":2}}`
 	want := ems.Model{
-		ID: "spare", Template: "battery", Metadata: map[string]any{"floor": 2.0},
+		ID: "api-spare", Template: "battery", Metadata: map[string]any{"floor": 2.0},
 		Mapping: ems.ModelMapping{Channel: 1001, Data: map[string]ems.ModelPoint{"power": "1"}, Action: map[string]ems.ModelPoint{"set_power": "A:1"}},
 	}
 	var made ems.Model
@@ -129,7 +142,7 @@ func TestModelMadeThroughTheAPIIsKept(t *testing.T) {
 	f.AwaitHealth(http.StatusOK)
 	var found ems.Model
 	testkit.Eventually(t, servicetest.Soon, func() error {
-		if status, text := f.Ask(http.MethodGet, "/api/models/spare", "", &found); status != http.StatusOK {
+		if status, text := f.Ask(http.MethodGet, "/api/models/api-spare", "", &found); status != http.StatusOK {
 			return errors.New(text)
 		}
 		return nil
@@ -138,12 +151,12 @@ func TestModelMadeThroughTheAPIIsKept(t *testing.T) {
 
 	var names []rtdb.ModelName
 	f.Ask(http.MethodGet, "/api/points/1001/T/1/models", "", &names)
-	servicetest.Same(t, names, []rtdb.ModelName{{Model: "battery_001", Name: "power"}, {Model: "spare", Name: "power"}})
-	if status, text := f.Ask(http.MethodDelete, "/api/models/spare", "", nil); status != http.StatusOK {
+	servicetest.Same(t, names, []rtdb.ModelName{{Model: "battery_001", Name: "power"}, {Model: "api-spare", Name: "power"}})
+	if status, text := f.Ask(http.MethodDelete, "/api/models/api-spare", "", nil); status != http.StatusOK {
 		t.Fatal(text)
 	}
-	f.Refused(http.MethodGet, "/api/models/spare", "", http.StatusNotFound, ems.CodeNotFound, "spare")
-	f.Refused(http.MethodDelete, "/api/models/spare", "", http.StatusNotFound, ems.CodeNotFound, "spare")
+	f.Refused(http.MethodGet, "/api/models/api-spare", "", http.StatusNotFound, ems.CodeNotFound, "api-spare")
+	f.Refused(http.MethodDelete, "/api/models/api-spare", "", http.StatusNotFound, ems.CodeNotFound, "api-spare")
 	f.Ask(http.MethodGet, "/api/points/1001/T/1/models", "", &names)
 	servicetest.Same(t, names, []rtdb.ModelName{{Model: "battery_001", Name: "power"}})
 	f.Ask(http.MethodGet, "/api/points/1001/T/99/models", "", &names)
@@ -155,21 +168,73 @@ func TestUnusableModelsAreRefused(t *testing.T) {
 	t.Parallel()
 	f := start(t, testSite())
 	for body, message := range map[string]string{
-		`{`:                                  "the body is not the JSON",
-		`{"id":"a","colour":1}`:              "colour",
-		`{"id":"a b"}`:                       "model id",
-		`{"id":"a","mapping":{"channel":7}}`: "no channel 7",
-		`{"id":"a","template":"none","mapping":{"channel":1001}}`:                         `no template "none"`,
-		`{"id":"a","mapping":{"channel":1001,"data":{"x":9}}}`:                            "mapping.data.x: the site has no point comsrv:1001:T:9",
-		`{"id":"a","mapping":{"channel":1001,"data":{"x y":1}}}`:                          "mapping.data.x y: name",
-		`{"id":"a","mapping":{"channel":1001,"data":{"x":"Q:1"}}}`:                        "mapping.data.x: unknown point type",
-		`{"id":"a","mapping":{"channel":1001,"action":{"x":"T:1"}}}`:                      "mapping.action.x: comsrv:1001:T:1 cannot be written",
-		`{"id":"a","template":"battery","mapping":{"channel":1001,"data":{"voltage":1}}}`: `the template has no "voltage"`,
+		`{`:                                      "the body is not the JSON",
+		`{"id":"api-a","colour":1}`:              "colour",
+		`{"id":"a b"}`:                           "model id",
+		`{"id":"api-a","mapping":{"channel":7}}`: "no channel 7",
+		`{"id":"api-a","template":"none","mapping":{"channel":1001}}`:                         `no template "none"`,
+		`{"id":"api-a","mapping":{"channel":1001,"data":{"x":9}}}`:                            "mapping.data.x: the site has no point comsrv:1001:T:9",
+		`{"id":"api-a","mapping":{"channel":1001,"data":{"x y":1}}}`:                          "mapping.data.x y: name",
+		`{"id":"api-a","mapping":{"channel":1001,"data":{"x":"Q:1"}}}`:                        "mapping.data.x: unknown point type",
+		`{"id":"api-a","mapping":{"channel":1001,"action":{"x":"T:1"}}}`:                      "mapping.action.x: comsrv:1001:T:1 cannot be written",
+		`{"id":"api-a","template":"battery","mapping":{"channel":1001,"data":{"voltage":1}}}`: `the template has no "voltage"`,
 	} {
 		f.Refused(http.MethodPost, "/api/models", body, http.StatusBadRequest, ems.CodeInvalid, message)
 	}
-	f.Refused(http.MethodPost, "/api/models", `{"id":"battery_001","mapping":{"channel":1001}}`, http.StatusConflict, ems.CodeConflict, "belongs to the site folder")
+	f.Refused(http.MethodPost, "/api/models", `{"id":"battery_001","mapping":{"channel":1001}}`, http.StatusBadRequest, ems.CodeInvalid, "belong to models.yaml")
+	f.Refused(http.MethodPost, "/api/models", `{"id":"spare","mapping":{"channel":1001}}`, http.StatusBadRequest, ems.CodeInvalid, `for example "api-spare"`)
 	f.Refused(http.MethodDelete, "/api/models/battery_001", "", http.StatusConflict, ems.CodeConflict, "belongs to the site folder")
+	servicetest.Same(t, ids(f, 10), []string{"battery_001"})
+
+	site := testSite()
+	site.Models[0].ID = "api-battery"
+	_, err := modsrv.New(modsrv.Options{Site: site})
+	if ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), `model id "api-battery"`) {
+		t.Errorf("a site model with an id of the API: %v", err)
+	}
+}
+
+func TestModelMadeWithoutIDGetsOne(t *testing.T) {
+	t.Parallel()
+	f := start(t, testSite())
+	var made [2]ems.Model
+	for i := range made {
+		if status, text := f.Ask(http.MethodPost, "/api/models", `{"mapping":{"channel":1001}}`, &made[i]); status != http.StatusCreated {
+			t.Fatalf("%d %s", status, text)
+		}
+		if !strings.HasPrefix(made[i].ID, "api-") || ems.CheckID("id", made[i].ID) != nil {
+			t.Errorf("made %+v", made[i])
+		}
+	}
+	want := []string{made[0].ID, made[1].ID, "battery_001"}
+	slices.Sort(want)
+	servicetest.Same(t, ids(f, 10), want)
+}
+
+// More models than one page holds are taken out of the folder: their actions end
+// with them, and what was made through the API stays.
+func TestModelTakenOutOfTheFolderIsGone(t *testing.T) {
+	t.Parallel()
+	f := servicetest.New(t, ems.SystemClock{})
+	before := testSite()
+	for i := range 1001 {
+		old := before.Models[0]
+		old.ID = fmt.Sprintf("old_%04d", i)
+		before.Models = append(before.Models, old)
+	}
+	stop := run(t, f, before)
+	body := `{"id":"api-mine","template":"battery","mapping":{"channel":1001,"data":{"power":1}}}`
+	if status, text := f.Ask(http.MethodPost, "/api/models", body, nil); status != http.StatusCreated {
+		t.Fatal(text)
+	}
+	servicetest.Same(t, len(ids(f, 1000)), 1003)
+	stop()
+	run(t, f, testSite())
+	servicetest.Same(t, ids(f, 1000), []string{"api-mine", "battery_001"})
+	f.Refused(http.MethodPost, "/api/models/old_0000/actions/start", `{"value":1}`, http.StatusNotFound, ems.CodeNotFound, "old_0000")
+	var names []rtdb.ModelName
+	f.Ask(http.MethodGet, "/api/points/1001/T/1/models", "", &names)
+	servicetest.Same(t, names, []rtdb.ModelName{{Model: "api-mine", Name: "power"}, {Model: "battery_001", Name: "power"}})
 }
 
 // modelValue is the wire form of a value.

@@ -86,6 +86,9 @@ func New(options Options) (*Service, error) {
 // Addr returns the address on which the service listens.
 func (s *Service) Addr() string { return s.server.Addr() }
 
+// Close releases the port of a service that never ran.
+func (s *Service) Close() error { return s.server.Close() }
+
 // Run serves until ctx ends. What is queued then is dropped.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()

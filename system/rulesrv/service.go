@@ -82,6 +82,9 @@ func New(options Options) (*Service, error) {
 // Addr returns the address on which the service listens.
 func (s *Service) Addr() string { return s.server.Addr() }
 
+// Close releases the port of a service that never ran.
+func (s *Service) Close() error { return s.server.Close() }
+
 // Run serves until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)

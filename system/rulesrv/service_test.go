@@ -236,10 +236,10 @@ func TestRuleTakenOutOfTheFolderIsGone(t *testing.T) {
 	if status, text := f.Ask(http.MethodPost, "/api/rules", body, nil); status != http.StatusCreated {
 		t.Fatal(text)
 	}
-	servicetest.Same(t, f.states(), []string{"api-mine idle", "hot idle", "old active"})
+	servicetest.Same(t, f.states(), []string{"api-mine active", "hot idle", "old active"})
 	stop()
 	f.run(testSite())
-	servicetest.Same(t, f.states(), []string{"api-mine idle", "hot idle"})
+	servicetest.Same(t, f.states(), []string{"api-mine active", "hot idle"})
 	servicetest.Same(t, f.activeAlarms(), []string{})
 }
 
@@ -267,8 +267,9 @@ func TestRulesMadeThroughTheAPI(t *testing.T) {
 	servicetest.Same(t, f.activeAlarms(), []string{})
 	f.Ask(http.MethodPost, "/api/rules/"+id+"/evaluate", "", &made)
 	servicetest.Same(t, made.Status, "disabled")
-	f.Ask(http.MethodPost, "/api/rules/"+id+"/enable", "", &made)
-	servicetest.Same(t, made.Status, "idle")
+	f.Ask(http.MethodPost, "/api/rules/"+id+"/enable", "", &made) // which looks at the values that stand
+	servicetest.Same(t, made.Status, "active")
+	servicetest.Same(t, f.activeAlarms(), []string{"mine"})
 	f.Ask(http.MethodPost, "/api/rules/"+id+"/evaluate", "", &made)
 	servicetest.Same(t, made.Status, "active")
 	servicetest.Same(t, f.activeAlarms(), []string{"mine"})

@@ -37,6 +37,7 @@ type Options struct {
 // service is what every service offers.
 type service interface {
 	Run(ctx context.Context) error
+	Close() error // of one that never ran
 }
 
 // Run validates the site, opens every port, then runs the targets until ctx
@@ -59,7 +60,7 @@ func Run(ctx context.Context, options Options) error {
 		running = append(running, one)
 	}
 	if err := errors.Join(faults...); err != nil {
-		return err
+		return errors.Join(err, closeAll(running))
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, one := range running {
@@ -153,4 +154,13 @@ func wire(target ems.Target, settings config.Service, site *config.Site, db *rtd
 	default:
 		return nil, ems.Errorf(ems.CodeInvalid, "no service %q", target)
 	}
+}
+
+// closeAll releases what services that never ran hold.
+func closeAll(services []service) error {
+	var faults []error
+	for _, one := range services {
+		faults = append(faults, one.Close())
+	}
+	return errors.Join(faults...)
 }

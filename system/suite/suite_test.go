@@ -75,6 +75,36 @@ func TestEveryPortInUseIsNamedBeforeAnythingRuns(t *testing.T) {
 	}
 }
 
+func TestAStartThatFailsHoldsNoPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	targets := []ems.Target{ems.Modsrv, ems.Alarmsrv, ems.Rulesrv, ems.Hissrv, ems.Netsrv, ems.Apigateway, ems.Comsrv}
+	environment := []string{"COMSRV_LISTEN=" + taken.Addr().String()}
+	free := map[ems.Target]string{}
+	for _, target := range targets[:6] {
+		free[target] = fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+		environment = append(environment, strings.ToUpper(string(target))+"_LISTEN="+free[target])
+	}
+	err = suite.Run(t.Context(), suite.Options{
+		SiteDir: newSite(t), Targets: targets, Environment: environment, Clock: ems.SystemClock{}, Log: io.Discard,
+	})
+	if err == nil || !strings.Contains(err.Error(), "comsrv cannot listen on") {
+		t.Fatal(err)
+	}
+	for target, address := range free {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Errorf("%s still listens: %v", target, err)
+			continue
+		}
+		_ = listener.Close()
+	}
+}
+
 func TestASuiteWithoutRedisStartsAndStopsWhenTold(t *testing.T) {
 	t.Parallel()
 	environment := []string{fmt.Sprintf("VOLTAGE_REDIS_URL=redis://127.0.0.1:%d", testkit.FreePort(t))}
