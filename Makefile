@@ -32,7 +32,7 @@ bench: setup build ## measure the hot path and hold it to its limits
 
 .PHONY: lint
 lint: ## check style, common faults and the import rules
-	go run $(GOLANGCI_LINT) run
+	GOLANGCI_LINT_CACHE=$(CURDIR)/.bin/lint-cache go run $(GOLANGCI_LINT) run
 
 .PHONY: build
 build: ## build voltage and voltlab into .bin

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -311,12 +313,14 @@ func FindPlant(name string, checkouts ...string) (string, error) {
 			return "", ems.Errorf(ems.CodeInvalid, "plant %q: %w", name, err)
 		}
 		for _, path := range found {
-			known = append(known, filepath.Base(filepath.Dir(path)))
+			if name := filepath.Base(filepath.Dir(path)); !slices.Contains(known, name) {
+				known = append(known, name)
+			}
 		}
 	}
 	text := fmt.Sprintf("no plant %q: name a folder that holds plant.yaml", name)
 	if len(known) > 0 {
-		text += fmt.Sprintf(", or one of %q", known)
+		text += ", or one of: " + strings.Join(known, ", ")
 	}
 	return "", ems.Errorf(ems.CodeNotFound, "%s", text)
 }

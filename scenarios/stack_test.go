@@ -192,7 +192,7 @@ func TestFindPlant(t *testing.T) {
 		}
 	}
 	_, err := FindPlant("desert", checkout)
-	if want := `no plant "desert": name a folder that holds plant.yaml, or one of ["island" "microgrid"]`; ems.CodeOf(err) != ems.CodeNotFound || err.Error() != want {
+	if want := `no plant "desert": name a folder that holds plant.yaml, or one of: island, microgrid`; ems.CodeOf(err) != ems.CodeNotFound || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

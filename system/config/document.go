@@ -89,6 +89,12 @@ func (d *document) add(path []any, format string, args ...any) {
 	d.faults.add(d.file, line, "%s: %s", pathText(path), fmt.Sprintf(format, args...))
 }
 
+// addReference reports something that was not found in another file.
+func (d *document) addReference(path []any, format string, args ...any) {
+	d.add(path, format, args...)
+	d.faults.list[len(d.faults.list)-1].reference = true
+}
+
 func (d *document) node(path []any) *yaml.Node {
 	at := d.root
 	for _, step := range path {

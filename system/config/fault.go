@@ -5,6 +5,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -16,6 +17,8 @@ type Fault struct {
 	File   string // as the person wrote or would find it
 	Line   int    // from 1; 0 when the file as a whole is meant
 	Reason string // what is wrong and how to mend it
+	// reference is set where something of another file was not found.
+	reference bool
 }
 
 func (f Fault) String() string {
@@ -30,6 +33,17 @@ type faults struct{ list []Fault }
 
 func (f *faults) add(file string, line int, format string, args ...any) {
 	f.list = append(f.list, Fault{File: file, Line: line, Reason: fmt.Sprintf(format, args...)})
+}
+
+// settle drops what only follows from another fault: while a table that others
+// refer to is itself at fault, a reference that leads nowhere says nothing.
+func (f *faults) settle() {
+	unsure := slices.ContainsFunc(f.list, func(fault Fault) bool {
+		return !fault.reference && (fault.File == "channels.yaml" || strings.HasPrefix(fault.File, "points/") || strings.HasPrefix(fault.File, "templates/"))
+	})
+	if unsure {
+		f.list = slices.DeleteFunc(f.list, func(fault Fault) bool { return fault.reference })
+	}
 }
 
 // err returns nil when nothing is wrong, else one error that lists everything

@@ -263,7 +263,7 @@ func (s *siteReader) checkSources(doc *document, at []any, site *Site, rule *ems
 			visit(here, condition.Conditions)
 			if ref, err := ems.ParsePointRef(condition.Source); err == nil {
 				if _, found := site.Point(ref); !found {
-					doc.add(append(here, "source"), "no point %s in this site", ref)
+					doc.addReference(append(here, "source"), "no point %s in this site", ref)
 				}
 			}
 		}
@@ -273,7 +273,7 @@ func (s *siteReader) checkSources(doc *document, at []any, site *Site, rule *ems
 		text, _ := action.Params["target"].(string)
 		if ref, err := ems.ParsePointRef(text); err == nil {
 			if _, found := site.Point(ref); !found {
-				doc.add(append(slices.Clone(at), "actions", i, "params", "target"), "no point %s in this site", ref)
+				doc.addReference(append(slices.Clone(at), "actions", i, "params", "target"), "no point %s in this site", ref)
 			}
 		}
 	}

@@ -89,6 +89,7 @@ func ReadSite(dir string, environment []string, protocols []string) (*Site, erro
 			reader.faults.add(name, 0, "missing in site folder %s: every site has one", dir)
 		}
 	}
+	reader.checkFiles()
 	site := &Site{Dir: dir}
 	reader.readIdentity(site)
 	site.Channels = reader.readChannels()
@@ -98,10 +99,33 @@ func ReadSite(dir string, environment []string, protocols []string) (*Site, erro
 	reader.readHistory(site)
 	reader.readAlarms(site)
 	reader.readForward(site)
+	reader.faults.settle()
 	if err := reader.faults.err(); err != nil {
 		return nil, err
 	}
 	return site, nil
+}
+
+// siteFiles are the files of a site folder, and of a plant folder, which is one
+// too.
+var siteFiles = []string{
+	"site.yaml", "channels.yaml", "models.yaml", "rules.yaml", "alarms.yaml", "history.yaml", "forward.yaml", "plant.yaml",
+}
+
+// checkFiles finds files that nothing would read: a misspelt name would make the
+// site seem sound without what it holds.
+func (s *siteReader) checkFiles() {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		s.faults.add(".", 0, "%v", err)
+		return
+	}
+	for _, entry := range entries {
+		extension := filepath.Ext(entry.Name())
+		if !entry.IsDir() && (extension == ".yaml" || extension == ".yml") && !contains(siteFiles, entry.Name()) {
+			s.faults.add(entry.Name(), 0, "no file of a site has this name: use one of %s", listText(siteFiles))
+		}
+	}
 }
 
 func (s *siteReader) readIdentity(site *Site) {
@@ -217,10 +241,10 @@ func (s *siteReader) readModels(site *Site) {
 		}
 		template, known := templates[model.Template]
 		if model.Template != "" && !known {
-			doc.add(append(at, "template"), "no template %q in templates/", model.Template)
+			doc.addReference(append(at, "template"), "no template %q in templates/", model.Template)
 		}
 		if _, found := site.Channel(model.Mapping.Channel); !found {
-			doc.add(append(at, "mapping", "channel"), "no channel %d in channels.yaml", model.Mapping.Channel)
+			doc.addReference(append(at, "mapping", "channel"), "no channel %d in channels.yaml", model.Mapping.Channel)
 			continue
 		}
 		check := mappingCheck{doc: doc, site: site, channel: model.Mapping.Channel, templated: known}
@@ -254,7 +278,7 @@ func (m mappingCheck) names(at []any, mapping map[string]ems.ModelPoint, fields 
 			continue
 		}
 		if m.templated && !slices.ContainsFunc(fields, func(f ems.TemplateField) bool { return f.Name == name }) {
-			m.doc.add(here, "the template has no %q", name)
+			m.doc.addReference(here, "the template has no %q", name)
 		}
 		ref, err := mapping[name].Resolve(m.channel, fallback)
 		if err != nil {
@@ -262,7 +286,7 @@ func (m mappingCheck) names(at []any, mapping map[string]ems.ModelPoint, fields 
 			continue
 		}
 		if _, found := m.site.Point(ref); !found {
-			m.doc.add(here, "channel %d has no point %s:%d", ref.Channel, ref.Type, ref.Point)
+			m.doc.addReference(here, "channel %d has no point %s:%d", ref.Channel, ref.Type, ref.Point)
 		} else if writes && !ref.Type.Writable() {
 			m.doc.add(here, "%s:%d cannot be written: an action names a control (C) or an adjustment (A)", ref.Type, ref.Point)
 		}

@@ -128,6 +128,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"history field", "history.yaml", "hottest_cell", "time", []string{`history.yaml:2: mappings[0]: field "time" is a name that InfluxDB keeps`}},
 		{"retention", "alarms.yaml", "24h", "1s", []string{"alarms.yaml:2: retention.max_age: 1s is below one minute"}},
 		{"forward", "forward.yaml", "https://", "ftp://", []string{`forward.yaml:2: target: "ftp://cloud.example/ingest" is not a URL of the form http://`}},
+		{"list for a text", "channels.yaml", "name: battery", "name: [a]", []string{"channels.yaml:3: cannot unmarshal"}},
 		{"namespace", "site.yaml", "namespace: north", "namespace: no/rth", []string{`site.yaml:3: site.namespace: namespace "no/rth" has an unusable character '/'`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -177,6 +178,51 @@ func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	}
 	if err == nil || err.Error()+"\n" != string(golden) {
 		t.Errorf("got:\n%v\nwant:\n%s", err, golden)
+	}
+}
+
+// A table that is itself at fault must not drown its one fault in references
+// that lead nowhere.
+func TestWhatOnlyFollowsFromAnotherFaultIsNotTold(t *testing.T) {
+	for file, misspelt := range map[string][2]string{
+		"channels.yaml":             {"poll_period", "poll_periood"},
+		"points/1001/telemetry.csv": {"signal_name", "signal"},
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(sound)); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, filepath.FromSlash(file))
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), misspelt[0], misspelt[1], 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err = config.ReadSite(dir, nil, protocols())
+		var coded *ems.Error
+		if !errors.As(err, &coded) {
+			t.Fatalf("%s: got %v", file, err)
+		}
+		for _, fault := range coded.Details {
+			if strings.HasPrefix(fault, "rules.yaml") || strings.HasPrefix(fault, "models.yaml") || strings.HasPrefix(fault, "history.yaml") {
+				t.Errorf("%s misspelt: %s", file, fault)
+			}
+		}
+	}
+}
+
+func TestAFileThatNothingReadsIsAFault(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(sound)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "rules.yaml"), filepath.Join(dir, "ruels.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.ReadSite(dir, nil, protocols()); err == nil || !strings.Contains(err.Error(), "ruels.yaml: no file of a site has this name: use one of site.yaml, channels.yaml") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -125,6 +126,10 @@ func (c *Client) fail(call string, err error) error {
 	var reply redis.Error
 	if errors.As(err, &reply) {
 		return c.replyError(call, reply)
+	}
+	var network *net.OpError
+	if errors.As(err, &network) && network.Op == "dial" {
+		return ems.Errorf(ems.CodeUnavailable, "redis did not answer %s: %w; is it running, and is redis_url (VOLTAGE_REDIS_URL) right?", call, err)
 	}
 	return ems.Errorf(ems.CodeUnavailable, "redis did not answer %s: %w", call, err)
 }

@@ -288,7 +288,7 @@ func TestARedisThatIsAwayOrRefusesIsSaidSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := client.Ping(t.Context()); ems.CodeOf(err) != ems.CodeUnavailable {
+	if err := client.Ping(t.Context()); ems.CodeOf(err) != ems.CodeUnavailable || !contains(err.Error(), "is it running") {
 		t.Errorf("nobody listens: %v", err)
 	}
 	if _, err := rtdb.Open(rtdb.Options{URL: "http://x"}); ems.CodeOf(err) != ems.CodeInvalid {

@@ -98,7 +98,7 @@ func TestLogLinesAlone(t *testing.T) {
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	want := []string{
 		` level=INFO msg=look browser=http://127.0.0.1:6005/`,
-		` level=INFO msg=standing processes="redis backing off (restarted 2×)" services="not healthy: comsrv, hissrv" channels=unknown points=unknown alarms=unknown`,
+		` level=INFO msg=standing processes="redis backing off (restarted 2×)" services="not healthy: comsrv, hissrv" channels=unknown points=measuring alarms=unknown`,
 	}
 	if len(lines) != len(want) {
 		t.Fatalf("wrote %q", out)

@@ -75,7 +75,7 @@ func (o upOptions) run(ctx context.Context, plant string) (err error) {
 			return nil
 		}
 		if errors.Is(err, managed.ErrInUse) && !o.freePorts {
-			return fmt.Errorf("%w, or add --free-ports", err)
+			return fmt.Errorf("%w, or run .bin/voltlab up %s --free-ports", err, plant)
 		}
 		return err
 	}

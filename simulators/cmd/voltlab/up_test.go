@@ -219,7 +219,7 @@ func TestUpAndDown(t *testing.T) {
 	l.up(t, "--free-ports")
 	l.await(t, "all healthy in ")
 	l.await(t, "msg=look browser=http://127.0.0.1:")
-	if line := l.await(t, "msg=standing"); !strings.Contains(line, `services="all 7 healthy" channels="1 of 1 online" points=unknown alarms="2 active"`) {
+	if line := l.await(t, "msg=standing"); !strings.Contains(line, `services="all 7 healthy" channels="1 of 1 online" points=measuring alarms="2 active"`) {
 		t.Errorf("standing: %s", line)
 	}
 	if count := len(l.children(t)); count != 4 {
@@ -282,7 +282,7 @@ func TestUpWithAPortInUse(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	last := l.seen[len(l.seen)-1]
-	if !strings.HasPrefix(last, "voltlab: in use already: ") || !strings.Contains(last, listener.Addr().String()+" (control API of the plant)") || !strings.HasSuffix(last, ", or add --free-ports") {
+	if !strings.HasPrefix(last, "voltlab: in use already: ") || !strings.Contains(last, listener.Addr().String()+" (control API of the plant)") || !strings.HasSuffix(last, " --free-ports") {
 		t.Errorf("last line %q", last)
 	}
 	if left := l.children(t); len(left) > 0 {

@@ -34,7 +34,7 @@ func (s standing) rows() [][2]string {
 		{"processes", s.processes()},
 		{"services", s.services()},
 		{"channels", s.channelText()},
-		{"points", numberText(s.points, "%.0f per second")},
+		{"points", s.pointText()},
 		{"alarms", numberText(float64(s.alarms), "%.0f active")},
 	}
 }
@@ -74,6 +74,14 @@ func (s standing) channelText() string {
 		return "unknown"
 	}
 	return fmt.Sprintf("%d of %d online", s.online, s.channels)
+}
+
+// pointText needs two looks to know a rate.
+func (s standing) pointText() string {
+	if s.points < 0 {
+		return "measuring"
+	}
+	return fmt.Sprintf("%.0f per second", s.points)
 }
 
 func numberText(number float64, form string) string {

@@ -22,6 +22,9 @@ func newFunctionsCommand() *cobra.Command {
 step of its own, before the services start: they only use it.
 
 Redis is named by --redis or VOLTAGE_REDIS_URL.`,
+		// Without these two an unknown subcommand would print help and succeed.
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	// The environment is not the flag's default, which --help would print with
 	// the password in it.

@@ -66,7 +66,7 @@ func TestFunctionsAreLoadedVerifiedAndListed(t *testing.T) {
 
 func TestWrongUseIsRefused(t *testing.T) {
 	for _, arguments := range [][]string{
-		{"serve", "--target=kitchen"}, {"serve", "extra"}, {"check"}, {"cook"}, {"serve", "--sight=x"},
+		{"serve", "--target=kitchen"}, {"serve", "extra"}, {"check"}, {"cook"}, {"functions", "lod"}, {"serve", "--sight=x"},
 		{"serve", "--site", filepath.Join(t.TempDir(), "none")},
 	} {
 		if _, err := run(t, arguments...); err == nil {
