@@ -85,6 +85,14 @@ func (n Namespace) HistoryDead() string { return n.Of("hissrv:dead") }
 
 func channelText(channel ChannelID) string { return strconv.FormatUint(uint64(channel), 10) }
 
+// APIPrefix begins the id of every model and rule that was made through the API.
+// All other ids belong to the site folder, which is the truth about them: what it
+// no longer names is removed.
+const APIPrefix = "api-"
+
+// MadeByAPI reports whether an id was made through the API.
+func MadeByAPI(id string) bool { return strings.HasPrefix(id, APIPrefix) }
+
 // MaxIDLength bounds the ids that people give to models, templates, rules,
 // alarms and mappings, in bytes.
 const MaxIDLength = 64

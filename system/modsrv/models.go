@@ -14,31 +14,15 @@ import (
 	"github.com/voltageems/voltageems-go/system/httpserver"
 )
 
-// Bounds of one page of models.
-const (
-	defaultPage = 100
-	largestPage = 1000
-)
-
 // maxNames bounds the data and the actions of one model, each.
 const maxNames = 1000
 
 // listModels replies with models in the order of their ids: at most ?limit=,
 // those after the id ?after=.
 func (s *Service) listModels(c echo.Context) error {
-	limit := defaultPage
-	if text := c.QueryParam("limit"); text != "" {
-		number, err := strconv.Atoi(text)
-		if err != nil || number < 1 || number > largestPage {
-			return ems.Errorf(ems.CodeInvalid, "limit %q is not a whole number from 1 to %d", text, largestPage)
-		}
-		limit = number
-	}
-	after := c.QueryParam("after")
-	if after != "" {
-		if err := ems.CheckID("after", after); err != nil {
-			return err
-		}
+	after, limit, err := httpserver.Page(c)
+	if err != nil {
+		return err
 	}
 	models, err := s.db.Models(c.Request().Context(), after, limit)
 	if err != nil {
@@ -67,7 +51,7 @@ func (s *Service) putModel(c echo.Context) error {
 		return err
 	}
 	if model.ID == "" {
-		model.ID = apiPrefix + strings.ToLower(rand.Text())
+		model.ID = ems.APIPrefix + strings.ToLower(rand.Text())
 	}
 	if err := s.checkModel(c, &model); err != nil {
 		return err
@@ -113,11 +97,11 @@ func modelID(c echo.Context) (string, error) {
 // checkOwner refuses an id that belongs to the site folder: what is made under
 // it would be gone after the next start.
 func checkOwner(id string) error {
-	if madeByAPI(id) {
+	if ems.MadeByAPI(id) {
 		return nil
 	}
 	return ems.Errorf(ems.CodeInvalid, "model id %q: a model made through the API has an id that begins with %q, for example %q, or none, then it gets one; the others belong to models.yaml",
-		id, apiPrefix, apiPrefix+id)
+		id, ems.APIPrefix, ems.APIPrefix+id)
 }
 
 // checkModel applies to a model what the site folder's models must keep.

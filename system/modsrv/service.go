@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,8 +44,8 @@ type Service struct {
 // a site whose models bear ids that are kept for the API.
 func New(options Options) (*Service, error) {
 	for _, model := range options.Site.Models {
-		if madeByAPI(model.ID) {
-			return nil, ems.Errorf(ems.CodeInvalid, "models.yaml: model id %q begins with %q, which is kept for models made through the API: rename it", model.ID, apiPrefix)
+		if ems.MadeByAPI(model.ID) {
+			return nil, ems.Errorf(ems.CodeInvalid, "models.yaml: model id %q begins with %q, which is kept for models made through the API: rename it", model.ID, ems.APIPrefix)
 		}
 	}
 	service := &Service{
@@ -89,13 +88,6 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// apiPrefix begins the id of every model that was made through the API. All
-// other ids belong to the site folder, and that is how a model that was taken out
-// of models.yaml is known: its actions must not go on steering devices.
-const apiPrefix = "api-"
-
-func madeByAPI(id string) bool { return strings.HasPrefix(id, apiPrefix) }
-
 func (s *Service) ofSite(id string) bool {
 	return slices.ContainsFunc(s.site.Models, func(model ems.Model) bool { return model.ID == id })
 }
@@ -127,13 +119,13 @@ func (s *Service) store(ctx context.Context) error {
 // API.
 func (s *Service) removeOld(ctx context.Context) error {
 	for after := ""; ; {
-		models, err := s.db.Models(ctx, after, largestPage)
+		models, err := s.db.Models(ctx, after, httpserver.LargestPage)
 		if err != nil {
 			return err
 		}
 		for _, model := range models {
 			after = model.ID
-			if s.ofSite(after) || madeByAPI(after) {
+			if s.ofSite(after) || ems.MadeByAPI(after) {
 				continue
 			}
 			if err := s.db.DeleteModel(ctx, after); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
@@ -141,7 +133,7 @@ func (s *Service) removeOld(ctx context.Context) error {
 			}
 			s.logger.Info("model removed: models.yaml no longer names it", "model", after)
 		}
-		if len(models) < largestPage {
+		if len(models) < httpserver.LargestPage {
 			return nil
 		}
 	}

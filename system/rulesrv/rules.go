@@ -3,7 +3,6 @@ package rulesrv
 import (
 	"crypto/rand"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,12 +12,6 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
 	"github.com/voltageems/voltageems-go/system/rtdb"
-)
-
-// Bounds of one page of rules.
-const (
-	defaultPage = 100
-	largestPage = 1000
 )
 
 // state is a rule and where it stands, as the API shows it.
@@ -37,19 +30,9 @@ func shown(found rtdb.RuleState) state {
 // listRules replies with rules in the order of their ids: at most ?limit=, those
 // after the id ?after=.
 func (s *Service) listRules(c echo.Context) error {
-	limit := defaultPage
-	if text := c.QueryParam("limit"); text != "" {
-		number, err := strconv.Atoi(text)
-		if err != nil || number < 1 || number > largestPage {
-			return ems.Errorf(ems.CodeInvalid, "limit %q is not a whole number from 1 to %d", text, largestPage)
-		}
-		limit = number
-	}
-	after := c.QueryParam("after")
-	if after != "" {
-		if err := ems.CheckID("after", after); err != nil {
-			return err
-		}
+	after, limit, err := httpserver.Page(c)
+	if err != nil {
+		return err
 	}
 	found, err := s.db.Rules(c.Request().Context(), after, limit)
 	if err != nil {
@@ -78,7 +61,7 @@ func (s *Service) putRule(c echo.Context) error {
 		return err
 	}
 	if rule.ID == "" {
-		rule.ID = apiPrefix + strings.ToLower(rand.Text())
+		rule.ID = ems.APIPrefix + strings.ToLower(rand.Text())
 	}
 	if err := config.CheckRule(&rule); err != nil {
 		return err
@@ -159,11 +142,11 @@ func ruleID(c echo.Context) (string, error) {
 // checkOwner refuses an id that belongs to the site folder: what is made under
 // it would be gone after the next start.
 func checkOwner(id string) error {
-	if madeByAPI(id) {
+	if ems.MadeByAPI(id) {
 		return nil
 	}
 	return ems.Errorf(ems.CodeInvalid, "rule id %q: a rule made through the API has an id that begins with %q, for example %q, or none, then it gets one; the others belong to rules.yaml",
-		id, apiPrefix, apiPrefix+id)
+		id, ems.APIPrefix, ems.APIPrefix+id)
 }
 
 // checkPoints asks whether the points of a rule exist in this site.

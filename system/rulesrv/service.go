@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,8 +44,8 @@ type Service struct {
 // a site whose rules bear ids that are kept for the API.
 func New(options Options) (*Service, error) {
 	for _, rule := range options.Site.Rules {
-		if madeByAPI(rule.ID) {
-			return nil, ems.Errorf(ems.CodeInvalid, "rules.yaml: rule id %q begins with %q, which is kept for rules made through the API: rename it", rule.ID, apiPrefix)
+		if ems.MadeByAPI(rule.ID) {
+			return nil, ems.Errorf(ems.CodeInvalid, "rules.yaml: rule id %q begins with %q, which is kept for rules made through the API: rename it", rule.ID, ems.APIPrefix)
 		}
 	}
 	service := &Service{
@@ -94,13 +93,6 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// apiPrefix begins the id of every rule that was made through the API. All other
-// ids belong to the site folder, and that is how a rule that was taken out of
-// rules.yaml is known: it must not go on steering devices.
-const apiPrefix = "api-"
-
-func madeByAPI(id string) bool { return strings.HasPrefix(id, apiPrefix) }
-
 func (s *Service) ofSite(id string) bool {
 	return slices.ContainsFunc(s.site.Rules, func(rule ems.Rule) bool { return rule.ID == id })
 }
@@ -115,13 +107,13 @@ func (s *Service) store(ctx context.Context) error {
 		}
 	}
 	for after := ""; ; {
-		states, err := s.db.Rules(ctx, after, largestPage)
+		states, err := s.db.Rules(ctx, after, httpserver.LargestPage)
 		if err != nil {
 			return err
 		}
 		for _, state := range states {
 			after = state.Rule.ID
-			if s.ofSite(after) || madeByAPI(after) {
+			if s.ofSite(after) || ems.MadeByAPI(after) {
 				continue
 			}
 			if err := s.db.DeleteRule(ctx, after); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
@@ -129,7 +121,7 @@ func (s *Service) store(ctx context.Context) error {
 			}
 			s.logger.Info("rule removed: rules.yaml no longer names it", "rule", after)
 		}
-		if len(states) < largestPage {
+		if len(states) < httpserver.LargestPage {
 			break
 		}
 	}
