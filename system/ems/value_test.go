@@ -24,6 +24,7 @@ func TestFormatNumberHasSixDecimalsAndNoExponent(t *testing.T) {
 		{1e21, "1000000000000000000000.000000"},
 		{-12.5, "-12.500000"},
 		{9007199254740993, "9007199254740992.000000"},
+		{65536.0078125, "65536.007812"}, // half-way: to the even digit
 	} {
 		text, err := ems.FormatNumber(test.number)
 		if err != nil || text != test.text {
@@ -53,7 +54,9 @@ func TestNumbersSurviveFormatAndParseWithinHalfAMillionth(t *testing.T) {
 			t.Fatal(err)
 		}
 		back, err := ems.ParseNumber(text)
-		if err != nil || math.Abs(back-number) > 0.5000001e-6 {
+		// Half a millionth, and what the nearest number to the text is away from it.
+		most := 0.5e-6 + math.Nextafter(math.Abs(number), math.Inf(1)) - math.Abs(number)
+		if err != nil || math.Abs(back-number) > most {
 			t.Fatalf("%v became %q and then %v, %v", number, text, back, err)
 		}
 	})
