@@ -1,6 +1,7 @@
 # Everything a developer does here. The commands are the same on a laptop and in CI.
 
 PLANT ?= microgrid
+SOAK ?= 10m
 
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 
@@ -29,6 +30,10 @@ scenario: setup ## run the Gherkin features against a running plant
 .PHONY: bench
 bench: setup build ## measure the hot path and hold it to its limits
 	@.bin/voltlab bench
+
+.PHONY: soak
+soak: setup ## compare ten minutes of random operations with a plain model (SOAK=10m)
+	go test -race -count=1 -timeout 60m -run TestSoak -v ./system/rtdb -args -soak=$(SOAK)
 
 .PHONY: lint
 lint: ## check style, common faults and the import rules

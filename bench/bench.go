@@ -1,10 +1,12 @@
 // Package bench measures the calls on which the speed of the system depends,
 // against a real Redis, and judges them by thresholds.
 //
-// Each case runs alone over one synchronous connection, through the same typed
-// calls that the services use, so a latency holds the making of the request and
-// the reading of the reply. The server's own time stands beside it. PING,
-// measured in the same run, is what this machine can do at best.
+// Every case goes through the same typed calls that the services use, so a
+// latency holds the making of the request and the reading of the reply; the
+// server's own time stands beside it. What Redis can do at best is measured in
+// the same run by native cases. A run is made of rounds, and each round holds a
+// slice of every case, so that whatever slows the machine for a while slows the
+// two sides of a ratio alike.
 package bench
 
 import (
@@ -22,14 +24,14 @@ import (
 // Options say what to measure, how, and against what.
 type Options struct {
 	RedisURL   string        // redis://…; empty starts a Redis for this run
-	Duration   time.Duration // measured for each case, after the warm-up
-	WarmUp     time.Duration // for each case
-	Rate       float64       // calls/s at which calls are due; 0 sends each when the one before is answered
+	Duration   time.Duration // measured for each case, over all rounds
+	WarmUp     time.Duration // for each case, before the first round
+	Rate       float64       // calls/s at which calls of one connection are due; 0 sends each when the one before is answered
 	Thresholds []Threshold
 	Metrics    string // host:port of /metrics while it runs
 	Registry   *prometheus.Registry
 	Clock      ems.Clock
-	Progress   io.Writer // a line where the metrics are, and one for each case
+	Progress   io.Writer // a line where the metrics are, and one for each round
 }
 
 // Bounds of the options.
@@ -39,7 +41,21 @@ const (
 	mostRate      = 1e6
 )
 
+// Bounds of the rounds. A slice is short, so that the slices that are compared
+// lie close together, and so that the slow log holds every slow call of one.
+const (
+	leastRounds = 10
+	mostSlice   = 10 * time.Second
+)
+
+// rounds returns how many there are, and how long each measures a case.
+func (o *Options) rounds() (int, time.Duration) {
+	count := max(leastRounds, int((o.Duration+mostSlice-1)/mostSlice))
+	return count, o.Duration / time.Duration(count)
+}
+
 func (o *Options) check() error {
+	_, slice := o.rounds()
 	switch {
 	case o.Duration < leastDuration || o.Duration > mostDuration:
 		return ems.Errorf(ems.CodeInvalid, "duration %v is not between %v and %v", o.Duration, leastDuration, mostDuration)
@@ -47,8 +63,8 @@ func (o *Options) check() error {
 		return ems.Errorf(ems.CodeInvalid, "warm-up %v is not between 0 and %v", o.WarmUp, mostDuration)
 	case o.Rate != 0 && (o.Rate < 1 || o.Rate > mostRate):
 		return ems.Errorf(ems.CodeInvalid, "rate %v is not between 1 and %v calls/s, nor 0 for as fast as answered", o.Rate, int(mostRate))
-	case o.Rate*o.Duration.Seconds() < 1 && o.Rate > 0:
-		return ems.Errorf(ems.CodeInvalid, "no call is due within %v at %v calls/s: measure longer or faster", o.Duration, o.Rate)
+	case o.Rate*slice.Seconds() < 1 && o.Rate > 0:
+		return ems.Errorf(ems.CodeInvalid, "no call is due within the %v of a round at %v calls/s: measure longer or faster", slice, o.Rate)
 	}
 	return nil
 }
@@ -69,36 +85,37 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = firstOf(err, served.close()) }()
-	progress := func(format string, args ...any) { _, _ = fmt.Fprintf(options.Progress, format+"\n", args...) }
-	progress("metrics: http://%s/metrics", served.address)
+	_, _ = fmt.Fprintf(options.Progress, "metrics: http://%s/metrics\n", served.address)
 
 	server, err := openServer(ctx, options.Clock, options.RedisURL)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = firstOf(err, server.close(ctx)) }()
-	if err := seed(ctx, server.db, options.Clock); err != nil {
+	if err := server.seed(ctx, options.Clock); err != nil {
 		return nil, err
 	}
+	began, err := server.readMachine(ctx, options.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	trials, err := server.measure(ctx, options, histogram)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := server.readMachine(ctx, options.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	count, slice := options.rounds()
 	report = &Report{
-		Started: options.Clock.Now(), Redis: server.version, Library: server.library,
-		Processors: runtime.NumCPU(), Duration: options.Duration, Rate: options.Rate,
+		Started: began.at, Redis: server.version, Library: server.library,
+		Processors: runtime.NumCPU(), Rounds: count, Slice: slice, Rate: options.Rate, Neighbours: ended.since(began),
 	}
-	cases := server.workloads(options.Clock)
-	for i, one := range cases {
-		progress("%d/%d %s: %v warm-up, %v measured", i+1, len(cases), one.name, options.WarmUp, options.Duration)
-		result, err := server.measure(ctx, one, options, histogram.WithLabelValues(one.name))
-		switch {
-		case ctx.Err() != nil:
-			return nil, ems.Errorf(ems.CodeUnavailable, "interrupted in case %s: nothing was judged: %w", one.name, ctx.Err())
-		case err != nil:
-			return nil, ems.Errorf(ems.CodeOf(err), "case %s: %w", one.name, err)
-		}
-		report.add(result)
+	for _, trial := range trials {
+		report.Results = append(report.Results, trial.result())
 	}
-	for _, threshold := range options.Thresholds {
-		report.Verdicts = append(report.Verdicts, judge(threshold, report.Results))
-	}
+	report.judge(options.Thresholds)
 	return report, nil
 }
 
@@ -109,41 +126,57 @@ func firstOf(first, second error) error {
 	return second
 }
 
-// measure runs one case: warm-up, measurement, proof.
-func (s *server) measure(ctx context.Context, one workload, options Options, histogram prometheus.Observer) (Result, error) {
-	load := &load{
-		clock: options.Clock, call: one.call, settle: one.settle, pause: pauseUntil(options.Clock),
-		observe: func(time.Duration) {},
+// measure runs all rounds: in each, a slice of every case.
+func (s *server) measure(ctx context.Context, options Options, histogram *prometheus.HistogramVec) ([]*trial, error) {
+	var trials []*trial
+	for _, one := range s.workloads(options.Clock) {
+		trials = append(trials, newTrial(one, options, histogram.WithLabelValues(one.name)))
 	}
-	if _, err := load.closed(ctx, options.WarmUp); err != nil {
-		return Result{}, err
+	failed := func(where string, trial *trial, err error) error {
+		if ctx.Err() != nil {
+			return ems.Errorf(ems.CodeUnavailable, "interrupted in %s, case %s: nothing was judged: %w", where, trial.name, ctx.Err())
+		}
+		return ems.Errorf(ems.CodeOf(err), "%s, case %s: %w", where, trial.name, err)
 	}
-	kept := newSamples(maxSamples)
-	load.observe = func(duration time.Duration) {
-		kept.add(duration)
-		histogram.Observe(duration.Seconds())
-	}
-	before, err := s.commandUsage(ctx, one.command)
-	if err != nil {
-		return Result{}, err
-	}
-	var done run
-	if options.Rate > 0 {
-		done, err = load.open(ctx, options.Duration, options.Rate)
-	} else {
-		done, err = load.closed(ctx, options.Duration)
-	}
-	if err != nil {
-		return Result{}, err
-	}
-	after, err := s.commandUsage(ctx, one.command)
-	if err != nil {
-		return Result{}, err
-	}
-	if one.verify != nil {
-		if err := one.verify(ctx, load.next-1); err != nil {
-			return Result{}, err
+	count, slice := options.rounds()
+	_, _ = fmt.Fprintf(options.Progress, "%d cases: %v of each to warm up, then %d rounds of %v of each\n", len(trials), options.WarmUp, count, slice)
+	for _, trial := range trials {
+		if err := trial.warmUp(ctx, options.WarmUp); err != nil {
+			return nil, failed("the warm-up", trial, err)
 		}
 	}
-	return newResult(one.name, done, after.since(before), kept), nil
+	for n := range count {
+		_, _ = fmt.Fprintf(options.Progress, "round %d of %d\n", n+1, count)
+		for _, trial := range trials {
+			if err := s.round(ctx, trial, slice, options.Rate); err != nil {
+				return nil, failed(fmt.Sprintf("round %d", n+1), trial, err)
+			}
+		}
+		if err := s.rewrite(ctx, options.Clock); err != nil {
+			return nil, err
+		}
+	}
+	return trials, nil
+}
+
+// round measures one slice of a case and proves that its calls did their work.
+func (s *server) round(ctx context.Context, trial *trial, slice time.Duration, rate float64) error {
+	before, err := s.look(ctx, trial.commands)
+	if err != nil {
+		return err
+	}
+	done, err := trial.measure(ctx, slice, rate)
+	if err != nil {
+		return err
+	}
+	after, err := s.look(ctx, trial.commands)
+	if err != nil {
+		return err
+	}
+	slowest, err := s.slowest(ctx, before.slow, after.slow, trial.allCommands())
+	if err != nil {
+		return err
+	}
+	trial.keep(done, after.usage.since(before.usage), slowest)
+	return trial.prove(ctx)
 }

@@ -3,7 +3,6 @@ package bench
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -12,7 +11,7 @@ import (
 func seeded(t *testing.T) (*server, map[string]workload) {
 	t.Helper()
 	server := own(t)
-	if err := seed(t.Context(), server.db, ems.SystemClock{}); err != nil {
+	if err := server.seed(t.Context(), ems.SystemClock{}); err != nil {
 		t.Fatal(err)
 	}
 	cases := map[string]workload{}
@@ -28,38 +27,46 @@ func TestEveryCaseDoesItsWork(t *testing.T) {
 	t.Parallel()
 	server, cases := seeded(t)
 	ctx := t.Context()
-	calls := 0
+	if len(cases) != len(Cases()) {
+		t.Errorf("%d cases, %d are named", len(cases), len(Cases()))
+	}
+	// How many commands five calls make on each connection.
+	made := map[string]int64{"native_hset_100_pipelined": 50, "poll_1000_changed_1000": 25}
 	for _, name := range Cases() {
 		one, found := cases[name]
 		if !found {
 			t.Fatalf("no case %s", name)
 		}
-		before, err := server.commandUsage(ctx, one.command)
+		want := made[name]
+		if want == 0 {
+			want = 5
+		}
+		before, err := server.commandUsage(ctx, one.commands)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for n := range 5 {
-			if err := one.call(ctx, n); err != nil {
-				t.Fatalf("%s: %v", name, err)
+		for lane := range one.lanes {
+			for n := range 5 {
+				if err := one.call(ctx, lane, n); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
 			}
-			calls++
 		}
-		after, err := server.commandUsage(ctx, one.command)
+		after, err := server.commandUsage(ctx, one.commands)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if after.calls-before.calls != 5 {
-			t.Errorf("%s: redis counts %d calls of %s for 5", name, after.calls-before.calls, one.command)
+		if counted := after.calls - before.calls; counted != want*int64(one.lanes) || int64(one.perCall)*5 != want {
+			t.Errorf("%s: redis counts %d of %v for %d times %d", name, counted, one.commands, one.lanes, want)
 		}
-		if one.verify != nil {
-			if err := one.verify(ctx, 4); err != nil {
+		for lane := range one.lanes {
+			if one.verify == nil {
+				continue
+			}
+			if err := one.verify(ctx, lane, 4); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-	}
-	// The seed, five and the proof's one of each of the two ingests went to history.
-	if length := server.raw.XLen(ctx, "{bench}:hissrv:stream").Val(); length != 1+2*(5+1) {
-		t.Errorf("%d entries of history", length)
 	}
 	if err := cases["comsrv_ingest_100"].settle(ctx); err != nil {
 		t.Fatal(err)
@@ -69,11 +76,38 @@ func TestEveryCaseDoesItsWork(t *testing.T) {
 	}
 }
 
+func TestEachIngestIsOneEntryOfHistory(t *testing.T) {
+	t.Parallel()
+	server, cases := seeded(t)
+	ctx := t.Context()
+	entries := func(after func() error) int64 {
+		t.Helper()
+		if err := server.trimHistory(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := after(); err != nil {
+			t.Fatal(err)
+		}
+		return server.raw.XLen(ctx, "{bench}:hissrv:stream").Val()
+	}
+	for name, want := range map[string]int64{
+		"comsrv_ingest_100": 1, "comsrv_ingest_10": 1, "poll_1000_changed_100": 1, "poll_1000_changed_1000": 5, "poll_100_changed_10": 1,
+	} {
+		if made := entries(func() error { return cases[name].call(ctx, 0, 3) }); made != want {
+			t.Errorf("%s made %d entries of history, want %d", name, made, want)
+		}
+	}
+	beside := cases["ping_under_ingest"].beside
+	if made := entries(func() error { return beside.call(ctx, 7, 0) }); made != 1 || beside.lanes != 8 {
+		t.Errorf("a batch beside PING made %d entries over one of %d connections", made, beside.lanes)
+	}
+}
+
 func TestIngestStoresTheValuesItSaysAndChangesAllOfThem(t *testing.T) {
 	t.Parallel()
 	server, cases := seeded(t)
 	ctx := t.Context()
-	if err := cases["comsrv_ingest_100"].call(ctx, 7); err != nil {
+	if err := cases["comsrv_ingest_100"].call(ctx, 0, 7); err != nil {
 		t.Fatal(err)
 	}
 	first := server.raw.HGetAll(ctx, "{bench}:comsrv:1:T").Val()
@@ -81,7 +115,7 @@ func TestIngestStoresTheValuesItSaysAndChangesAllOfThem(t *testing.T) {
 	if len(first) != 100 || first["3"] != "22.901000" {
 		t.Fatalf("%d values, point 3 is %q", len(first), first["3"])
 	}
-	if err := cases["comsrv_ingest_100"].call(ctx, 8); err != nil {
+	if err := cases["comsrv_ingest_100"].call(ctx, 0, 8); err != nil {
 		t.Fatal(err)
 	}
 	second := server.raw.HGetAll(ctx, "{bench}:comsrv:1:T").Val()
@@ -90,7 +124,7 @@ func TestIngestStoresTheValuesItSaysAndChangesAllOfThem(t *testing.T) {
 			t.Errorf("point %s stayed %s", point, value)
 		}
 	}
-	if err := cases["comsrv_ingest_10"].call(ctx, 9); err != nil {
+	if err := cases["comsrv_ingest_10"].call(ctx, 0, 9); err != nil {
 		t.Fatal(err)
 	}
 	changed := 0
@@ -110,7 +144,7 @@ func TestWorkThatWasNotDoneIsNotReported(t *testing.T) {
 	server, cases := seeded(t)
 	ctx := t.Context()
 	ingest := cases["comsrv_ingest_10"]
-	if err := ingest.call(ctx, 0); err != nil {
+	if err := ingest.call(ctx, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	expect := func(what string, err error, says string) {
@@ -119,43 +153,25 @@ func TestWorkThatWasNotDoneIsNotReported(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	expect("the call after the last one", ingest.verify(ctx, 1), "after")
+	expect("the call after the last one", ingest.verify(ctx, 0, 1), "after")
 	server.raw.Del(ctx, "{bench}:hissrv:sources")
-	expect("no mapping", ingest.verify(ctx, 0), "a batch made 0 entries of history instead of 1")
+	expect("no mapping", ingest.verify(ctx, 0, 0), "what was sent made 0 entries of history instead of 1")
 	server.raw.HSet(ctx, "{bench}:hissrv:counters", "dropped", 3)
-	expect("a full stream", ingest.verify(ctx, 0), "refused 3 entries")
+	expect("a full stream", ingest.verify(ctx, 0, 0), "refused 3 entries")
 	server.raw.HSet(ctx, "{bench}:rulesrv:state:bench_rule_01", "fired", 1)
-	expect("a rule that fired", cases["rule_evaluate"].verify(ctx, 0), "bench_rule_01 fired 1 times")
+	expect("a rule that fired", cases["rule_evaluate"].verify(ctx, 0, 0), "bench_rule_01 fired 1 times")
 	if err := server.db.EnableRule(ctx, "bench_rule_02", false); err != nil {
 		t.Fatal(err)
 	}
-	expect("a rule switched off", cases["rule_evaluate"].call(ctx, 1), "bench_rule_02 is disabled instead of idle")
+	expect("a rule switched off", cases["rule_evaluate"].call(ctx, 0, 1), "bench_rule_02 is disabled instead of idle")
 	server.raw.HSet(ctx, "{bench}:comsrv:1:T:q", "5", "bad")
-	expect("a bad value", cases["model_read_50"].call(ctx, 0), "value_005 as bad instead of good")
+	expect("a bad value", cases["model_read_50"].call(ctx, 0, 0), "value_005 as bad instead of good")
+	if err := server.db.DeleteModel(ctx, modelID); err != nil {
+		t.Fatal(err)
+	}
+	expect("no model", cases["reverse_lookup"].call(ctx, 0, 0), "the reverse lookup answered [] instead of {bench_model value_001}")
 	if err := server.db.DeleteRule(ctx, "bench_rule_03"); err != nil {
 		t.Fatal(err)
 	}
-	expect("a rule less", cases["rule_evaluate"].verify(ctx, 0), "19 rules")
-}
-
-func TestParseUsage(t *testing.T) {
-	const info = "# Commandstats\r\ncmdstat_fcall:calls=3,usec=250,usec_per_call=83.33,rejected_calls=0,failed_calls=0\r\n" +
-		"cmdstat_fcall_ro:calls=9,usec=1,usec_per_call=0.11,rejected_calls=0,failed_calls=0\r\n"
-	got, err := parseUsage(info, "fcall")
-	if err != nil || got != (usage{calls: 3, spent: 250 * time.Microsecond}) {
-		t.Errorf("%+v, %v", got, err)
-	}
-	if none, err := parseUsage(info, "ping"); err != nil || none != (usage{}) {
-		t.Errorf("a command that was never called: %+v, %v", none, err)
-	}
-	if _, err := parseUsage("cmdstat_ping:calls=x,usec=1", "ping"); err == nil {
-		t.Error("calls=x was taken for a number")
-	}
-	later := usage{calls: 5, spent: 450 * time.Microsecond}
-	if each := later.since(got); each != 100*time.Microsecond {
-		t.Errorf("two more calls in 200 us took %v each", each)
-	}
-	if each := got.since(got); each != 0 {
-		t.Errorf("no calls took %v each", each)
-	}
+	expect("a rule less", cases["rule_evaluate"].verify(ctx, 0, 0), "19 rules")
 }

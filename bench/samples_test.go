@@ -33,7 +33,7 @@ func TestPercentilesAreTheNearestRankOfKnownSamples(t *testing.T) {
 		{three, 34, 20},
 		{three, 99, 30},
 	} {
-		got := test.samples.percentiles(test.percent)[0]
+		got := percentiles(test.samples.kept, test.percent)[0]
 		if want := time.Duration(test.micros) * time.Microsecond; got != want {
 			t.Errorf("p%v of %d samples is %v, want %v", test.percent, test.samples.count, got, want)
 		}
@@ -41,7 +41,7 @@ func TestPercentilesAreTheNearestRankOfKnownSamples(t *testing.T) {
 	if thousand.max != time.Millisecond {
 		t.Errorf("the maximum is %v", thousand.max)
 	}
-	if none := newSamples(1).percentiles(50, 99); none[0] != 0 || none[1] != 0 {
+	if none := percentiles(nil, 50, 99); none[0] != 0 || none[1] != 0 {
 		t.Errorf("no samples have percentiles %v", none)
 	}
 }
@@ -56,7 +56,7 @@ func TestPercentilesKeepTheirDefinition(t *testing.T) {
 		for _, value := range values {
 			all.add(time.Duration(value))
 		}
-		got := int(all.percentiles(float64(percent))[0])
+		got := int(percentiles(all.kept, float64(percent))[0])
 		notAbove, below := 0, 0
 		for _, value := range values {
 			if value <= got {
@@ -83,7 +83,44 @@ func TestMoreSamplesThanAreKeptAreDrawnEvenlyAndKeepTheMaximum(t *testing.T) {
 	}
 	// The standard deviation of the median of 1000 even draws is 1.6 % of the
 	// range; the random numbers are the same in every run.
-	if median := all.percentiles(50)[0]; median < 45_000 || median > 55_000 {
+	if median := percentiles(all.kept, 50)[0]; median < 45_000 || median > 55_000 {
 		t.Errorf("the median of 0 to %d is %d", added-1, median)
+	}
+}
+
+func TestMergedSamplesAreThoseOfBoth(t *testing.T) {
+	first, second := newSamples(8), newSamples(2)
+	first.add(5)
+	for _, n := range []time.Duration{30, 10, 20} { // one of these is not kept
+		second.add(n)
+	}
+	first.merge(second)
+	if first.count != 3 || first.max != 30 || len(first.kept) != 3 || first.kept[0] != 5 {
+		t.Errorf("%+v", first)
+	}
+	second.clear()
+	second.add(7)
+	if second.count != 1 || second.max != 7 || !slices.Equal(second.kept, []time.Duration{7}) {
+		t.Errorf("after clearing: %+v", second)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		numbers []float64
+		want    float64
+	}{
+		{nil, 0},
+		{[]float64{7}, 7},
+		{[]float64{9, 1, 2}, 2},
+		{[]float64{100, 1, 3, 2}, 2.5},
+	} {
+		if got := median(test.numbers); got != test.want {
+			t.Errorf("the median of %v is %v, want %v", test.numbers, got, test.want)
+		}
+	}
+	unsorted := []float64{3, 1, 2}
+	if median(unsorted); !slices.Equal(unsorted, []float64{3, 1, 2}) {
+		t.Errorf("the numbers were sorted in place: %v", unsorted)
 	}
 }

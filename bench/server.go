@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,13 +22,18 @@ const (
 	stopWithin    = 10 * time.Second
 )
 
-// server is the Redis under load: the typed calls that are measured, and a
-// second connection for everything that is not.
+// server is the Redis under load: the typed calls, and a bare client for the
+// native cases and for everything that is not measured.
 type server struct {
 	db      *rtdb.Client
 	raw     *redis.Client
+	owned   bool // started for this run
+	local   bool // on this machine
 	version string
 	library string
+	devices []*device                         // of each size, one for each connection
+	fields  [][]any                           // what native writes carry
+	ids     []string                          // of the points of the model
 	closers []func(ctx context.Context) error // run last to first
 }
 
@@ -45,8 +48,7 @@ func openServer(ctx context.Context, clock ems.Clock, url string) (*server, erro
 }
 
 func (s *server) open(ctx context.Context, clock ems.Clock, url string) error {
-	owned := url == ""
-	if owned {
+	if s.owned = url == ""; s.owned {
 		var err error
 		if url, err = s.start(ctx, clock); err != nil {
 			return err
@@ -65,13 +67,17 @@ func (s *server) open(ctx context.Context, clock ems.Clock, url string) error {
 	if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "redis address: %w", err)
 	}
-	parsed.MaxRetries, parsed.DisableIdentity, parsed.PoolSize = -1, true, 1
+	parsed.MaxRetries, parsed.DisableIdentity, parsed.PoolSize = -1, true, 2*connections
 	s.raw = redis.NewClient(parsed)
 	s.closers = append(s.closers, func(context.Context) error { return s.raw.Close() })
 	if s.version, err = s.db.CheckRedis(ctx); err != nil {
 		return err
 	}
-	if err := s.ensureLibrary(ctx, owned); err != nil {
+	s.local = isLocal(parsed.Addr)
+	if err := s.configure(ctx); err != nil {
+		return err
+	}
+	if err := s.ensureLibrary(ctx); err != nil {
 		return err
 	}
 	if err := s.claim(ctx); err != nil {
@@ -79,6 +85,16 @@ func (s *server) open(ctx context.Context, clock ems.Clock, url string) error {
 	}
 	s.closers = append(s.closers, s.removeKeys)
 	return nil
+}
+
+// isLocal reports whether an address is of this machine itself.
+func isLocal(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil { // the path of a socket
+		return true
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // start runs a Redis in a folder of its own on a free port.
@@ -125,12 +141,12 @@ const libraryName = "voltage"
 
 // ensureLibrary loads this binary's library where there is none. It does not
 // replace another version in a Redis that others use.
-func (s *server) ensureLibrary(ctx context.Context, owned bool) error {
+func (s *server) ensureLibrary(ctx context.Context) error {
 	loaded, err := s.raw.FunctionList(ctx, redis.FunctionListQuery{LibraryNamePattern: libraryName}).Result()
 	if err != nil {
 		return ems.Errorf(ems.CodeUnavailable, "redis did not list its functions: %w", err)
 	}
-	if owned || len(loaded) == 0 {
+	if s.owned || len(loaded) == 0 {
 		if err := s.db.Load(ctx); err != nil {
 			return err
 		}
@@ -205,53 +221,6 @@ func (s *server) fault(err error) error {
 		return nil
 	}
 	return ems.Errorf(ems.CodeUnavailable, "redis of the bench: %w", err)
-}
-
-// usage is what Redis has spent on one command since it started.
-type usage struct {
-	calls int64
-	spent time.Duration
-}
-
-// commandUsage reads the line of one command from INFO commandstats.
-func (s *server) commandUsage(ctx context.Context, command string) (usage, error) {
-	text, err := s.raw.Info(ctx, "commandstats").Result()
-	if err != nil {
-		return usage{}, s.fault(err)
-	}
-	return parseUsage(text, command)
-}
-
-// parseUsage reads "cmdstat_fcall:calls=2,usec=150,…". A command without a line
-// was never called.
-func parseUsage(text, command string) (usage, error) {
-	for line := range strings.Lines(text) {
-		fields, found := strings.CutPrefix(strings.TrimSpace(line), "cmdstat_"+command+":")
-		if !found {
-			continue
-		}
-		numbers := map[string]int64{}
-		for _, field := range strings.Split(fields, ",") {
-			name, value, _ := strings.Cut(field, "=")
-			if name == "calls" || name == "usec" {
-				number, err := strconv.ParseInt(value, 10, 64)
-				if err != nil {
-					return usage{}, ems.Errorf(ems.CodeInternal, "redis tells %q of %s", field, command)
-				}
-				numbers[name] = number
-			}
-		}
-		return usage{calls: numbers["calls"], spent: time.Duration(numbers["usec"]) * time.Microsecond}, nil
-	}
-	return usage{}, nil
-}
-
-// since returns the time that each call took on average since an earlier usage.
-func (u usage) since(before usage) time.Duration {
-	if u.calls == before.calls {
-		return 0
-	}
-	return (u.spent - before.spent) / time.Duration(u.calls-before.calls)
 }
 
 // close takes away the keys and whatever was started, also after ctx has ended.

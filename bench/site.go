@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -10,7 +11,8 @@ import (
 )
 
 // The site under load: one channel with a full block of telemetry that goes to
-// history, rules that watch it and never fire, and a model of half of it.
+// history, rules that watch it and never fire, and a model of half of it. Beside
+// it are the channels of the devices that are polled.
 const (
 	siteName    = "bench"
 	channel     = ems.ChannelID(1)
@@ -29,15 +31,15 @@ func ruleID(n int) string { return fmt.Sprintf("bench_rule_%02d", n%rules+1) }
 // seed stores the site. Each rule compares two points that lie half a block
 // apart, so that a small batch leaves one of them to be read from Redis, and
 // joins them by OR, so that both are compared each time.
-func seed(ctx context.Context, db *rtdb.Client, clock ems.Clock) error {
-	mapping := ems.HistoryMapping{
-		ID: "bench_telemetry", Source: fmt.Sprintf("comsrv:%d:T", channel), Measurement: "telemetry",
-		Tags: map[string]string{"device": "bench"}, Fields: map[ems.PointID]string{},
+func (s *server) seed(ctx context.Context, clock ems.Clock) (err error) {
+	if s.fields, err = nativeFields(); err != nil {
+		return err
 	}
-	for point := range ems.PointID(points) {
-		mapping.Fields[point+1] = fmt.Sprintf("value_%03d", point+1)
+	for point := range modelPoints {
+		s.ids = append(s.ids, strconv.Itoa(point+1))
 	}
-	if err := db.ConfigureMapping(ctx, mapping); err != nil {
+	db := s.db
+	if err := db.ConfigureMapping(ctx, historyOf(channel, points)); err != nil {
 		return err
 	}
 	if err := seedModel(ctx, db); err != nil {
@@ -63,7 +65,10 @@ func seed(ctx context.Context, db *rtdb.Client, clock ems.Clock) error {
 	if err := db.SetStatus(ctx, channel, rtdb.ChannelStatus{Online: true, StaleAfter: freshFor}); err != nil {
 		return err
 	}
-	return db.Ingest(ctx, batch(clock.Now(), 0, 0, points))
+	if err := db.Ingest(ctx, batch(clock.Now(), 0, 0, points)); err != nil {
+		return err
+	}
+	return s.seedDevices(ctx, clock)
 }
 
 func seedModel(ctx context.Context, db *rtdb.Client) error {
@@ -73,7 +78,7 @@ func seedModel(ctx context.Context, db *rtdb.Client) error {
 		Mapping: ems.ModelMapping{Channel: channel, Data: map[string]ems.ModelPoint{}},
 	}
 	for point := range modelPoints {
-		name := fmt.Sprintf("value_%03d", point+1)
+		name := modelName(point)
 		template.Data = append(template.Data, ems.TemplateField{Name: name, Unit: "kW"})
 		model.Mapping.Data[name] = ems.ModelPoint(fmt.Sprintf("T:%d", point+1))
 	}

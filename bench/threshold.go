@@ -10,40 +10,51 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// Threshold is a bound that a case must stay below.
+// Threshold is a bound that a case must keep.
 type Threshold struct {
-	Case   string
-	Metric string
-	Below  time.Duration // of a metric that is a duration
-	Times  float64       // of the metric ratio
+	Case     string
+	Metric   string
+	Base     string        // the case of whose metric this one is a multiple; empty for the metric itself
+	Operator string        // "<", "<=" or ">="
+	Time     time.Duration // bound of a time
+	Number   float64       // bound of calls/s, of points/s and of a multiple
 }
 
-// ratio is the metric that is a number and not a duration.
-const ratio = "ratio"
+// operators as they are looked for: the longer first.
+var operators = [...]string{"<=", ">=", "<"}
 
-// metrics are what a threshold may bound, as its text names them.
-var metrics = [...]string{"p50", "p95", "p99", "p99.9", "max", "server", ratio}
-
-// DefaultThresholds are the gates of the system: a call of the hot path answers
-// within a millisecond.
-func DefaultThresholds() []Threshold {
-	var gates []Threshold
-	for _, name := range Cases() {
-		if name != pingCase {
-			gates = append(gates, Threshold{Case: name, Metric: "p99", Below: time.Millisecond})
-		}
+// DefaultThresholds are the gates of the system, in the form that ParseThreshold
+// reads.
+func DefaultThresholds() []string {
+	return []string{
+		"comsrv_ingest_100 server<=120us",
+		"comsrv_ingest_100 p99/ping<=2",
+		"comsrv_ingest_100 p99.9<1ms",
+		"comsrv_ingest_10 server<=35us",
+		"model_read_50 server/native_hmget_50<=3",
+		"reverse_lookup server/native_hget<=2",
+		"rule_evaluate p99<1ms",
+		"poll_1000_changed_100 points/native_hset_100_pipelined>=2",
+		"poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",
+		"ping_under_ingest p99.9<=5ms",
+		"ping_under_ingest slowest<=10ms",
 	}
-	return gates
 }
 
 // String returns the form that ParseThreshold reads.
 func (t Threshold) String() string {
-	bound := shortDuration(t.Below)
-	if t.Metric == ratio {
-		bound = strconv.FormatFloat(t.Times, 'f', -1, 64)
+	metric, bound := t.Metric, strconv.FormatFloat(t.Number, 'f', -1, 64)
+	if t.Base != "" {
+		metric += "/" + t.Base
 	}
-	return t.Case + " " + t.Metric + "<" + bound
+	if t.isTime() {
+		bound = shortDuration(t.Time)
+	}
+	return t.Case + " " + metric + t.Operator + bound
 }
+
+// isTime reports whether the bound is a time.
+func (t Threshold) isTime() bool { return t.Base == "" && isTime(t.Metric) }
 
 // shortDuration writes a duration in one unit, the largest that leaves no
 // fraction.
@@ -59,73 +70,151 @@ func shortDuration(d time.Duration) string {
 	return fmt.Sprintf("%dns", d)
 }
 
-// ParseThreshold reads 'CASE METRIC<VALUE', for example
-// "comsrv_ingest_100 p99<1ms" or "model_read_50 ratio<5". INVALID says what is
-// allowed instead.
+// ParseThreshold reads 'CASE METRIC<VALUE' or 'CASE METRIC/CASE<VALUE', also
+// with <= and >=, for example "comsrv_ingest_100 p99.9<1ms" or
+// "model_read_50 server/native_hmget_50<=3". INVALID says what is allowed
+// instead.
 func ParseThreshold(text string) (Threshold, error) {
-	left, value, found := strings.Cut(text, "<")
+	refuse := func(format string, args ...any) (Threshold, error) {
+		return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: %s", text, fmt.Sprintf(format, args...))
+	}
+	left, operator, value := cutOperator(text)
 	words := strings.Fields(left)
-	value = strings.TrimSpace(value)
-	if !found || len(words) != 2 || value == "" {
-		return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: write it as 'CASE METRIC<VALUE', for example 'comsrv_ingest_100 p99<1ms'", text)
+	if len(words) != 2 || value == "" {
+		return refuse("write it as 'CASE METRIC<VALUE', for example 'comsrv_ingest_100 p99<=1ms' or 'comsrv_ingest_100 p99/ping<=2'")
 	}
-	threshold := Threshold{Case: words[0], Metric: words[1]}
-	if !slices.Contains(Cases(), threshold.Case) {
-		return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: no case %q: use one of %s", text, threshold.Case, strings.Join(Cases(), ", "))
-	}
-	if !slices.Contains(metrics[:], threshold.Metric) {
-		return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: no metric %q: use one of %s", text, threshold.Metric, strings.Join(metrics[:], ", "))
-	}
-	if threshold.Metric == ratio {
-		times, err := ems.ParseNumber(value)
-		if err != nil || times <= 0 {
-			return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: %q is not a number above 0: ratio is a multiple of the p99 of ping, for example 5", text, value)
+	t := Threshold{Case: words[0], Operator: operator}
+	var isMultiple bool
+	t.Metric, t.Base, isMultiple = strings.Cut(words[1], "/")
+	for _, name := range []string{t.Case, t.Base} {
+		if (name != "" || isMultiple) && !slices.Contains(Cases(), name) {
+			return refuse("no case %q: use one of %s", name, strings.Join(Cases(), ", "))
 		}
-		threshold.Times = times
-		return threshold, nil
 	}
-	below, err := time.ParseDuration(value)
-	if err != nil || below <= 0 {
-		return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: %q is not a duration above 0: use a number with one of the units ns, us, ms, s", text, value)
+	if !slices.Contains(metrics[:], t.Metric) {
+		return refuse("no metric %q: use one of %s", t.Metric, strings.Join(metrics[:], ", "))
 	}
-	threshold.Below = below
-	return threshold, nil
+	var err error
+	if !t.isTime() {
+		if t.Number, err = ems.ParseNumber(value); err != nil || t.Number <= 0 {
+			return refuse("%q is not a number above 0", value)
+		}
+		return t, nil
+	}
+	if t.Time, err = time.ParseDuration(value); err != nil || t.Time <= 0 {
+		return refuse("%q is not a duration above 0: use a number with one of the units ns, us, ms, s", value)
+	}
+	if t.Metric == metricSlowest && t.Time < slowFrom {
+		return refuse("commands of less than %v are not in the slow log", slowFrom)
+	}
+	return t, nil
+}
+
+func cutOperator(text string) (left, operator, value string) {
+	for _, operator := range operators {
+		if left, value, found := strings.Cut(text, operator); found {
+			return left, operator, strings.TrimSpace(value)
+		}
+	}
+	return "", "", ""
 }
 
 // Verdict is what became of a threshold.
 type Verdict struct {
 	Threshold Threshold
-	Found     string // the value of the metric
+	Measured  bool
+	Found     float64 // as the threshold: nanoseconds, calls/s, points/s or a multiple
 	Passed    bool
 }
 
 // judge compares a threshold with the results. A case without result has
 // crossed it.
 func judge(threshold Threshold, results []Result) Verdict {
-	verdict := Verdict{Threshold: threshold, Found: "not measured"}
-	for _, result := range results {
-		if result.Case != threshold.Case {
-			continue
-		}
-		if threshold.Metric == ratio {
-			verdict.Found = fmt.Sprintf("%.2f", result.Ratio)
-			verdict.Passed = result.Ratio < threshold.Times
-			return verdict
-		}
-		found := result.metric(threshold.Metric)
-		verdict.Found = micros(found) + " us"
-		verdict.Passed = found < threshold.Below
+	verdict := Verdict{Threshold: threshold}
+	result, base := find(results, threshold.Case), find(results, threshold.Base)
+	switch {
+	case result == nil:
+		return verdict
+	case threshold.Base == "":
+		verdict.Found, verdict.Measured = result.value(threshold.Metric), true
+	case base != nil:
+		verdict.Found = result.multiple(base, threshold.Metric)
+		verdict.Measured = verdict.Found > 0
 	}
+	bound := threshold.bound()
+	switch threshold.Operator {
+	case "<":
+		verdict.Passed = verdict.Found < bound
+	case "<=":
+		verdict.Passed = verdict.Found <= bound
+	default:
+		verdict.Passed = verdict.Found >= bound
+	}
+	verdict.Passed = verdict.Passed && verdict.Measured
 	return verdict
 }
 
+func find(results []Result, name string) *Result {
+	for i := range results {
+		if results[i].Case == name {
+			return &results[i]
+		}
+	}
+	return nil
+}
+
+func (t Threshold) bound() float64 {
+	if t.isTime() {
+		return float64(t.Time)
+	}
+	return t.Number
+}
+
+// Deviation is how far what was found lies above the bound, as a part of it;
+// negative below it.
+func (v Verdict) Deviation() float64 { return v.Found/v.Threshold.bound() - 1 }
+
+// found writes what was found as the threshold writes its bound.
+func (v Verdict) found() string {
+	switch {
+	case !v.Measured:
+		return "not measured"
+	case v.Threshold.Metric == metricSlowest && v.Threshold.Base == "" && v.Found == 0:
+		return "none above " + shortDuration(slowFrom)
+	case v.Threshold.isTime():
+		return micros(v.Found) + " us"
+	case v.Threshold.Base != "":
+		return fmt.Sprintf("%.2f", v.Found)
+	default:
+		return fmt.Sprintf("%.0f/s", v.Found)
+	}
+}
+
+// distance writes how far what was found is from the limit, in percent of it: a
+// decimal of what is little.
+func (v Verdict) distance() string {
+	percent, side := 100*v.Deviation(), "above"
+	if percent < 0 {
+		percent, side = -percent, "below"
+	}
+	digits := 0
+	if percent < 9.95 {
+		digits = 1
+	}
+	return fmt.Sprintf("%.*f %% %s", digits, percent, side)
+}
+
 // CrossedError says that the bench ran and thresholds were crossed.
-type CrossedError struct{ Crossed []Threshold }
+type CrossedError struct{ Crossed []Verdict }
 
 func (e *CrossedError) Error() string {
 	texts := make([]string, len(e.Crossed))
-	for i, threshold := range e.Crossed {
-		texts[i] = threshold.String()
+	for i, verdict := range e.Crossed {
+		texts[i] = verdict.Threshold.String() + " (" + verdict.found()
+		if verdict.Measured {
+			texts[i] += ", " + verdict.distance()
+		}
+		texts[i] += ")"
 	}
 	return "thresholds crossed: " + strings.Join(texts, ", ")
 }

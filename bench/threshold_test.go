@@ -2,6 +2,7 @@ package bench
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,13 +14,18 @@ import (
 
 func TestParseThreshold(t *testing.T) {
 	for text, want := range map[string]Threshold{
-		"comsrv_ingest_100 p99<1ms":        {Case: "comsrv_ingest_100", Metric: "p99", Below: time.Millisecond},
-		"  ping   max  <  1.5s ":           {Case: "ping", Metric: "max", Below: 1500 * time.Millisecond},
-		"rule_evaluate p99.9<250us":        {Case: "rule_evaluate", Metric: "p99.9", Below: 250 * time.Microsecond},
-		"model_read_50 server<60\u00b5s":   {Case: "model_read_50", Metric: "server", Below: 60 * time.Microsecond},
-		"comsrv_ingest_10 p99<1ns":         {Case: "comsrv_ingest_10", Metric: "p99", Below: 1},
-		"comsrv_ingest_10 ratio<2.5":       {Case: "comsrv_ingest_10", Metric: "ratio", Times: 2.5},
-		"comsrv_ingest_10\tp50 <1000000ns": {Case: "comsrv_ingest_10", Metric: "p50", Below: time.Millisecond},
+		"comsrv_ingest_100 p99<1ms":              {Case: "comsrv_ingest_100", Metric: "p99", Operator: "<", Time: time.Millisecond},
+		"  ping   max  <  1.5s ":                 {Case: "ping", Metric: "max", Operator: "<", Time: 1500 * time.Millisecond},
+		"rule_evaluate p99.9<=250us":             {Case: "rule_evaluate", Metric: "p99.9", Operator: "<=", Time: 250 * time.Microsecond},
+		"model_read_50 server <=60\u00b5s":       {Case: "model_read_50", Metric: "server", Operator: "<=", Time: 60 * time.Microsecond},
+		"comsrv_ingest_10 p99<1ns":               {Case: "comsrv_ingest_10", Metric: "p99", Operator: "<", Time: 1},
+		"comsrv_ingest_10 p99/ping<2.5":          {Case: "comsrv_ingest_10", Metric: "p99", Base: "ping", Operator: "<", Number: 2.5},
+		"comsrv_ingest_10\tp50 <1000000ns":       {Case: "comsrv_ingest_10", Metric: "p50", Operator: "<", Time: time.Millisecond},
+		"ping_under_ingest slowest<=10ms":        {Case: "ping_under_ingest", Metric: "slowest", Operator: "<=", Time: 10 * time.Millisecond},
+		"ping slowest/native_hget<=3":            {Case: "ping", Metric: "slowest", Base: "native_hget", Operator: "<=", Number: 3},
+		"ping calls>=10000":                      {Case: "ping", Metric: "calls", Operator: ">=", Number: 10000},
+		"poll_100_changed_10 points>=1e6":        {Case: "poll_100_changed_10", Metric: "points", Operator: ">=", Number: 1e6},
+		"poll_100_changed_10 points/ping >= 0.3": {Case: "poll_100_changed_10", Metric: "points", Base: "ping", Operator: ">=", Number: 0.3},
 	} {
 		got, err := ParseThreshold(text)
 		if err != nil {
@@ -31,92 +37,152 @@ func TestParseThreshold(t *testing.T) {
 }
 
 func TestThresholdsThatCannotBeReadSayWhatIsAllowed(t *testing.T) {
-	const form = "write it as 'CASE METRIC<VALUE', for example 'comsrv_ingest_100 p99<1ms'"
+	const form = "write it as 'CASE METRIC<VALUE', for example 'comsrv_ingest_100 p99<=1ms' or 'comsrv_ingest_100 p99/ping<=2'"
 	const units = "is not a duration above 0: use a number with one of the units ns, us, ms, s"
+	cases := "use one of " + strings.Join(Cases(), ", ")
 	for text, want := range map[string]string{
-		"":                         `threshold "": ` + form,
-		"ping p99":                 `threshold "ping p99": ` + form,
-		"p99<1ms":                  `threshold "p99<1ms": ` + form,
-		"ping p99>1ms":             `threshold "ping p99>1ms": ` + form,
-		"ping p99 latency<1ms":     `threshold "ping p99 latency<1ms": ` + form,
-		"ping p99< ":               `threshold "ping p99< ": ` + form,
-		"pong p99<1ms":             `threshold "pong p99<1ms": no case "pong": use one of ping, comsrv_ingest_100, comsrv_ingest_10, model_read_50, rule_evaluate`,
-		"ping p98<1ms":             `threshold "ping p98<1ms": no metric "p98": use one of p50, p95, p99, p99.9, max, server, ratio`,
-		"ping p99<1":               `threshold "ping p99<1": "1" ` + units,
-		"ping p99<1 parsec":        `threshold "ping p99<1 parsec": "1 parsec" ` + units,
-		"ping p99<0ms":             `threshold "ping p99<0ms": "0ms" ` + units,
-		"ping p99<-1ms":            `threshold "ping p99<-1ms": "-1ms" ` + units,
-		"ping p99<=1ms":            `threshold "ping p99<=1ms": "=1ms" ` + units,
-		"rule_evaluate ratio<5ms":  `threshold "rule_evaluate ratio<5ms": "5ms" is not a number above 0: ratio is a multiple of the p99 of ping, for example 5`,
-		"rule_evaluate ratio<-1.0": `threshold "rule_evaluate ratio<-1.0": "-1.0" is not a number above 0: ratio is a multiple of the p99 of ping, for example 5`,
+		"":                            form,
+		"ping p99":                    form,
+		"p99<1ms":                     form,
+		"ping p99>1ms":                form,
+		"ping p99 latency<1ms":        form,
+		"ping p99< ":                  form,
+		"pong p99<1ms":                `no case "pong": ` + cases,
+		"ping p99/pong<1":             `no case "pong": ` + cases,
+		"ping p99/<1":                 `no case "": ` + cases,
+		"ping p98<1ms":                `no metric "p98": use one of p50, p99, p99.9, max, server, slowest, calls, points`,
+		"ping p99<1":                  `"1" ` + units,
+		"ping p99<1 parsec":           `"1 parsec" ` + units,
+		"ping p99<0ms":                `"0ms" ` + units,
+		"ping p99<-1ms":               `"-1ms" ` + units,
+		"ping p99<==1ms":              `"=1ms" ` + units,
+		"ping slowest<=999us":         "commands of less than 1ms are not in the slow log",
+		"rule_evaluate p99/ping<5ms":  `"5ms" is not a number above 0`,
+		"rule_evaluate p99/ping<-1.0": `"-1.0" is not a number above 0`,
+		"ping points>=1ms":            `"1ms" is not a number above 0`,
+		"ping calls>=NaN":             `"NaN" is not a number above 0`,
 	} {
 		_, err := ParseThreshold(text)
-		if err == nil || err.Error() != want || ems.CodeOf(err) != ems.CodeInvalid {
+		if want := `threshold "` + text + `": ` + want; err == nil || err.Error() != want || ems.CodeOf(err) != ems.CodeInvalid {
 			t.Errorf("%q: %v\nwant %s", text, err, want)
 		}
 	}
 }
 
-func TestTheDefaultGatesAreAMillisecond(t *testing.T) {
-	var texts []string
-	for _, gate := range DefaultThresholds() {
-		texts = append(texts, gate.String())
+// The gates are the promise of the system: they are written here once more, so
+// that none of them is loosened by accident.
+func TestTheDefaultGates(t *testing.T) {
+	want := []string{
+		"comsrv_ingest_100 server<=120us", "comsrv_ingest_100 p99/ping<=2", "comsrv_ingest_100 p99.9<1ms",
+		"comsrv_ingest_10 server<=35us",
+		"model_read_50 server/native_hmget_50<=3", "reverse_lookup server/native_hget<=2", "rule_evaluate p99<1ms",
+		"poll_1000_changed_100 points/native_hset_100_pipelined>=2", "poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",
+		"ping_under_ingest p99.9<=5ms", "ping_under_ingest slowest<=10ms",
 	}
-	want := "comsrv_ingest_100 p99<1ms, comsrv_ingest_10 p99<1ms, model_read_50 p99<1ms, rule_evaluate p99<1ms"
-	if got := strings.Join(texts, ", "); got != want {
-		t.Errorf("gates %s\nwant  %s", got, want)
+	if diff := cmp.Diff(want, DefaultThresholds()); diff != "" {
+		t.Error(diff)
+	}
+	for _, text := range want {
+		if gate, err := ParseThreshold(text); err != nil || gate.String() != text {
+			t.Errorf("%q is read as %q, %v", text, gate, err)
+		}
+	}
+}
+
+// judged are results whose metrics are easy to see: in each round the second
+// case is three times the first, and in the last one both are ten times slower.
+func judged() []Result {
+	us := func(n float64) time.Duration { return time.Duration(n * 1000) }
+	return []Result{
+		{
+			Case: "ping", P999: us(40), Max: us(50),
+			Rounds: []Round{
+				{PerS: 30, Server: us(1), P50: us(10), P99: us(30)},
+				{PerS: 20, Server: us(2), P50: us(10), P99: us(30)},
+				{PerS: 10, Server: us(20), P50: us(100), P99: us(300)},
+			},
+		},
+		{
+			Case: "poll_100_changed_10", P999: us(100), Slowest: us(3000),
+			Rounds: []Round{
+				{Points: 1000, Server: us(3), P99: us(90)},
+				{Points: 3000, Server: us(6), P99: us(90)},
+				{Points: 2000, Server: us(60), P99: us(900)},
+			},
+		},
 	}
 }
 
 func TestAThresholdIsCrossedAtItsBound(t *testing.T) {
-	results := []Result{{
-		Case: "ping", P50: 10 * time.Microsecond, P95: 20 * time.Microsecond, P99: 30 * time.Microsecond,
-		P999: 40 * time.Microsecond, Max: 50 * time.Microsecond, Server: 1500 * time.Nanosecond, Ratio: 1,
-	}}
-	report := &Report{Results: results}
+	report := &Report{Results: judged()}
 	for _, test := range []struct {
-		text, found string
-		passed      bool
+		text, found, distance string
+		passed                bool
 	}{
-		{"ping p50<10us", "10.0 us", false},
-		{"ping p50<10001ns", "10.0 us", true},
-		{"ping p95<21us", "20.0 us", true},
-		{"ping p95<19us", "20.0 us", false},
-		{"ping p99<1ms", "30.0 us", true},
-		{"ping p99.9<31us", "40.0 us", false},
-		{"ping max<41us", "50.0 us", false},
-		{"ping server<2us", "1.5 us", true},
-		{"ping ratio<1", "1.00", false},
-		{"ping ratio<1.01", "1.00", true},
-		{"rule_evaluate p99<1h", "not measured", false},
+		{"ping p50<10us", "10.0 us", "0.0 % above", false},
+		{"ping p50<=10us", "10.0 us", "0.0 % above", true},
+		{"ping p50>=10us", "10.0 us", "0.0 % above", true},
+		{"ping p50<=9us", "10.0 us", "11 % above", false},
+		{"ping p50<10500ns", "10.0 us", "4.8 % below", true},
+		{"ping p99<1ms", "30.0 us", "97 % below", true},
+		{"ping p99.9<31us", "40.0 us", "29 % above", false},
+		{"ping max<41us", "50.0 us", "22 % above", false},
+		{"ping server<4us", "2.00 us", "50 % below", true},
+		{"ping calls>=20", "20/s", "0.0 % above", true},
+		{"ping slowest<=1ms", "none above 1ms", "100 % below", true},
+		{"poll_100_changed_10 slowest<=1ms", "3000.0 us", "200 % above", false},
+		{"poll_100_changed_10 points>=2500", "2000/s", "20 % below", false},
+		{"poll_100_changed_10 server/ping<=3", "3.00", "0.0 % above", true},
+		{"poll_100_changed_10 server/ping<3", "3.00", "0.0 % above", false},
+		{"poll_100_changed_10 p99/ping<=2", "3.00", "50 % above", false},
+		{"poll_100_changed_10 p99.9/ping<=2.6", "2.50", "3.8 % below", true},
+		{"poll_100_changed_10 points/ping>=1", "not measured", "", false}, // ping has no points
+		{"rule_evaluate p99<1h", "not measured", "", false},
+		{"ping p99/rule_evaluate<5", "not measured", "", false},
 	} {
 		threshold, err := ParseThreshold(test.text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		verdict := judge(threshold, results)
-		if verdict.Passed != test.passed || verdict.Found != test.found {
-			t.Errorf("%s: passed %v with %s", test.text, verdict.Passed, verdict.Found)
+		verdict := judge(threshold, report.Results)
+		if verdict.Passed != test.passed || verdict.found() != test.found || verdict.Measured && verdict.distance() != test.distance {
+			t.Errorf("%s: passed %v with %s, %s", test.text, verdict.Passed, verdict.found(), verdict.distance())
+		}
+		if verdict.Measured != (test.distance != "") {
+			t.Errorf("%s: measured %v", test.text, verdict.Measured)
 		}
 		report.Verdicts = append(report.Verdicts, verdict)
+	}
+}
+
+func TestCrossedThresholdsAreTheErrorOfTheReport(t *testing.T) {
+	report := &Report{Results: judged()}
+	for _, text := range []string{"ping p50<=9us", "ping p99<1ms", "poll_100_changed_10 server/ping<3", "rule_evaluate p99<1h"} {
+		threshold, err := ParseThreshold(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report.judge([]Threshold{threshold})
 	}
 	var crossed *CrossedError
 	if !errors.As(report.Err(), &crossed) || crossed.ExitCode() != 2 {
 		t.Fatalf("the report ends with %v", report.Err())
 	}
-	want := "thresholds crossed: ping p50<10us, ping p95<19us, ping p99.9<31us, ping max<41us, ping ratio<1, rule_evaluate p99<3600s"
+	want := "thresholds crossed: ping p50<=9us (10.0 us, 11 % above), poll_100_changed_10 server/ping<3 (3.00, 0.0 % above), " +
+		"rule_evaluate p99<3600s (not measured)"
 	if crossed.Error() != want {
 		t.Errorf("%s\nwant %s", crossed, want)
 	}
-	report.Verdicts = report.Verdicts[1:2]
-	if err := report.Err(); err != nil {
+	report.Verdicts = slices.DeleteFunc(report.Verdicts, func(v Verdict) bool { return !v.Passed })
+	if err := report.Err(); err != nil || len(report.Verdicts) != 1 {
 		t.Errorf("with every threshold held: %v", err)
 	}
 }
 
 func FuzzParseThreshold(f *testing.F) {
 	for _, seed := range []string{
-		"comsrv_ingest_100 p99<1ms", "ping max<1.5s", "rule_evaluate ratio<2.5", "ping p99<", "<", "ping p99.9<1h2m3.4us", "ping ratio<0x1p-2",
+		"comsrv_ingest_100 p99<1ms", "ping max<1.5s", "rule_evaluate p99/ping<=2.5", "ping p99<", "<", "ping p99.9<1h2m3.4us",
+		"ping p50/ping>=0x1p-2", "ping points>=1e300", "ping slowest<=10ms",
 	} {
 		f.Add(seed)
 	}
@@ -128,8 +194,8 @@ func FuzzParseThreshold(f *testing.F) {
 			}
 			return
 		}
-		if threshold.Below <= 0 && threshold.Times <= 0 {
-			t.Fatalf("%q was read as a bound that nothing is below: %+v", text, threshold)
+		if threshold.Time <= 0 && threshold.Number <= 0 {
+			t.Fatalf("%q was read as a bound that nothing keeps: %+v", text, threshold)
 		}
 		again, err := ParseThreshold(threshold.String())
 		if err != nil || again != threshold {

@@ -1,17 +1,22 @@
 // Package lua holds the function library that runs inside Redis: one function a
 // file, grouped by service, assembled here into the one library "voltage".
 //
-// The header comment of a file is its contract and is read by the assembly:
+// The header comment of a file is its contract, read by the assembly, shown in
+// README.md and held against what the function does by the tests of system/rtdb:
 //
-//	-- model_get: return the configuration of a model
-//	-- alias  get_model                 (optional, further names)
-//	-- KEYS   [{site}:]model id
-//	-- ARGV   none
-//	-- reply  JSON text
-//	-- errors NOT_FOUND
-//	-- keys   modsrv:model:{id} r
-//	-- flags  no-writes
-//	local function model_get(keys, args)
+//	-- alarm_acknowledge: record that somebody has seen an alarm
+//	-- alias  acknowledge_alarm
+//	-- KEYS   [{site}:]alarm id
+//	-- ARGV   by whom, now ms
+//	-- reply  the new state
+//	-- errors INVALID, NOT_FOUND, CONFLICT (acknowledged before, or closed)
+//	-- keys   alarmsrv:alarm:{id} w, alarmsrv:journal w
+//	-- flags  allow-oom
+//	local function alarm_acknowledge(keys, args)
+//
+// alias is optional. keys lists what is read (r), what is read and written (w), and
+// functions whose keys are touched as well (as). A line that begins with two spaces
+// or more continues the one before.
 //
 // Files in shared come first, in the order in which they need each other, and
 // define what the functions use.
@@ -38,9 +43,11 @@ const Name = "voltage"
 //go:embed shared/*.lua comsrv/*.lua modsrv/*.lua alarmsrv/*.lua rulesrv/*.lua hissrv/*.lua
 var files embed.FS
 
+//go:generate go test -count=1 -run ^TestReadmeIsUpToDate$ . -update
+
 // shared are the files that functions build on, each after those it uses.
 func shared() []string {
-	return []string{"check", "point", "command", "alarm", "alarm_list", "history", "model", "rule", "rule_store"}
+	return []string{"check", "point", "command", "alarm", "alarm_list", "history", "formula", "template", "model", "model_values", "rule", "rule_store"}
 }
 
 // services are the folders of functions, in the order of assembly.
@@ -52,20 +59,6 @@ type Library struct {
 	Hash      string // of everything but the hash itself; 12 hexadecimal digits
 	Functions []Function
 	origins   []origin
-}
-
-// Function is one function as its header describes it.
-type Function struct {
-	Name    string
-	Aliases []string
-	Summary string
-	File    string
-	Keys    string
-	Args    string
-	Reply   string
-	Errors  string
-	Touches string
-	Flags   []string
 }
 
 // origin is a run of assembled lines that came from one file.
@@ -85,6 +78,9 @@ func Assemble() (*Library, error) {
 			return nil, err
 		}
 	}
+	if err := checkShared(); err != nil {
+		return nil, err
+	}
 	for _, service := range services() {
 		found, err := fs.Glob(files, service+"/*.lua")
 		if err != nil {
@@ -97,6 +93,9 @@ func Assemble() (*Library, error) {
 			}
 		}
 	}
+	if err := include(builder.library.Functions); err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256([]byte(builder.code.String()))
 	library := builder.library
 	library.Hash = hex.EncodeToString(sum[:6])
@@ -104,6 +103,20 @@ func Assemble() (*Library, error) {
 		"redis.register_function{function_name='voltage_version', callback=function() return '%s:%s' end, flags={'no-writes'}}\n",
 		Version, library.Hash)
 	return library, nil
+}
+
+// checkShared refuses a shared file that the assembly would leave out.
+func checkShared() error {
+	found, err := fs.Glob(files, "shared/*.lua")
+	if err != nil {
+		return err
+	}
+	for _, file := range found {
+		if !slices.Contains(shared(), strings.TrimSuffix(path.Base(file), ".lua")) {
+			return fmt.Errorf("lua/%s: not in the list of shared files in lua/library.go", file)
+		}
+	}
+	return nil
 }
 
 // Source returns file:line of the source for a line of the assembled code.
@@ -150,7 +163,7 @@ func (a *assembly) function(file string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range append([]string{function.Name}, function.Aliases...) {
+	for _, name := range function.Names() {
 		a.write(fmt.Sprintf("redis.register_function{function_name='%s', callback=guard(%s), flags={%s}}\n",
 			name, function.Name, quoted(function.Flags)))
 	}
@@ -165,48 +178,4 @@ func quoted(words []string) string {
 		list = append(list, "'"+word+"'")
 	}
 	return strings.Join(list, ", ")
-}
-
-// parseHeader reads the comment block at the top of a function's file. A line
-// that begins with two spaces or more continues the field before it.
-func parseHeader(file, source string) (Function, error) {
-	function := Function{File: file, Name: strings.TrimSuffix(path.Base(file), ".lua")}
-	fields := map[string]string{}
-	last := ""
-	for i, line := range strings.Split(source, "\n") {
-		comment, isComment := strings.CutPrefix(line, "--")
-		if !isComment {
-			break
-		}
-		if i == 0 {
-			name, summary, ok := strings.Cut(strings.TrimSpace(comment), ": ")
-			if !ok || name != function.Name {
-				return function, fmt.Errorf("lua/%s:1: the first line must read \"-- %s: what it does\"", file, function.Name)
-			}
-			function.Summary = summary
-			continue
-		}
-		if strings.HasPrefix(comment, "  ") {
-			fields[last] += " " + strings.TrimSpace(comment)
-			continue
-		}
-		name, value, _ := strings.Cut(strings.TrimSpace(comment), " ")
-		last = name
-		fields[name] = strings.TrimSpace(value)
-	}
-	for _, name := range []string{"KEYS", "ARGV", "reply", "errors", "keys", "flags"} {
-		if fields[name] == "" {
-			return function, fmt.Errorf("lua/%s: the header lacks a line \"-- %s …\"", file, name)
-		}
-	}
-	function.Keys, function.Args, function.Reply = fields["KEYS"], fields["ARGV"], fields["reply"]
-	function.Errors, function.Touches = fields["errors"], fields["keys"]
-	function.Aliases = strings.Fields(fields["alias"])
-	if fields["flags"] != "none" {
-		function.Flags = strings.Fields(fields["flags"])
-	}
-	if !strings.Contains(source, "local function "+function.Name+"(") {
-		return function, fmt.Errorf("lua/%s: defines no \"local function %s(keys, args)\"", file, function.Name)
-	}
-	return function, nil
 }

@@ -1,7 +1,6 @@
 package lua_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -48,21 +47,14 @@ func TestEveryLineLeadsToItsSource(t *testing.T) {
 	}
 }
 
-func TestNamesAreUniqueAndReadsAreMarked(t *testing.T) {
+func TestNamesAreUnique(t *testing.T) {
 	seen := map[string]string{"voltage_version": ""}
 	for _, function := range assemble(t).Functions {
-		for _, name := range append([]string{function.Name}, function.Aliases...) {
+		for _, name := range function.Names() {
 			if first, twice := seen[name]; twice {
 				t.Errorf("%s is registered by %s and %s", name, first, function.File)
 			}
 			seen[name] = function.File
-		}
-		writes := false
-		for _, touched := range strings.Split(function.Touches, ",") {
-			writes = writes || strings.HasSuffix(strings.TrimSpace(touched), " w")
-		}
-		if writes == slices.Contains(function.Flags, "no-writes") {
-			t.Errorf("%s: keys %q and flags %v contradict each other", function.File, function.Touches, function.Flags)
 		}
 	}
 }

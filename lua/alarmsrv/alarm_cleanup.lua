@@ -4,7 +4,8 @@
 -- ARGV   now ms, closed before ms, how many closed alarms stay at most, how many to remove at most (1 to 1000)
 -- reply  how many were removed
 -- errors INVALID
--- keys   alarmsrv:alarm:{id} w, alarmsrv:alarms:* w
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:alarms:closed_by_time w, alarmsrv:alarms:by_time w, alarmsrv:alarms:by_level:{level} w,
+--   alarmsrv:alarms:by_source:{source} w
 -- flags  allow-oom
 local function alarm_cleanup(keys, args)
   local call = redis.call

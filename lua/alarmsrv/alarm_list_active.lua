@@ -4,7 +4,8 @@
 -- ARGV   level or '', source or '', how many (1 to 1000)
 -- reply  the texts of alarm_get for each
 -- errors INVALID
--- keys   alarmsrv:alarm:{id} r, alarmsrv:alarms:* r
+-- keys   alarmsrv:alarm:{id} r, alarmsrv:alarms:active_by_time r, alarmsrv:alarms:by_level:{level} r,
+--   alarmsrv:alarms:by_source:{source} r
 -- flags  no-writes
 local function alarm_list_active(keys, args)
   local namespace = split_key(keys)

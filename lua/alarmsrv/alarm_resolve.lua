@@ -4,7 +4,8 @@
 -- ARGV   by whom, now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND, CONFLICT (not active)
--- keys   alarmsrv:alarm:{id} w, alarmsrv:open w, alarmsrv:alarms:* w, alarmsrv:journal w
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:open w, alarmsrv:alarms:active w, alarmsrv:alarms:active_by_time w,
+--   alarmsrv:alarms:closed_by_time w, alarmsrv:journal w
 -- flags  allow-oom
 local function alarm_resolve(keys, args)
   local namespace, id = split_key(keys)

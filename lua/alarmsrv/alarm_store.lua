@@ -4,15 +4,14 @@
 -- ARGV   source, rule ('' when raised by hand), level, title, description, now ms
 -- reply  alarm id
 -- errors INVALID
--- keys   alarmsrv:alarm:{id} w, alarmsrv:open w, alarmsrv:sequence w, alarmsrv:alarms:* w, alarmsrv:journal w
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:open w, alarmsrv:sequence w, alarmsrv:alarms:active w, alarmsrv:alarms:active_by_time w,
+--   alarmsrv:alarms:by_time w, alarmsrv:alarms:by_level:{level} w, alarmsrv:alarms:by_source:{source} w, alarmsrv:journal w
 -- flags  none
 local function alarm_store(keys, args)
   local namespace = split_key(keys)
   check_count(args, 6, 6)
   local source, rule, level, title, description, now = unpack(args)
-  if #source > 200 or not string.find(source, '^%w[%w_.:%-]*$') then
-    refuse('INVALID', 'source ' .. shown(source) .. ": use 1 to 200 letters, digits, '_', '-', '.' or ':'")
-  end
+  check_alarm_source(source)
   if rule ~= '' then
     check_id('rule', rule)
   end

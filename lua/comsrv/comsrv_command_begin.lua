@@ -9,7 +9,7 @@ local function comsrv_command_begin(keys, args)
   local namespace, channel = split_key(keys)
   check_number_id('channel', channel)
   check_count(args, 2, 2)
-  check_text('command id', args[1], 1, 200)
+  check_command_id(args[1])
   check_time('now', args[2])
   local key = namespace .. 'comsrv:' .. channel .. ':command:' .. args[1]
   local state, deadline = unpack(redis.call('HMGET', key, 'state', 'deadline'))

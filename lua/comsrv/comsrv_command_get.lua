@@ -9,7 +9,7 @@ local function comsrv_command_get(keys, args)
   local namespace, channel = split_key(keys)
   check_number_id('channel', channel)
   check_count(args, 1, 1)
-  check_text('command id', args[1], 1, 200)
+  check_command_id(args[1])
   local fields = redis.call('HMGET', namespace .. 'comsrv:' .. channel .. ':command:' .. args[1],
     'type', 'point', 'value', 'state', 'read_back', 'reason', 'time')
   if not fields[1] then

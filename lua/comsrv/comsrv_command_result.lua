@@ -11,7 +11,7 @@ local function comsrv_command_result(keys, args)
   check_number_id('channel', channel)
   check_count(args, 6, 6)
   local id, state, read_back, reason, time, entry = unpack(args)
-  check_text('command id', id, 1, 200)
+  check_command_id(id)
   if state ~= 'done' and state ~= 'failed' and state ~= 'expired' and state ~= 'unknown' then
     refuse('INVALID', 'unknown final state ' .. shown(state) .. ': use done, failed, expired or unknown')
   end
@@ -20,9 +20,7 @@ local function comsrv_command_result(keys, args)
   end
   check_text('reason', reason, 0, 500)
   check_time('time', time)
-  if not string.find(entry, '^%d+%-%d+$') then
-    refuse('INVALID', shown(entry) .. ' is not a stream entry')
-  end
+  check_entry(entry)
   local key, stream = namespace .. 'comsrv:' .. channel .. ':command:' .. id, namespace .. 'comsrv:' .. channel .. ':commands'
   local before = call('HGET', key, 'state')
   if before == 'queued' or before == 'executing' then

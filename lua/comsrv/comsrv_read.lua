@@ -1,7 +1,7 @@
 -- comsrv_read: value, source time and quality of points of one channel and type
 -- KEYS   [{site}:]channel
 -- ARGV   type, now ms, then 1 to 1000 points
--- reply  number, time ms, quality for each point in the order asked; number is '' where it was never read
+-- reply  numbers (null if never read), source times ms, qualities (empty when all are good), each in the order asked
 -- errors INVALID
 -- keys   comsrv:{channel}:{type} r, comsrv:{channel}:{type}:ts r, comsrv:{channel}:{type}:q r,
 --   comsrv:{channel}:{type}:g r, comsrv:{channel}:status r

@@ -1,7 +1,8 @@
 -- hissrv_configure: send the points of a source to history from now on, in place of any other mapping of it
 -- alias  configure_mapping
 -- KEYS   [{site}:]mapping id
--- ARGV   source (comsrv:{channel}:{type}), measurement, number of tags, then tag, value for each, then point, field for each
+-- ARGV   source (comsrv:{channel}:{type}), measurement, number of tags (0 to 50), then tag, value for each, then point, field for
+--   each of 0 to 100000
 -- reply  OK
 -- errors INVALID
 -- keys   hissrv:mapping:{id} w, hissrv:mapping:{id}:fields w, hissrv:sources w
@@ -18,16 +19,20 @@ local function hissrv_configure(keys, args)
   if not channel then
     refuse('INVALID', 'source ' .. shown(source) .. ' is not of the form comsrv:{channel}:{type}')
   end
+  check_number_id('the channel of the source', channel)
   check_name('measurement', measurement)
-  if #args < 3 + 2 * tags or (#args - 3) % 2 ~= 0 then
-    refuse('INVALID', 'each tag and each field needs a name and a value')
+  if #args < 3 + 2 * tags or (#args - 3) % 2 ~= 0 or #args > 3 + 2 * tags + 200000 then
+    refuse('INVALID', 'each tag and each field needs a name and a value, and at most 100000 fields are allowed')
   end
-  local prefix = {escape_measurement(measurement), 'channel=' .. channel, 'type=' .. kind}
+  local prefix, given = {escape_measurement(measurement), 'channel=' .. channel, 'type=' .. kind}, {}
   for i = 4, 3 + 2 * tags, 2 do
     local name, value = check_name('tag', args[i]), check_name('the value of a tag', args[i + 1])
     if name == 'channel' or name == 'type' then
       refuse('INVALID', 'tag ' .. name .. ' is set by the system')
+    elseif given[name] then
+      refuse('INVALID', 'tag ' .. shown(name) .. ' is given twice')
     end
+    given[name] = true
     prefix[#prefix + 1] = escape_name(name) .. '=' .. escape_name(value)
   end
   local fields = {}

@@ -9,9 +9,7 @@ local function hissrv_finish(keys, args)
   local namespace = split_key(keys)
   check_count(args, 1, 1000)
   for _, entry in ipairs(args) do
-    if not string.find(entry, '^%d+%-%d+$') then
-      refuse('INVALID', shown(entry) .. ' is not a stream entry')
-    end
+    check_entry(entry)
   end
   local stream = namespace .. 'hissrv:stream'
   if redis.call('EXISTS', stream) == 0 then

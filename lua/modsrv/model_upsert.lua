@@ -1,40 +1,25 @@
 -- model_upsert: create or replace a model; the reverse map follows
 -- KEYS   [{site}:]model id
--- ARGV   model as JSON: {id, name, template, mapping: {channel, data: {name: point}, action: {name: point}}}
+-- ARGV   model as JSON: {id, name, template, mapping: {channel, offset, data: {name: point}, action: {name: point}},
+--   computed: [as in a template], metadata}, and optionally who prepares a site, as told to model_stage_begin
 -- reply  OK
--- errors INVALID, NOT_FOUND (the template)
--- keys   modsrv:model:{id} w, modsrv:models w, modsrv:reverse:{channel}:{type} w, modsrv:template:{template} r
+-- errors INVALID, NOT_FOUND (a template), CONFLICT (somebody else prepares a site), FULL
+-- keys   modsrv:model:{id} w, modsrv:models w, modsrv:models:by_template:{id} w, modsrv:models:by_channel:{channel} w,
+--   modsrv:reverse:{channel}:{type} w, modsrv:template:{id} r, modsrv:keys w, modsrv:version w, modsrv:staged:{key} w
 -- flags  none
 local function model_upsert(keys, args)
   local namespace, id = split_key(keys)
   check_id('model id', id)
-  check_count(args, 1, 1)
-  local model = decode_object('the model', args[1])
-  if model.id ~= id then
-    refuse('INVALID', 'the model calls itself ' .. shown(tostring(model.id)) .. ' and the key ' .. shown(id))
+  check_count(args, 1, 2)
+  local root, staged = model_root(namespace, args[2])
+  local model = read_model(id, args[1])
+  local expansion = expand_model(root, model, {})
+  if redis.call('ZCARD', root .. 'models') >= model_limit and redis.call('EXISTS', root .. 'model:' .. id) == 0 then
+    refuse('FULL', 'a site has at most ' .. model_limit .. ' models')
   end
-  local mapping = model.mapping
-  if type(mapping) ~= 'table' or type(mapping.channel) ~= 'number' then
-    refuse('INVALID', 'mapping.channel is missing')
+  store_model(root, id, args[1], expansion)
+  if not staged then
+    touch_models(root)
   end
-  local channel = check_number_id('mapping.channel', string.format('%.0f', mapping.channel))
-  local data, action = flatten_mapping('mapping.data', mapping.data, 'T'), flatten_mapping('mapping.action', mapping.action, 'C')
-  local template = model.template
-  if template ~= nil and template ~= '' then
-    local stored = redis.call('GET', namespace .. 'modsrv:template:' .. check_id('template', tostring(template)))
-    if not stored then
-      refuse('NOT_FOUND', 'no template ' .. shown(template))
-    end
-    local decoded = decode_object('the template', stored)
-    check_names('mapping.data', data, decoded.data)
-    check_names('mapping.action', action, decoded.action)
-  end
-
-  unmap_model(namespace, id)
-  redis.call('HSET', namespace .. 'modsrv:model:' .. id, 'config', args[1], 'channel', channel,
-    'data', table.concat(data, '\n'), 'action', table.concat(action, '\n'))
-  redis.call('ZADD', namespace .. 'modsrv:models', 0, id)
-  map_model(namespace, id, channel, data)
-  map_model(namespace, id, channel, action)
   return redis.status_reply('OK')
 end

@@ -1,9 +1,9 @@
--- model_write: turn an action of a model into a command on the right point
+-- model_write: turn an action of a model into a command on the right channel and point
 -- KEYS   [{site}:]model id
 -- ARGV   action, command id, number, issued ms, deadline ms, origin
 -- reply  the point that the command addresses, comsrv:{channel}:{type}:{point}
 -- errors INVALID, NOT_FOUND, EXPIRED, FULL
--- keys   modsrv:model:{id} r, modsrv:template:{template} r, comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
+-- keys   modsrv:model:{id} r, comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
 -- flags  none
 local function model_write(keys, args)
   local namespace, id = split_key(keys)
@@ -18,28 +18,27 @@ local function model_write(keys, args)
   if tonumber(args[5]) <= tonumber(args[4]) then
     refuse('EXPIRED', 'the deadline is not after the time of issue')
   end
-  local channel, actions, config = unpack(redis.call('HMGET', namespace .. 'modsrv:model:' .. id, 'channel', 'action', 'config'))
-  if not channel then
+  local actions = redis.call('HGET', namespace .. 'modsrv:model:' .. id, 'actions')
+  if not actions then
     refuse('NOT_FOUND', 'no model ' .. shown(id))
   end
-  local found_kind, found_point
-  for name, kind, point in string.gmatch(actions, '(%S+) (%u) (%d+)') do
+  local found
+  for name, channel, kind, point, least, most, value_type in string.gmatch(actions, '(%S+) (%d+) (%u) (%d+) (%S+) (%S+) (%S+)') do
     if name == action then
-      found_kind, found_point = kind, point
+      found = {channel = channel, kind = kind, point = point, least = tonumber(least), most = tonumber(most), value_type = value_type}
     end
   end
-  if not found_kind then
+  if not found then
     refuse('NOT_FOUND', 'model ' .. shown(id) .. ' has no action ' .. shown(action))
+  elseif found.least and number < found.least or found.most and number > found.most then
+    refuse('INVALID', 'action ' .. shown(action) .. ' takes ' .. tostring(found.least or 'any') .. ' to ' .. tostring(found.most or 'any')
+      .. ', not ' .. args[3])
+  elseif found.value_type == 'bool' and number ~= 0 and number ~= 1 then
+    refuse('INVALID', 'action ' .. shown(action) .. ' takes 0 or 1, not ' .. args[3])
+  elseif found.value_type == 'integer' and number % 1 ~= 0 then
+    refuse('INVALID', 'action ' .. shown(action) .. ' takes whole numbers, not ' .. args[3])
   end
-  local template = decode_object('the model', config).template
-  local stored = type(template) == 'string' and redis.call('GET', namespace .. 'modsrv:template:' .. template)
-  for _, field in ipairs(stored and decode_object('the template', stored).action or {}) do
-    if field.name == action and (field.min and number < field.min or field.max and number > field.max) then
-      refuse('INVALID', 'action ' .. shown(action) .. ' takes ' .. tostring(field.min or 'any') .. ' to ' .. tostring(field.max or 'any')
-        .. ', not ' .. args[3])
-    end
-  end
-  queue_command(namespace, channel, {id = args[2], kind = found_kind, point = found_point, value = args[3],
+  queue_command(namespace, found.channel, {id = args[2], kind = found.kind, point = found.point, value = args[3],
     issued = args[4], deadline = args[5], origin = args[6]})
-  return 'comsrv:' .. channel .. ':' .. found_kind .. ':' .. found_point
+  return 'comsrv:' .. found.channel .. ':' .. found.kind .. ':' .. found.point
 end

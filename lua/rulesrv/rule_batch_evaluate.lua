@@ -3,9 +3,7 @@
 -- ARGV   now ms, then 1 to 1000 rule ids
 -- reply  idle, active, disabled or missing for each, in the order asked
 -- errors INVALID
--- keys   rulesrv:rule:{id} r, rulesrv:state:{id} w, rulesrv:version r, comsrv:{channel}:{type} r, comsrv:{channel}:{type}:q r,
---   comsrv:{channel}:{type}:ts r, comsrv:{channel}:{type}:g r, comsrv:{channel}:status r,
---   rulesrv:actions w, rulesrv:counters w, alarmsrv:* w, comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
+-- keys   as rule_evaluate
 -- flags  none
 local function rule_batch_evaluate(keys, args)
   local namespace = split_key(keys)
@@ -22,7 +20,7 @@ local function rule_batch_evaluate(keys, args)
     elseif not rule.enabled then
       reply[i - 1] = 'disabled'
     else
-      reply[i - 1] = (step_rule(namespace, rule, now, inputs))
+      reply[i - 1] = (step_rule(namespace, rule, rule_status(namespace, args[i]), now, inputs))
     end
   end
   return reply

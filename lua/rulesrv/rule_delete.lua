@@ -3,8 +3,8 @@
 -- ARGV   now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND
--- keys   rulesrv:rule:{id} w, rulesrv:rules w, rulesrv:index:{channel}:{type} w, rulesrv:state:{id} w, rulesrv:version w,
---   rulesrv:sequence w, alarmsrv:* w
+-- keys   rulesrv:rule:{id} w, rulesrv:rules w, rulesrv:index:{channel}:{type} w, rulesrv:state:{id} w, rulesrv:standing w,
+--   rulesrv:version w, rulesrv:sequence w, as alarm_resolve
 -- flags  none
 local function rule_delete(keys, args)
   local namespace, id = split_key(keys)

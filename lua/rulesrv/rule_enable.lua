@@ -3,8 +3,7 @@
 -- ARGV   1 or 0, now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND
--- keys   rulesrv:rule:{id} w, rulesrv:state:{id} w, rulesrv:version w, rulesrv:sequence w,
---   and what rule_evaluate touches
+-- keys   rulesrv:rule:{id} w, rulesrv:version w, rulesrv:sequence w, as rule_evaluate
 -- flags  none
 local function rule_enable(keys, args)
   local namespace, id = split_key(keys)
@@ -19,7 +18,7 @@ local function rule_enable(keys, args)
   end
   redis.call('HSET', key, 'enabled', args[1])
   touch_rules(namespace, now)
-  if args[1] == '0' and redis.call('HGET', namespace .. 'rulesrv:state:' .. id, 'status') == 'active' then
+  if args[1] == '0' and rule_status(namespace, id) == 'active' then
     rule_idle(namespace, rule, now)
   end
   look_at_rule(namespace, id, now)

@@ -3,9 +3,9 @@
 -- ARGV   now ms
 -- reply  idle, active or disabled
 -- errors INVALID, NOT_FOUND
--- keys   rulesrv:rule:{id} r, rulesrv:state:{id} w, rulesrv:version r, comsrv:{channel}:{type} r, comsrv:{channel}:{type}:q r,
---   comsrv:{channel}:{type}:ts r, comsrv:{channel}:{type}:g r, comsrv:{channel}:status r,
---   rulesrv:actions w, rulesrv:counters w, alarmsrv:* w, comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
+-- keys   rulesrv:rule:{id} r, rulesrv:state:{id} w, rulesrv:standing w, rulesrv:version r, rulesrv:actions w, rulesrv:counters w,
+--   comsrv:{channel}:{type} r, comsrv:{channel}:{type}:q r, comsrv:{channel}:{type}:ts r, comsrv:{channel}:{type}:g r,
+--   comsrv:{channel}:status r, as comsrv_command, as alarm_store, as alarm_resolve
 -- flags  none
 local function rule_evaluate(keys, args)
   local namespace, id = split_key(keys)
@@ -19,6 +19,6 @@ local function rule_evaluate(keys, args)
   if not rule.enabled then
     return 'disabled'
   end
-  local status = step_rule(namespace, rule, args[1], {})
+  local status = step_rule(namespace, rule, rule_status(namespace, id), args[1], {})
   return status
 end

@@ -3,7 +3,7 @@
 -- ARGV   none
 -- reply  rule as JSON, status (idle, active or disabled), since ms, times fired, last fired ms
 -- errors INVALID, NOT_FOUND
--- keys   rulesrv:rule:{id} r, rulesrv:state:{id} r
+-- keys   rulesrv:rule:{id} r, rulesrv:state:{id} r, rulesrv:standing r
 -- flags  no-writes
 local function rule_get(keys, args)
   local namespace, id = split_key(keys)

@@ -3,7 +3,7 @@
 -- ARGV   id after which the page begins ('' for the first), how many (1 to 1000)
 -- reply  the texts of rule_get for each
 -- errors INVALID
--- keys   rulesrv:rules r, rulesrv:rule:{id} r, rulesrv:state:{id} r
+-- keys   rulesrv:rules r, rulesrv:rule:{id} r, rulesrv:state:{id} r, rulesrv:standing r
 -- flags  no-writes
 local function rule_list(keys, args)
   local namespace = split_key(keys)

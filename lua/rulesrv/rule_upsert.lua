@@ -3,8 +3,7 @@
 -- ARGV   rule as JSON: {id, name, enabled, logic, conditions: [...], actions: [...]}, now ms
 -- reply  OK
 -- errors INVALID
--- keys   rulesrv:rule:{id} w, rulesrv:rules w, rulesrv:index:{channel}:{type} w, rulesrv:state:{id} w, rulesrv:version w,
---   rulesrv:sequence w, and what rule_evaluate touches
+-- keys   as rule_delete, as rule_evaluate
 -- flags  none
 local function rule_upsert(keys, args)
   local call = redis.call
@@ -13,6 +12,10 @@ local function rule_upsert(keys, args)
   check_count(args, 2, 2)
   local now = check_time('now', args[2])
   local rule = decode_object('the rule', args[1])
+  local plain = check_json('the rule', args[1])
+  if string.find(plain, '"actions"%s*:%s*{') or string.find(plain, '"conditions"%s*:%s*{') or string.find(plain, '"params"%s*:%s*%[') then
+    refuse('INVALID', 'conditions and actions must be lists, params an object') -- to the decoder [] and {} are the same
+  end
   if rule.id ~= id then
     refuse('INVALID', 'the rule calls itself ' .. shown(tostring(rule.id)) .. ' and the key ' .. shown(id))
   end
@@ -32,6 +35,7 @@ local function rule_upsert(keys, args)
       call('HSET', namespace .. 'rulesrv:index:' .. index, point, (others and others .. ' ' or '') .. id)
     end
   end
+  table.sort(indexes)
   call('HSET', key, 'config', args[1], 'enabled', rule.enabled == false and '0' or '1', 'indexes', table.concat(indexes, ' '))
   call('ZADD', namespace .. 'rulesrv:rules', 0, id)
   touch_rules(namespace, now)

@@ -27,6 +27,14 @@ local function check_level(level)
   return level
 end
 
+-- check_alarm_source accepts what an alarm is about: a point, a model, a device.
+local function check_alarm_source(source)
+  if #source > 200 or not string.find(source, '^%w[%w_.:%-]*$') then
+    refuse('INVALID', 'source ' .. shown(source) .. ": use 1 to 200 letters, digits, '_', '-', '.' or ':'")
+  end
+  return source
+end
+
 -- alarm_moved writes the journal entry of a transition and tells the screens.
 local function alarm_moved(namespace, id, from, to, now, by)
   local call, encode = redis.call, cjson.encode

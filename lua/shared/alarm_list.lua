@@ -13,7 +13,7 @@ local function list_alarms(namespace, index, args)
       sets[#sets + 1], weights[#weights + 1] = prefix .. 'by_level:' .. check_level(level), 0
     end
     if source ~= '' then
-      sets[#sets + 1], weights[#weights + 1] = prefix .. 'by_source:' .. check_text('source', source, 1, 200), 0
+      sets[#sets + 1], weights[#weights + 1] = prefix .. 'by_source:' .. check_alarm_source(source), 0
     end
     local query = {'ZINTER', #sets}
     for _, set in ipairs(sets) do

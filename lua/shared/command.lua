@@ -3,6 +3,14 @@
 local command_limit = 1000          -- waiting commands of one channel
 local command_memory = 3600000      -- how long an id is remembered, ms
 
+-- check_command_id accepts an id of a command that may have come from a rule,
+-- which puts its own id and a time into it.
+local function check_command_id(id)
+  if #id > 100 or not string.find(id, '^%w[%w_.%-]*$') then
+    refuse('INVALID', 'command id ' .. shown(id) .. " is not of 1 to 100 letters, digits, '_', '-' and '.'")
+  end
+end
+
 -- queue_command expects checked arguments. It returns 'queued', or the state of
 -- the command when the id is known already: the same id is the same command.
 local function queue_command(namespace, channel, command)

@@ -50,14 +50,17 @@ local function history_line(namespace, mapping, time, points, numbers)
   return prefix .. ' ' .. table.concat(fields, ',') .. ' ' .. time
 end
 
--- bury_history moves a stream entry to the dead letters.
+-- bury_history moves a stream entry to the dead letters; one that is gone already
+-- leaves no second letter.
 local function bury_history(namespace, entry, line, reason, now)
   local call = redis.call
   local stream, dead = namespace .. 'hissrv:stream', namespace .. 'hissrv:dead'
+  call('XACK', stream, 'hissrv', entry)
+  if call('XDEL', stream, entry) == 0 then
+    return
+  end
   if call('XLEN', dead) >= 10000 then
     call('HINCRBY', namespace .. 'hissrv:counters', 'dead_dropped', 1)
   end
   call('XADD', dead, 'MAXLEN', 10000, '*', 'line', line, 'reason', reason, 'time', now)
-  call('XACK', stream, 'hissrv', entry)
-  call('XDEL', stream, entry)
 end

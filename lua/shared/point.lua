@@ -6,20 +6,23 @@ local function check_sample(point, number)
   check_number('the number of point ' .. point, number)
 end
 
--- check_samples checks points and numbers in turn, all at once: each pair is
--- matched and taken out, and nothing may be left over. Only where that fails is
--- the fault looked for.
-local function check_samples(values, count)
-  if count == 0 then
-    return
+-- check_samples checks the points and numbers in turn from args[first] on, all at
+-- once, and returns them as one text with spaces between. Only where that fails
+-- is the fault looked for.
+local function check_samples(args, first)
+  for i = first, #args, 2 do
+    if #args[i] > 9 or #args[i + 1] > 308 then
+      check_sample(args[i], args[i + 1])
+    end
   end
-  local rest, pairs_found = string.gsub(table.concat(values, ' ') .. ' ', '[1-9]%d* %-?%d+%.?%d* ', '')
-  if rest == '' and pairs_found == count then
-    return
+  local text = table.concat(args, ' ', first)
+  local rest, pairs_found = string.gsub(text .. ' ', '[1-9]%d* %-?%d+%.?%d* ', '')
+  if first <= #args and (rest ~= '' or pairs_found ~= (#args - first + 1) / 2) then
+    for i = first, #args, 2 do
+      check_sample(args[i], args[i + 1])
+    end
   end
-  for i = 1, 2 * count, 2 do
-    check_sample(values[i], values[i + 1])
-  end
+  return text
 end
 
 -- check_doubted checks a sample that is not good. It may come without a number
@@ -36,19 +39,46 @@ local function check_doubted(point, number, quality)
   end
 end
 
+-- points_of returns every point of the arguments of an ingest, the good ones
+-- alone when not_good is 0. value, where given, follows each.
+local function points_of(args, not_good, first, value)
+  local fields = {}
+  local function add(point)
+    fields[#fields + 1] = point
+    fields[#fields + 1] = value
+  end
+  for i = 5, 4 + 3 * not_good, 3 do
+    add(args[i])
+  end
+  for i = first, #args, 2 do
+    add(args[i])
+  end
+  return fields
+end
+
+-- numbers_of returns the good numbers by point, as text.
+local function numbers_of(args, first)
+  local numbers = {}
+  for i = first, #args, 2 do
+    numbers[args[i]] = args[i + 1]
+  end
+  return numbers
+end
+
+-- clear_marks takes the quality of good points away.
+local function clear_marks(base, args, first)
+  if redis.call('EXISTS', base .. ':q') == 1 then
+    redis.call('HDEL', base .. ':q', unpack(points_of(args, 0, first)))
+  end
+end
+
 -- note_group keeps which points of a batch are not of the default poll group.
-local function note_group(base, group, args)
+local function note_group(base, group, args, first)
   local is_default = group == 'default'
-  if #args == 3 or is_default and redis.call('EXISTS', base .. ':g') == 0 then
+  if #args == 4 or is_default and redis.call('EXISTS', base .. ':g') == 0 then
     return
   end
-  local fields = {}
-  for i = 4, #args, 3 do
-    fields[#fields + 1] = args[i]
-    if not is_default then
-      fields[#fields + 1] = group
-    end
-  end
+  local fields = points_of(args, (first - 5) / 3, first, not is_default and group or nil)
   redis.call(is_default and 'HDEL' or 'HSET', base .. ':g', unpack(fields))
 end
 
@@ -62,40 +92,36 @@ end
 -- A channel that never told how long its values stay fresh gets this long, ms.
 local default_stale_after = 10000
 
--- read_points returns number, time and quality for each point. The number of a
--- point that was never read is ''. A good value is stale when its poll group has
--- not succeeded within the channel's stale_after_ms: an unchanged value is not
--- sent again, and stays fresh through its group.
+-- read_points returns three lists: numbers (false where never read), source times
+-- and qualities, of which the last is empty when all are good; a point without
+-- number is bad. A good value is stale when its poll group has not succeeded
+-- within the channel's stale_after_ms: an unchanged value is not sent again, and
+-- stays fresh through its group.
 local function read_points(namespace, channel, kind, points, now)
   local call = redis.call
   local base = namespace .. 'comsrv:' .. channel .. ':' .. kind
   local status = namespace .. 'comsrv:' .. channel .. ':status'
+  local stale_after, success = unpack(call('HMGET', status, 'stale_after_ms', 'group:default'))
+  local oldest = tonumber(now) - tonumber(stale_after or default_stale_after)
   local values = call('HMGET', base, unpack(points))
   local times = call('HMGET', base .. ':ts', unpack(points))
-  local qualities = call('HMGET', base .. ':q', unpack(points))
-  local groups = call('EXISTS', base .. ':g') == 1 and call('HMGET', base .. ':g', unpack(points)) or {}
-  local stale_after = tonumber(call('HGET', status, 'stale_after_ms') or default_stale_after)
-  local successes = {}
-  local function last_success(group)
-    if successes[group] == nil then
+  if tonumber(success or 0) >= oldest and call('EXISTS', base .. ':q', base .. ':g') == 0 then
+    return {values, times, {}}
+  end
+  local marks, groups = call('HMGET', base .. ':q', unpack(points)), call('HMGET', base .. ':g', unpack(points))
+  local successes, qualities = {default = tonumber(success or 0)}, {}
+  for i = 1, #points do
+    local group = groups[i] or 'default'
+    if not successes[group] then
       successes[group] = tonumber(call('HGET', status, 'group:' .. group) or 0)
     end
-    return successes[group]
-  end
-  local reply = {}
-  for i = 1, #points do
-    local value, time, quality = values[i], times[i], qualities[i]
-    if not value then
-      local n = #reply
-      reply[n + 1], reply[n + 2], reply[n + 3] = '', '', 'bad'
+    if not values[i] then
+      qualities[i] = 'bad'
+    elseif marks[i] then
+      qualities[i] = marks[i]
     else
-      if not quality then
-        local seen = math.max(tonumber(time or 0), last_success(groups[i] or 'default'))
-        quality = tonumber(now) - seen > stale_after and 'stale' or 'good'
-      end
-      local n = #reply
-      reply[n + 1], reply[n + 2], reply[n + 3] = value, time or '0', quality
+      qualities[i] = math.max(tonumber(times[i] or 0), successes[group]) >= oldest and 'good' or 'stale'
     end
   end
-  return reply
+  return {values, times, qualities}
 end

@@ -4,6 +4,17 @@
 local operators = {['>'] = true, ['>='] = true, ['<'] = true, ['<='] = true, ['=='] = true, ['!='] = true}
 local action_limit = 10000          -- waiting actions of the site
 
+-- check_types refuses a field, where it is given, that is not of the type that
+-- follows its name.
+local function check_types(path, object, types)
+  for i = 1, #types, 2 do
+    local field = object[types[i]]
+    if field ~= nil and type(field) ~= types[i + 1] then
+      refuse('INVALID', path .. types[i] .. ' must be a ' .. types[i + 1])
+    end
+  end
+end
+
 -- check_conditions walks a tree of conditions and calls bind for every source.
 local function check_conditions(path, logic, conditions, depth, budget, bind)
   if logic ~= nil and logic ~= 'AND' and logic ~= 'OR' then
@@ -23,7 +34,9 @@ local function check_conditions(path, logic, conditions, depth, budget, bind)
     end
     if type(condition) ~= 'table' then
       refuse('INVALID', here .. ' is not a condition')
-    elseif condition.conditions then
+    end
+    check_types(here, condition, {'source', 'string', 'operator', 'string', 'logic', 'string', 'value', 'number'})
+    if condition.conditions then
       check_conditions(here, condition.logic, condition.conditions, depth + 1, budget, bind)
     else
       local channel, kind, point = check_source(here .. 'source', condition.source)
@@ -73,6 +86,7 @@ end
 -- check_rule returns the points that a rule watches: {'1001:T' = {'1', …}}.
 local function check_rule(rule)
   local bound = {}
+  check_types('', rule, {'name', 'string', 'enabled', 'boolean', 'logic', 'string'})
   check_conditions('', rule.logic, rule.conditions, 1, {left = 100}, function(channel, kind, point)
     local index = channel .. ':' .. kind
     bound[index] = bound[index] or {}
@@ -144,22 +158,34 @@ local function compiled_rule(namespace, cache, id)
   return rule
 end
 
--- is_fresh reports whether a point that is not of this batch may be acted on:
--- its poll group has succeeded within the channel's stale_after_ms. What was
--- asked of a channel is kept for the rest of the call.
-local function is_fresh(node, now, inputs)
-  local call = redis.call
-  inputs.limits = inputs.limits or {}
-  local limits = inputs.limits[node.status]
-  if not limits then
-    limits = {oldest = tonumber(now) - tonumber(call('HGET', node.status, 'stale_after_ms') or default_stale_after), groups = {}}
-    inputs.limits[node.status] = limits
+-- hash_state returns what holds for all points of a hash: whether any is marked,
+-- whether any is of a poll group of its own, and when the default group and the
+-- others last succeeded. It is kept for the rest of the call.
+local function hash_state(node, now, inputs)
+  inputs.hashes = inputs.hashes or {}
+  local state = inputs.hashes[node.key]
+  if not state then
+    local call = redis.call
+    local stale_after, success = unpack(call('HMGET', node.status, 'stale_after_ms', 'group:default'))
+    state = {marked = call('EXISTS', node.key .. ':q') == 1, grouped = call('EXISTS', node.key .. ':g') == 1,
+      oldest = tonumber(now) - tonumber(stale_after or default_stale_after), groups = {default = tonumber(success or 0)}}
+    inputs.hashes[node.key] = state
   end
-  local group = call('HGET', node.key .. ':g', node.point) or 'default'
-  if limits.groups[group] == nil then
-    limits.groups[group] = tonumber(call('HGET', node.status, 'group:' .. group) or 0) >= limits.oldest
+  return state
+end
+
+-- is_usable reports whether a point that is not of this batch may be acted on: it
+-- is good, and its poll group has succeeded within the channel's stale_after_ms.
+local function is_usable(node, now, inputs)
+  local call, state = redis.call, hash_state(node, now, inputs)
+  if state.marked and call('HEXISTS', node.key .. ':q', node.point) == 1 then
+    return false
   end
-  return limits.groups[group] or tonumber(call('HGET', node.key .. ':ts', node.point) or 0) >= limits.oldest
+  local group = state.grouped and call('HGET', node.key .. ':g', node.point) or 'default'
+  if not state.groups[group] then
+    state.groups[group] = tonumber(call('HGET', node.status, 'group:' .. group) or 0)
+  end
+  return state.groups[group] >= state.oldest or tonumber(call('HGET', node.key .. ':ts', node.point) or 0) >= state.oldest
 end
 
 -- input returns the number behind a condition, nil when there is none that may
@@ -175,7 +201,7 @@ local function input(node, now, inputs)
   local number = inputs[node.name]
   if number == nil then
     local text = redis.call('HGET', node.key, node.point)
-    number = text and redis.call('HEXISTS', node.key .. ':q', node.point) == 0 and is_fresh(node, now, inputs) and tonumber(text)
+    number = text and is_usable(node, now, inputs) and tonumber(text)
     inputs[node.name] = number or false
   end
   return number or nil
@@ -230,7 +256,8 @@ end
 
 -- rule_idle takes a rule back to idle.
 local function rule_idle(namespace, rule, now)
-  redis.call('HSET', namespace .. 'rulesrv:state:' .. rule.id, 'status', 'idle', 'since', now)
+  redis.call('HDEL', namespace .. 'rulesrv:standing', rule.id)
+  redis.call('HSET', namespace .. 'rulesrv:state:' .. rule.id, 'since', now)
   clear_rule_alarm(namespace, rule.id, rule.first.source, now)
   tell_rule(namespace, rule, 'idle', now)
 end
@@ -271,14 +298,20 @@ local function act(namespace, rule, now, inputs)
   end
 end
 
--- step_rule evaluates one rule and acts on an edge. It returns the status and
--- whether it changed.
-local function step_rule(namespace, rule, now, inputs)
-  local key = namespace .. 'rulesrv:state:' .. rule.id
-  local status = redis.call('HGET', key, 'status') or 'idle'
+-- rule_status returns active or idle. Only rules that are not idle stand in the
+-- hash, so that a site at rest costs one look for all of its rules.
+local function rule_status(namespace, id)
+  return redis.call('HGET', namespace .. 'rulesrv:standing', id) or 'idle'
+end
+
+-- step_rule evaluates one rule, whose status the caller knows, and acts on an
+-- edge. It returns the status and whether it changed.
+local function step_rule(namespace, rule, status, now, inputs)
   local outcome = holds(rule.nodes, rule.any, now, inputs)
   if outcome == true and status ~= 'active' then
-    redis.call('HSET', key, 'status', 'active', 'since', now, 'last_fired', now)
+    local key = namespace .. 'rulesrv:state:' .. rule.id
+    redis.call('HSET', namespace .. 'rulesrv:standing', rule.id, 'active')
+    redis.call('HSET', key, 'since', now, 'last_fired', now)
     redis.call('HINCRBY', key, 'fired', 1)
     act(namespace, rule, now, inputs)
     tell_rule(namespace, rule, 'active', now)
@@ -290,38 +323,55 @@ local function step_rule(namespace, rule, now, inputs)
   return status, false
 end
 
--- run_rules evaluates the rules bound to the points of a batch. inputs holds
--- the hash of the batch and its numbers by point. It returns how many changed.
-local function run_rules(namespace, channel, kind, points, now, inputs)
-  local cache = cached_rules(namespace)
+-- watched_points returns the cache of rules and, for each point of a channel and
+-- type that some rule watches, the ids of those rules; nil where none does.
+local function watched_points(namespace, channel, kind)
+  local cache, index = cached_rules(namespace), channel .. ':' .. kind
   if cache.version == '' then
-    return 0
+    return nil
   end
-  local index = channel .. ':' .. kind
   local bound = cache.bound[index]
   if bound == nil then
     bound = {}
-    local pairs_list = redis.call('HGETALL', namespace .. 'rulesrv:index:' .. index)
-    for i = 1, #pairs_list, 2 do
+    local fields = redis.call('HGETALL', namespace .. 'rulesrv:index:' .. index)
+    for i = 1, #fields, 2 do
       local ids = {}
-      for id in string.gmatch(pairs_list[i + 1], '%S+') do
+      for id in string.gmatch(fields[i + 1], '%S+') do
         ids[#ids + 1] = id
       end
-      bound[pairs_list[i]] = ids
+      bound[fields[i]] = ids
     end
+    bound = next(bound) and bound or false
     cache.bound[index] = bound
   end
-  local done, changed = {}, 0
-  for i = 1, #points do
-    for _, id in ipairs(bound[points[i]] or {}) do
-      if not done[id] then
-        done[id] = true
-        local rule = compiled_rule(namespace, cache, id)
-        if rule and rule.enabled then
-          local _, moved = step_rule(namespace, rule, now, inputs)
-          changed = changed + (moved and 1 or 0)
+  return cache, bound or nil
+end
+
+-- run_rules evaluates the rules of bound that watch the points of a batch, whose
+-- numbers are given by point. It returns how many changed.
+local function run_rules(namespace, cache, bound, base, numbers, now)
+  local inputs, due, done = {base = base, numbers = numbers}, {}, {}
+  for point, ids in pairs(bound) do
+    if numbers[point] then
+      for _, id in ipairs(ids) do
+        if not done[id] then
+          done[id] = true
+          due[#due + 1] = id
         end
       end
+    end
+  end
+  if #due == 0 then
+    return 0
+  end
+  table.sort(due)
+  local standing, changed = namespace .. 'rulesrv:standing', 0
+  local statuses = redis.call('EXISTS', standing) == 1 and redis.call('HMGET', standing, unpack(due)) or {}
+  for i, id in ipairs(due) do
+    local rule = compiled_rule(namespace, cache, id)
+    if rule and rule.enabled then
+      local _, moved = step_rule(namespace, rule, statuses[i] or 'idle', now, inputs)
+      changed = changed + (moved and 1 or 0)
     end
   end
   return changed

@@ -10,7 +10,7 @@ local function remove_rule(namespace, id, now)
     return false
   end
   local rule = compiled_rule(namespace, cached_rules(namespace), id)
-  if call('HGET', namespace .. 'rulesrv:state:' .. id, 'status') == 'active' then
+  if rule_status(namespace, id) == 'active' then
     rule_idle(namespace, rule, now)
   end
   for index in string.gmatch(indexes, '%S+') do
@@ -42,9 +42,9 @@ local function rule_row(namespace, id)
   if not config then
     return nil
   end
-  local state = redis.call('HMGET', namespace .. 'rulesrv:state:' .. id, 'status', 'since', 'fired', 'last_fired')
-  local status = enabled == '1' and (state[1] or 'idle') or 'disabled'
-  return {config, status, state[2] or '0', state[3] or '0', state[4] or '0'}
+  local state = redis.call('HMGET', namespace .. 'rulesrv:state:' .. id, 'since', 'fired', 'last_fired')
+  local status = enabled == '1' and rule_status(namespace, id) or 'disabled'
+  return {config, status, state[1] or '0', state[2] or '0', state[3] or '0'}
 end
 
 -- look_at_rule evaluates a rule that was stored or switched on while its
@@ -52,6 +52,6 @@ end
 local function look_at_rule(namespace, id, now)
   local rule = compiled_rule(namespace, cached_rules(namespace), id)
   if rule and rule.enabled then
-    step_rule(namespace, rule, now, {})
+    step_rule(namespace, rule, rule_status(namespace, id), now, {})
   end
 end

@@ -48,13 +48,14 @@ type Service struct {
 // routes says which service answers what; each stands for the path and for all
 // that is below it.
 var routes = map[string]ems.Target{
-	"/api/channels": ems.Comsrv,
-	"/api/models":   ems.Modsrv,
-	"/api/points":   ems.Modsrv,
-	"/api/alarms":   ems.Alarmsrv,
-	"/api/rules":    ems.Rulesrv,
-	"/api/history":  ems.Hissrv,
-	"/api/network":  ems.Netsrv,
+	"/api/channels":  ems.Comsrv,
+	"/api/templates": ems.Modsrv,
+	"/api/models":    ems.Modsrv,
+	"/api/points":    ems.Modsrv,
+	"/api/alarms":    ems.Alarmsrv,
+	"/api/rules":     ems.Rulesrv,
+	"/api/history":   ems.Hissrv,
+	"/api/network":   ems.Netsrv,
 }
 
 // methods are those that the services know.

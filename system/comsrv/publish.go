@@ -57,10 +57,7 @@ type pointState struct {
 	value   float64
 	quality ems.Quality
 	reason  string
-
-	told        bool
-	toldValue   float64
-	toldQuality ems.Quality
+	told    rtdb.Told
 }
 
 // groupState is one poll group: its points by type, as indexes.
@@ -268,23 +265,11 @@ func (p *publisher) tellValues(ctx context.Context) error {
 // add appends a point to what is sent, if there is anything to tell of it.
 func (p *publisher) add(index int, full bool) {
 	point := &p.points[index]
-	if !point.known || !full && !point.changed() {
+	if !point.known || !full && !point.told.Changed(point.value, point.quality, point.Deadband) {
 		return
 	}
 	p.scratch = append(p.scratch, rtdb.Sample{Point: point.ID, Number: point.value, Quality: point.quality})
 	p.sentNow = append(p.sentNow, sentSample{point: index, value: point.value, quality: point.quality})
-}
-
-// changed compares the newest value with the one that Redis was told. Within its
-// deadband a value has not changed.
-func (s *pointState) changed() bool {
-	if !s.told || s.quality != s.toldQuality {
-		return true
-	}
-	if s.quality == ems.Bad || math.Float64bits(s.value) == math.Float64bits(s.toldValue) {
-		return false
-	}
-	return s.Deadband == 0 || math.Abs(s.value-s.toldValue) > s.Deadband
 }
 
 // ingest sends what was gathered in one exchange with Redis and notes it.
@@ -294,8 +279,7 @@ func (p *publisher) ingest(ctx context.Context) error {
 	}
 	p.metrics.sent.Add(float64(len(p.sentNow)))
 	for _, sent := range p.sentNow {
-		point := &p.points[sent.point]
-		point.told, point.toldValue, point.toldQuality = true, sent.value, sent.quality
+		p.points[sent.point].told.Note(sent.value, sent.quality)
 	}
 	return nil
 }

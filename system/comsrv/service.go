@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,12 +108,34 @@ func (s *Service) Run(ctx context.Context) error {
 // renew is called when Redis has newly appeared: whatever it was told before may
 // be gone.
 func (s *Service) renew(ctx context.Context) error {
+	if err := s.removeOld(ctx); err != nil {
+		return err
+	}
 	for _, channel := range s.channels {
 		if err := channel.renew(ctx); err != nil {
 			return err
 		}
 	}
 	s.commands.again.Store(true)
+	return nil
+}
+
+// removeOld removes what is stored of channels that the site no longer has:
+// their values would look like those of a device that is away.
+func (s *Service) removeOld(ctx context.Context) error {
+	stored, err := s.db.Channels(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range stored {
+		if slices.ContainsFunc(s.channels, func(c *channel) bool { return c.ID == id }) {
+			continue
+		}
+		if err := s.db.RemoveChannel(ctx, id); err != nil {
+			return err
+		}
+		s.logger.Info("channel removed: channels.yaml no longer names it", "channel", id)
+	}
 	return nil
 }
 

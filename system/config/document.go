@@ -2,15 +2,20 @@ package config
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/voltageems/voltageems-go/system/ems"
 )
 
 // maxFileBytes bounds every file of a site folder.
@@ -37,27 +42,97 @@ func readDocument(path, shown string, into any, found *faults) (doc *document, o
 		found.add(shown, 0, "%v", err)
 		return doc, false
 	}
-	var root yaml.Node
-	if err := yaml.Unmarshal(text, &root); err != nil {
-		doc.addYAML(err)
-		return doc, false
-	}
-	if root.Kind == 0 { // an empty file says nothing
-		return doc, true
-	}
-	doc.root = root.Content[0]
+	return doc, doc.decode(text, into)
+}
+
+// decode reads the text of a file. It returns false when that cannot be used.
+func (d *document) decode(text []byte, into any) bool {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(into); err != nil {
-		doc.addYAML(err)
-		return doc, false
+	var root, second yaml.Node
+	if err := decoder.Decode(&root); errors.Is(err, io.EOF) { // an empty file says nothing
+		return true
+	} else if err != nil {
+		d.addYAML(err)
+		return false
 	}
-	var second yaml.Node
+	d.root = root.Content[0]
+	before := len(d.faults.list)
+	if d.check(d.root, reflect.TypeOf(into)) {
+		if err := root.Decode(into); err != nil {
+			d.addYAML(err)
+		}
+	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		found.add(shown, second.Line, "a second YAML document: put everything into one")
-		return doc, false
+		d.faults.add(d.file, second.Line, "a second YAML document: put everything into one")
 	}
-	return doc, true
+	return len(d.faults.list) == before
+}
+
+// check finds what the decoder lets pass, keys that kind does not have and
+// fractions where a whole number is meant, and what it tells without a line:
+// texts that their type refuses, for which it returns false. What an alias
+// repeats is looked at where it stands first.
+func (d *document) check(node *yaml.Node, kind reflect.Type) (readable bool) {
+	for kind.Kind() == reflect.Pointer {
+		kind = kind.Elem()
+	}
+	readable = true
+	switch node.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			key, value := node.Content[i], node.Content[i+1]
+			if inner, known := valueType(kind, key.Value); inner != nil {
+				readable = d.check(value, inner) && readable
+			} else if !known && key.ShortTag() != "!!merge" {
+				d.faults.add(d.file, key.Line, "unknown key %q: check its spelling and indentation", key.Value)
+			}
+		}
+	case yaml.SequenceNode:
+		for _, item := range node.Content {
+			if kind.Kind() == reflect.Slice {
+				readable = d.check(item, kind.Elem()) && readable
+			}
+		}
+	case yaml.ScalarNode:
+		readable = d.checkScalar(node, kind)
+	}
+	return readable
+}
+
+func (d *document) checkScalar(node *yaml.Node, kind reflect.Type) (readable bool) {
+	tag := node.ShortTag()
+	if text, isText := reflect.New(kind).Interface().(encoding.TextUnmarshaler); isText && tag != "!!null" {
+		if err := text.UnmarshalText([]byte(node.Value)); err != nil {
+			d.faults.add(d.file, node.Line, "%v", err)
+			return false
+		}
+		return true
+	}
+	if kind.Kind() >= reflect.Int && kind.Kind() <= reflect.Uint64 && tag == "!!float" {
+		if number, err := strconv.ParseFloat(node.Value, 64); err != nil || number != math.Trunc(number) {
+			d.faults.add(d.file, node.Line, "%s is not a whole number", node.Value)
+		}
+	}
+	return true
+}
+
+// valueType returns the type behind a key, nil where any will do; known is false
+// where a struct has no such key.
+func valueType(kind reflect.Type, key string) (inner reflect.Type, known bool) {
+	switch kind.Kind() {
+	case reflect.Map:
+		return kind.Elem(), true
+	case reflect.Struct:
+		for i := range kind.NumField() {
+			field := kind.Field(i)
+			if name, _, _ := strings.Cut(field.Tag.Get("yaml"), ","); name == key || name == "" && strings.ToLower(field.Name) == key {
+				return field.Type, true
+			}
+		}
+		return nil, false
+	default:
+		return nil, true
+	}
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -86,13 +161,13 @@ func (d *document) add(path []any, format string, args ...any) {
 	if node := d.node(path); node != nil {
 		line = node.Line
 	}
-	d.faults.add(d.file, line, "%s: %s", pathText(path), fmt.Sprintf(format, args...))
+	d.faults.add(d.file, line, "%s: %s", ems.PathText(path), fmt.Sprintf(format, args...))
 }
 
-// addReference reports something that was not found in another file.
-func (d *document) addReference(path []any, format string, args ...any) {
+// addReference reports something that was not found where it is kept.
+func (d *document) addReference(kept table, path []any, format string, args ...any) {
 	d.add(path, format, args...)
-	d.faults.list[len(d.faults.list)-1].reference = true
+	d.faults.list[len(d.faults.list)-1].missing = kept
 }
 
 func (d *document) node(path []any) *yaml.Node {
@@ -129,26 +204,7 @@ func child(node *yaml.Node, step any) *yaml.Node {
 	return nil
 }
 
-func pathText(path []any) string {
-	var text strings.Builder
-	for _, step := range path {
-		switch step := step.(type) {
-		case int:
-			fmt.Fprintf(&text, "[%d]", step)
-		case string:
-			if text.Len() > 0 {
-				text.WriteByte('.')
-			}
-			text.WriteString(step)
-		}
-	}
-	return text.String()
-}
-
-var (
-	yamlLine    = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
-	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type `)
-)
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
 
 // addYAML turns the decoder's messages, which may be several, into faults.
 func (d *document) addYAML(err error) {
@@ -162,9 +218,6 @@ func (d *document) addYAML(err error) {
 		if match := yamlLine.FindStringSubmatch(message); match != nil {
 			line, _ = strconv.Atoi(match[1])
 			message = match[2]
-		}
-		if match := yamlUnknown.FindStringSubmatch(message); match != nil {
-			message = fmt.Sprintf("unknown key %q: check its spelling and indentation", match[1])
 		}
 		d.faults.add(d.file, line, "%s", strings.TrimPrefix(message, "yaml: "))
 	}

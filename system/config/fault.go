@@ -17,8 +17,21 @@ type Fault struct {
 	File   string // as the person wrote or would find it
 	Line   int    // from 1; 0 when the file as a whole is meant
 	Reason string // what is wrong and how to mend it
-	// reference is set where something of another file was not found.
-	reference bool
+	// missing names the table in which something was not found, if that is it.
+	missing table
+}
+
+// table is what other files refer to.
+type table string
+
+const (
+	pointTables   table = "points" // channels.yaml and points/
+	templateFiles table = "templates"
+)
+
+// holds reports whether a fault is one of the table itself.
+func (t table) holds(fault Fault) bool {
+	return fault.missing == "" && (strings.HasPrefix(fault.File, string(t)+"/") || t == pointTables && fault.File == "channels.yaml")
 }
 
 func (f Fault) String() string {
@@ -38,11 +51,10 @@ func (f *faults) add(file string, line int, format string, args ...any) {
 // settle drops what only follows from another fault: while a table that others
 // refer to is itself at fault, a reference that leads nowhere says nothing.
 func (f *faults) settle() {
-	unsure := slices.ContainsFunc(f.list, func(fault Fault) bool {
-		return !fault.reference && (fault.File == "channels.yaml" || strings.HasPrefix(fault.File, "points/") || strings.HasPrefix(fault.File, "templates/"))
-	})
-	if unsure {
-		f.list = slices.DeleteFunc(f.list, func(fault Fault) bool { return fault.reference })
+	for _, kept := range []table{pointTables, templateFiles} {
+		if slices.ContainsFunc(f.list, kept.holds) {
+			f.list = slices.DeleteFunc(f.list, func(fault Fault) bool { return fault.missing == kept })
+		}
 	}
 }
 

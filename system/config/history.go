@@ -82,7 +82,7 @@ func (s *siteReader) nameFields(doc *document, at []any, site *Site, mapping *em
 	}
 	channel, found := site.Channel(channelID)
 	if !found {
-		doc.addReference(append(at, "source"), "no channel %d in channels.yaml", channelID)
+		doc.addReference(pointTables, append(at, "source"), "no channel %d in channels.yaml", channelID)
 		return
 	}
 	named := map[ems.PointID]string{}
@@ -99,7 +99,7 @@ func (s *siteReader) nameFields(doc *document, at []any, site *Site, mapping *em
 	}
 	for id, name := range mapping.Fields {
 		if _, exists := named[id]; !exists {
-			doc.addReference(append(slices.Clone(at), "fields", fmt.Sprint(id)), "channel %d has no point %s:%d", channelID, kind, id)
+			doc.addReference(pointTables, append(slices.Clone(at), "fields", fmt.Sprint(id)), "channel %d has no point %s:%d", channelID, kind, id)
 		}
 		named[id] = name
 	}

@@ -35,7 +35,7 @@ func (s *siteReader) readRules(site *Site) {
 		}
 		seen[rule.ID] = true
 		for _, fault := range RuleFaults(rule) {
-			doc.add(append(slices.Clone(at), fault.Path...), "%s", fault.Reason)
+			doc.add(append(slices.Clone(at), fault.Path...), "%s", fault.Message)
 		}
 		s.checkSources(doc, at, site, rule)
 	}
@@ -49,34 +49,11 @@ func (s *siteReader) readRules(site *Site) {
 	site.Rules = file.Rules
 }
 
-// RuleFault is one thing wrong with a rule; Path leads to it from the rule.
-type RuleFault struct {
-	Path   []any
-	Reason string
-}
-
-func (f RuleFault) String() string {
-	if len(f.Path) == 0 {
-		return f.Reason
-	}
-	return pathText(f.Path) + ": " + f.Reason
-}
-
 // CheckRule returns one error that lists all of RuleFaults.
-func CheckRule(rule *ems.Rule) error {
-	found := RuleFaults(rule)
-	if len(found) == 0 {
-		return nil
-	}
-	details := make([]string, len(found))
-	for i, fault := range found {
-		details[i] = fault.String()
-	}
-	return &ems.Error{Code: ems.CodeInvalid, Message: "rule " + rule.ID + " cannot be used: " + details[0], Details: details}
-}
+func CheckRule(rule *ems.Rule) error { return ems.Refuse("rule "+rule.ID, RuleFaults(rule)) }
 
 // RuleFaults checks a rule by itself, without asking whether its points exist.
-func RuleFaults(rule *ems.Rule) []RuleFault {
+func RuleFaults(rule *ems.Rule) []ems.Fault {
 	var check ruleCheck
 	if err := ems.CheckID("rule id", rule.ID); err != nil {
 		check.add([]any{"id"}, "%v", err)
@@ -103,12 +80,12 @@ func RuleFaults(rule *ems.Rule) []RuleFault {
 }
 
 type ruleCheck struct {
-	found []RuleFault
+	found []ems.Fault
 	count int
 }
 
 func (c *ruleCheck) add(path []any, format string, args ...any) {
-	c.found = append(c.found, RuleFault{Path: slices.Clone(path), Reason: fmt.Sprintf(format, args...)})
+	c.found = append(c.found, ems.Fault{Path: slices.Clone(path), Message: fmt.Sprintf(format, args...)})
 }
 
 func (c *ruleCheck) logic(at []any, logic ems.Logic) {
@@ -263,7 +240,7 @@ func (s *siteReader) checkSources(doc *document, at []any, site *Site, rule *ems
 			visit(here, condition.Conditions)
 			if ref, err := ems.ParsePointRef(condition.Source); err == nil {
 				if _, found := site.Point(ref); !found {
-					doc.addReference(append(here, "source"), "no point %s in this site", ref)
+					doc.addReference(pointTables, append(here, "source"), "no point %s in this site", ref)
 				}
 			}
 		}
@@ -273,7 +250,7 @@ func (s *siteReader) checkSources(doc *document, at []any, site *Site, rule *ems
 		text, _ := action.Params["target"].(string)
 		if ref, err := ems.ParsePointRef(text); err == nil {
 			if _, found := site.Point(ref); !found {
-				doc.addReference(append(slices.Clone(at), "actions", i, "params", "target"), "no point %s in this site", ref)
+				doc.addReference(pointTables, append(slices.Clone(at), "actions", i, "params", "target"), "no point %s in this site", ref)
 			}
 		}
 	}

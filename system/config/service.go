@@ -22,7 +22,7 @@ import (
 type Service struct {
 	Target   ems.Target
 	Listen   string `env:"LISTEN"`    // host:port of its HTTP server
-	RedisURL string `env:"REDIS_URL"` // redis://[user:password@]host:port[/db]
+	RedisURL string `env:"REDIS_URL"` // redis://[user:password@]host:port[/db] or redis+cluster://[user:password@]host:port[,host:port…]
 	LogLevel string `env:"LOG_LEVEL"` // debug, info, warn or error
 	Influx   Influx `envPrefix:"INFLUX_"`
 	// CollectionPeriod is how often hissrv empties the history stream.
@@ -160,9 +160,9 @@ func (s *Service) check(doc *document, values map[string]string) {
 		if err == nil {
 			return
 		}
-		name := "_" + strings.ToUpper(strings.ReplaceAll(pathText(key), ".", "_"))
+		name := "_" + strings.ToUpper(strings.ReplaceAll(ems.PathText(key), ".", "_"))
 		if values["VOLTAGE"+name] != "" || values[strings.ToUpper(string(s.Target))+name] != "" {
-			doc.faults.add("environment", 0, "%s of %s: %v", pathText(key), s.Target, err)
+			doc.faults.add("environment", 0, "%s of %s: %v", ems.PathText(key), s.Target, err)
 			return
 		}
 		for _, section := range []any{string(s.Target), "all"} {
@@ -172,7 +172,7 @@ func (s *Service) check(doc *document, values map[string]string) {
 				return
 			}
 		}
-		doc.faults.add("environment", 0, "%s of %s: %v", pathText(key), s.Target, err)
+		doc.faults.add("environment", 0, "%s of %s: %v", ems.PathText(key), s.Target, err)
 	}
 	report([]any{"listen"}, checkAddress(s.Listen, "127.0.0.1:6000", 0))
 	report([]any{"redis_url"}, checkRedisURL(s.RedisURL))
@@ -244,6 +244,9 @@ func withoutSecrets(address url.URL) string {
 }
 
 func checkRedisURL(text string) error {
+	if scheme, rest, _ := strings.Cut(text, "+cluster://"); scheme == "redis" || scheme == "rediss" {
+		return checkClusterURL(scheme, strings.TrimSuffix(rest, "/"))
+	}
 	if err := checkURL(text, "redis", "rediss", "unix"); err != nil {
 		return err
 	}
@@ -254,6 +257,21 @@ func checkRedisURL(text string) error {
 	if database := strings.Trim(parsed.Path, "/"); database != "" {
 		if _, err := strconv.ParseUint(database, 10, 16); err != nil {
 			return fmt.Errorf("%q: what follows the / is the number of the database, for example redis://host:port/1", withoutSecrets(*parsed))
+		}
+	}
+	return nil
+}
+
+// checkClusterURL checks [user:password@]host:port[,host:port…], one node after
+// the other as if it were alone.
+func checkClusterURL(scheme, rest string) error {
+	nodes := strings.LastIndex(rest, "@") + 1
+	for _, node := range strings.Split(rest[nodes:], ",") {
+		if err := checkURL(scheme+"://"+rest[:nodes]+node, scheme); err != nil {
+			return fmt.Errorf("a node of the cluster: %w", err)
+		}
+		if _, _, err := net.SplitHostPort(node); err != nil || strings.ContainsAny(node, "/?#") {
+			return fmt.Errorf("a node of the cluster is not of the form host:port: write %s+cluster://host:port,host:port", scheme)
 		}
 	}
 	return nil

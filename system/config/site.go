@@ -19,7 +19,8 @@ type Site struct {
 	Name      string
 	Namespace ems.Namespace
 	Channels  []Channel
-	Templates []ems.Template
+	Templates []ems.Template // the site's own, in the order of its files
+	Library   []ems.Template // those that come with the product, but for ids that the site has taken
 	Models    []ems.Model
 	Rules     []ems.Rule
 	History   []ems.HistoryMapping
@@ -68,6 +69,7 @@ type siteReader struct {
 	dir         string
 	environment map[string]string
 	protocols   []string
+	unsound     map[string]bool // ids of templates that are at fault, or above one that is
 	faults      faults
 }
 
@@ -93,7 +95,9 @@ func ReadSite(dir string, environment []string, protocols []string) (*Site, erro
 	site := &Site{Dir: dir}
 	reader.readIdentity(site)
 	site.Channels = reader.readChannels()
-	site.Templates = reader.readTemplates()
+	if err := reader.readTemplates(site); err != nil {
+		return nil, err
+	}
 	reader.readModels(site)
 	reader.readRules(site)
 	reader.readHistory(site)
@@ -148,43 +152,8 @@ func (s *siteReader) readIdentity(site *Site) {
 	site.Namespace = namespace
 }
 
-func (s *siteReader) readTemplates() []ems.Template {
-	files, err := filepath.Glob(s.path("templates/*.yaml"))
-	if err != nil {
-		s.faults.add("templates", 0, "%v", err)
-		return nil
-	}
-	slices.Sort(files)
-	seen := map[string]string{}
-	var templates []ems.Template
-	for _, path := range files {
-		shown := "templates/" + filepath.Base(path)
-		var template ems.Template
-		doc, ok := readDocument(path, shown, &template, &s.faults)
-		if !ok {
-			continue
-		}
-		if err := ems.CheckID("template id", template.ID); err != nil {
-			doc.add([]any{"id"}, "%v", err)
-		} else if first, twice := seen[template.ID]; twice {
-			doc.add([]any{"id"}, "%q is already the id of %s", template.ID, first)
-		}
-		seen[template.ID] = shown
-		checkFields(doc, "data", template.Data)
-		checkFields(doc, "action", template.Action)
-		if err := checkStored(template); err != nil {
-			s.faults.add(shown, 0, "%v", err)
-		}
-		templates = append(templates, template)
-	}
-	return templates
-}
-
-// Bounds of what the function library takes.
-const (
-	maxStoredBytes = 1 << 20
-	maxModelNames  = 1000
-)
+// maxStoredBytes is what the function library takes of one thing.
+const maxStoredBytes = 1 << 20
 
 // checkStored refuses what cannot be kept in Redis, where a rule, a model or a
 // template is one JSON text.
@@ -197,100 +166,6 @@ func checkStored(thing any) error {
 		return fmt.Errorf("it has %d bytes as JSON, more than the %d that fit", len(text), maxStoredBytes)
 	}
 	return nil
-}
-
-func checkFields(doc *document, list string, fields []ems.TemplateField) {
-	seen := map[string]bool{}
-	for i, field := range fields {
-		at := []any{list, i, "name"}
-		if err := ems.CheckID("name", field.Name); err != nil {
-			doc.add(at, "%v", err)
-		} else if seen[field.Name] {
-			doc.add(at, "%q stands twice in %s", field.Name, list)
-		}
-		seen[field.Name] = true
-		if field.Min != nil && field.Max != nil && *field.Min > *field.Max {
-			doc.add([]any{list, i, "min"}, "%v is above max %v", *field.Min, *field.Max)
-		}
-	}
-}
-
-func (s *siteReader) readModels(site *Site) {
-	var file struct {
-		Models []ems.Model `yaml:"models"`
-	}
-	doc, ok := readDocument(s.path("models.yaml"), "models.yaml", &file, &s.faults)
-	if !ok {
-		return
-	}
-	templates := map[string]ems.Template{}
-	for _, template := range site.Templates {
-		templates[template.ID] = template
-	}
-	seen := map[string]int{}
-	for i, model := range file.Models {
-		at := []any{"models", i}
-		if err := ems.CheckID("model id", model.ID); err != nil {
-			doc.add(append(at, "id"), "%v", err)
-		} else if first, twice := seen[model.ID]; twice {
-			doc.add(append(at, "id"), "%q is already the id of models[%d]", model.ID, first)
-		}
-		seen[model.ID] = i
-		if err := checkStored(model); err != nil {
-			doc.add(at, "%v", err)
-		}
-		template, known := templates[model.Template]
-		if model.Template != "" && !known {
-			doc.addReference(append(at, "template"), "no template %q in templates/", model.Template)
-		}
-		if _, found := site.Channel(model.Mapping.Channel); !found {
-			doc.addReference(append(at, "mapping", "channel"), "no channel %d in channels.yaml", model.Mapping.Channel)
-			continue
-		}
-		check := mappingCheck{doc: doc, site: site, channel: model.Mapping.Channel, templated: known}
-		check.names(append(at, "mapping", "data"), model.Mapping.Data, template.Data, ems.Telemetry, false)
-		check.names(append(at, "mapping", "action"), model.Mapping.Action, template.Action, ems.Control, true)
-	}
-	site.Models = file.Models
-}
-
-type mappingCheck struct {
-	doc       *document
-	site      *Site
-	channel   ems.ChannelID
-	templated bool
-}
-
-func (m mappingCheck) names(at []any, mapping map[string]ems.ModelPoint, fields []ems.TemplateField, fallback ems.PointType, writes bool) {
-	if len(mapping) > maxModelNames {
-		m.doc.add(at, "%d names are more than the %d that fit", len(mapping), maxModelNames)
-		return
-	}
-	names := make([]string, 0, len(mapping))
-	for name := range mapping {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		here := append(slices.Clone(at), name)
-		if err := ems.CheckID("name", name); err != nil {
-			m.doc.add(here, "%v", err)
-			continue
-		}
-		if m.templated && !slices.ContainsFunc(fields, func(f ems.TemplateField) bool { return f.Name == name }) {
-			m.doc.addReference(here, "the template has no %q", name)
-		}
-		ref, err := mapping[name].Resolve(m.channel, fallback)
-		if err != nil {
-			m.doc.add(here, "%v", err)
-			continue
-		}
-		if _, found := m.site.Point(ref); !found {
-			m.doc.addReference(here, "channel %d has no point %s:%d", ref.Channel, ref.Type, ref.Point)
-		} else if writes && !ref.Type.Writable() {
-			m.doc.add(here, "%s:%d cannot be written: an action names a control (C) or an adjustment (A)", ref.Type, ref.Point)
-		}
-	}
 }
 
 func (s *siteReader) readAlarms(site *Site) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,11 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 	}{
 		{"unknown key", "channels.yaml", "poll_period", "pol_period", []string{`channels.yaml:6: unknown key "pol_period"`}},
 		{"wrong type", "channels.yaml", "id: 1001", "id: many", []string{"channels.yaml:2: cannot unmarshal"}},
+		{"fraction", "channels.yaml", "id: 1001", "id: 1001.5", []string{"channels.yaml:2: 1001.5 is not a whole number"}},
+		{"text of a type", "templates/battery.yaml", "name: power", "type: X", []string{`templates/battery.yaml:7: unknown point type "X": use T (telemetry)`}},
+		{"alias of itself", "models.yaml", "models:", "models: &all\n  - *all", []string{"models.yaml:1: cannot unmarshal !!seq into ems.Model"}},
+		{"two documents", "rules.yaml", "rules:", "rules: []\n---\nrules:", []string{"rules.yaml:2: a second YAML document: put everything into one"}},
+		{"key and type", "channels.yaml", "poll_period: 500ms", "poll_periood: x\n    enabled: 7", []string{`channels.yaml:6: unknown key "poll_periood"`, "channels.yaml:7: cannot unmarshal !!int `7` into bool"}},
 		{"not YAML", "rules.yaml", "rules:", "rules: [", []string{"rules.yaml:"}},
 		{"no driver", "channels.yaml", "modbus_tcp", "profibus", []string{`channels.yaml:4: channels[0].protocol: no driver for "profibus": use one of modbus_tcp, virtual`}},
 		{"address", "channels.yaml", "127.0.0.1:5022", "here", []string{`channels.yaml:5: channels[0].address: "here" is not host:port`}},
@@ -116,7 +122,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"bit", "points/1001/signal_mapping.csv", "AB,15", "AB,16", []string{`points/1001/signal_mapping.csv:2: bit_position "16" is not a whole number from 0 to 15`}},
 		{"min above max", "points/1001/adjustment.csv", "-50,50", "60,50", []string{"points/1001/adjustment.csv:2: min 60 is above max 50"}},
 		{"template name", "models.yaml", "soc: 1", "charge: 1", []string{`models.yaml:7: models[0].mapping.data.charge: the template has no "charge"`}},
-		{"model point", "models.yaml", "soc: 1", "soc: 9", []string{"models.yaml:7: models[0].mapping.data.soc: channel 1001 has no point T:9"}},
+		{"model point", "models.yaml", "soc: 1", "soc: 9", []string{"models.yaml:7: models[0].mapping.data.soc: the site has no point comsrv:1001:T:9"}},
 		{"action reads", "models.yaml", "A:1", "T:1", []string{"models.yaml:9: models[0].mapping.action.power: T:1 cannot be written"}},
 		{"no template", "models.yaml", "template: battery", "template: tank", []string{`models.yaml:3: models[0].template: no template "tank"`}},
 		{"rule source", "rules.yaml", "comsrv:1001:T:2", "comsrv:1001:T:9", []string{"rules.yaml:5: rules[0].conditions[0].source: no point comsrv:1001:T:9"}},
@@ -239,6 +245,49 @@ func TestAMissingFolderOrFileIsSaidPlainly(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "is not a folder") {
 		t.Errorf("a file: %v", err)
 	}
+}
+
+// FuzzModels: whatever stands in models.yaml and a template, every model that is
+// accepted names points of the site alone.
+func FuzzModels(f *testing.F) {
+	for _, pair := range [][2]string{{models + "/models.yaml", models + "/templates/rack.yaml"}, {"testdata/models.bad/models.yaml", "testdata/models.bad/templates/formulas.yaml"}} {
+		var texts [2]string
+		for i, file := range pair {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			texts[i] = string(text)
+		}
+		f.Add(texts[0], texts[1])
+	}
+	f.Add("models: [{id: a, mapping: {channel: 1001, data: &d {a: 11}, action: *d}}]", "id: &i a\nextends: *i")
+	dir := f.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(models)); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, list, template string) {
+		for file, text := range map[string]string{"models.yaml": list, "templates/rack.yaml": template} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		site, err := config.ReadSite(dir, nil, nil)
+		if err != nil {
+			return
+		}
+		for _, model := range site.Models {
+			expansion, faults := ems.Expand(model, site.Template)
+			for _, field := range slices.Concat(expansion.Data, expansion.Action) {
+				if _, found := site.Point(field.Point); !found {
+					t.Fatalf("%s names %s", model.ID, field.Point)
+				}
+			}
+			if faults != nil {
+				t.Fatalf("%s was accepted: %v", model.ID, faults)
+			}
+		}
+	})
 }
 
 func FuzzPointTable(f *testing.F) {

@@ -29,7 +29,7 @@ const (
 )
 
 // secrets are what example.env asks for.
-var secrets = []string{"REDIS_PASSWORD=testpassword", "INFLUX_TOKEN=test-token", "INFLUX_PASSWORD=test-password", "GRAFANA_PASSWORD=test-password"}
+var secrets = []string{"REDIS_PASSWORD=testpassword", "REDIS_LOADER_PASSWORD=testloader", "INFLUX_TOKEN=test-token", "INFLUX_PASSWORD=test-password", "GRAFANA_PASSWORD=test-password"}
 
 func load(ctx context.Context, environment ...string) (*types.Project, error) {
 	options, err := cli.NewProjectOptions([]string{root + "/compose.yaml"}, cli.WithEnv(environment))
@@ -174,7 +174,7 @@ func TestServicesStartInTheOrderOfTheReference(t *testing.T) {
 func TestEveryServiceHasAHealthCheckThatItsImageCanRun(t *testing.T) {
 	loaded := project(t)
 	want := map[string]string{
-		"redis":      "CMD-SHELL redis-cli ping | grep -q PONG",
+		"redis":      "CMD-SHELL redis-cli --user voltage ping | grep -q PONG",
 		"influxdb":   "CMD influx ping --host http://127.0.0.1:8086",
 		"simulators": "CMD wget -q -O /dev/null http://127.0.0.1:5020/health",
 		"nginx":      "CMD wget -q -O /dev/null http://127.0.0.1/nginx-health",
@@ -365,7 +365,7 @@ func TestTheEnvironmentMakesTheSettingsOfTheDeployment(t *testing.T) {
 		if want := fmt.Sprintf("0.0.0.0:%d", target.Port()); read.Listen != want {
 			t.Errorf("%s listens on %s, want %s", target, read.Listen, want)
 		}
-		if read.RedisURL != "redis://:testpassword@redis:6379" || read.LogLevel != "info" {
+		if read.RedisURL != "redis://voltage:testpassword@redis:6379" || read.LogLevel != "info" {
 			t.Errorf("%s uses %s and logs from %s on", target, read.RedisURL, read.LogLevel)
 		}
 		want := []string{"serve", "--site", "/site", "--target", string(target)}
@@ -392,8 +392,16 @@ func TestTheEnvironmentMakesTheSettingsOfTheDeployment(t *testing.T) {
 	if got := loaded.Services["redis"].Environment["REDISCLI_AUTH"]; got == nil || *got != "testpassword" {
 		t.Error("Redis gets another password than the services")
 	}
-	if got := loaded.Services["functions"].Environment["VOLTAGE_REDIS_URL"]; got == nil || *got != "redis://:testpassword@redis:6379" {
-		t.Error("the functions are loaded into another Redis")
+	if got := loaded.Services["redis"].Environment["LOADER_PASSWORD"]; got == nil || *got != "testloader" {
+		t.Error("Redis gets another password than the loader")
+	}
+	if got := loaded.Services["functions"].Environment["VOLTAGE_REDIS_URL"]; got == nil || *got != "redis://loader:testloader@redis:6379" {
+		t.Error("the functions are loaded into another Redis, or not by the loader")
+	}
+	for name, service := range loaded.Services {
+		if holds := strings.Contains(strings.Join(environment(service), "\n"), "testloader"); holds != (name == "redis" || name == "functions") {
+			t.Errorf("%s holds the password of the loader: %v", name, holds)
+		}
 	}
 	influx := loaded.Services["influxdb"].Environment
 	for name, want := range map[string]string{"ORG": "voltage", "BUCKET": "ems_data", "ADMIN_TOKEN": "test-token", "MODE": "setup"} {

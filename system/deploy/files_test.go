@@ -1,7 +1,6 @@
 package deploy_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,17 +8,12 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/voltageems/voltageems-go/system/ems"
-	"github.com/voltageems/voltageems-go/system/managed"
-	"github.com/voltageems/voltageems-go/system/testkit"
 )
 
 func read(t *testing.T, file string) string {
@@ -35,70 +29,6 @@ func readYAML(t *testing.T, file string, into any) {
 	t.Helper()
 	if err := yaml.Unmarshal([]byte(read(t, file)), into); err != nil {
 		t.Fatalf("%s: %v", file, err)
-	}
-}
-
-// A real Redis takes the file from the command of compose.yaml. Only what ties it
-// to its container is replaced.
-func TestRedisTakesItsConfiguration(t *testing.T) {
-	binary, err := managed.FindRedis(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := testkit.FreePort(t)
-	folder := t.TempDir()
-	file := filepath.Join(folder, "redis.conf")
-	text := strings.NewReplacer("bind * -::*", "bind 127.0.0.1", "port 6379", "port "+strconv.Itoa(port), "dir /data", "dir "+folder).
-		Replace(read(t, "redis.conf"))
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(binary.Path, filepath.Join(folder, "redis-server")); err != nil {
-		t.Fatal(err)
-	}
-	service := project(t).Services["redis"]
-	command := slices.Clone([]string(service.Command))
-	for i, argument := range command {
-		command[i] = strings.ReplaceAll(argument, "/etc/redis.conf", file)
-	}
-	const password = "testpassword"
-	instance := &managed.Redis{Port: port, Password: password}
-	process, err := managed.StartReady(t.Context(), ems.SystemClock{}, managed.Child{
-		Name: "redis-server", Probe: instance.Probe, ReadyWithin: 30 * time.Second,
-		Start: func(context.Context) (*managed.Process, error) {
-			return managed.StartProcess(managed.Command{
-				Name: "redis-server", Path: "/bin/sh", Args: command[1:],
-				Env: append(os.Environ(), append(environment(service), "PATH="+folder+":"+os.Getenv("PATH"), "LC_ALL=C")...),
-			})
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer process.Kill()
-	stranger := redis.NewClient(&redis.Options{Addr: instance.Addr(), DisableIdentity: true})
-	defer func() { _ = stranger.Close() }()
-	if err := stranger.Ping(t.Context()).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOAUTH") {
-		t.Errorf("without the password Redis answers %v", err)
-	}
-	if slices.ContainsFunc(command, func(argument string) bool { return strings.Contains(argument, password) }) {
-		t.Errorf("the password is an argument: %q", command)
-	}
-	client := redis.NewClient(&redis.Options{Addr: instance.Addr(), Password: password, DisableIdentity: true})
-	defer func() { _ = client.Close() }()
-	for name, want := range map[string]string{
-		"appendonly": "yes", "appendfsync": "everysec", "save": "", "hash-max-listpack-entries": "64",
-		"maxmemory": "536870912", "maxmemory-policy": "noeviction", "protected-mode": "yes", "busy-reply-threshold": "5000",
-	} {
-		got, err := client.ConfigGet(t.Context(), name).Result()
-		if err != nil || got[name] != want {
-			t.Errorf("%s is %q, want %q (%v)", name, got[name], want, err)
-		}
-	}
-	// More memory than the container has would have it killed instead of refusing.
-	limit := int64(project(t).Services["redis"].Deploy.Resources.Limits.MemoryBytes)
-	if limit < 2*512<<20 {
-		t.Errorf("the container has %d bytes for 512 MiB of data and a copy while the file is rewritten", limit)
 	}
 }
 
@@ -243,6 +173,12 @@ func TestSystemdRunsEveryServiceHardenedAfterTheFunctions(t *testing.T) {
 	}
 	if !slices.Contains(service["Unit"]["After"], "voltage-functions.service") || !slices.Contains(service["Unit"]["Wants"], "voltage-functions.service") {
 		t.Error("a service does not wait for the functions")
+	}
+	if got := loader["Service"]["EnvironmentFile"]; !slices.Equal(got, []string{"-/etc/voltage/environment", "-/etc/voltage/loader"}) {
+		t.Errorf("the loader reads %v", got)
+	}
+	if got := service["Service"]["EnvironmentFile"]; !slices.Equal(got, []string{"-/etc/voltage/environment"}) {
+		t.Errorf("a service reads %v, and may hold the rights of the loader", got)
 	}
 	for name, one := range map[string]unit{"voltage@.service": service, "voltage-functions.service": loader} {
 		for key, want := range map[string]string{

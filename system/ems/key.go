@@ -51,6 +51,12 @@ func (n Namespace) Status(channel ChannelID) string {
 	return n.Of("comsrv:" + channelText(channel) + ":status")
 }
 
+// Reverse is the hash that leads from the points of a channel and type to the
+// models that name them: point -> "model:name model:name".
+func (n Namespace) Reverse(channel ChannelID, t PointType) string {
+	return n.Of("modsrv:reverse:" + channelText(channel) + ":" + t.String())
+}
+
 // Commands is the stream of a channel's commands.
 func (n Namespace) Commands(channel ChannelID) string {
 	return n.Of("comsrv:" + channelText(channel) + ":commands")

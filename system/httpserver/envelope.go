@@ -18,6 +18,7 @@ import (
 type Envelope struct {
 	Success bool   `json:"success"`
 	Data    any    `json:"data,omitempty"`
+	Next    string `json:"next,omitempty"` // of a page of a list: the ?after= of the next one; absent on the last
 	Error   *Fault `json:"error,omitempty"`
 }
 
@@ -31,6 +32,12 @@ type Fault struct {
 // OK replies with data.
 func OK(c echo.Context, data any) error {
 	return c.JSON(http.StatusOK, Envelope{Success: true, Data: data})
+}
+
+// OKPage replies with one page of a list; next is the id after which the next one
+// begins, empty when this is the last.
+func OKPage(c echo.Context, data any, next string) error {
+	return c.JSON(http.StatusOK, Envelope{Success: true, Data: data, Next: next})
 }
 
 // Created replies with the thing just made.

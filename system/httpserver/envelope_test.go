@@ -21,6 +21,8 @@ func TestDataIsPutIntoAnEnvelope(t *testing.T) {
 	f := newFront(t)
 	f.Echo.GET("/list", func(c echo.Context) error { return httpserver.OK(c, []float64{1.5, -2}) })
 	f.Echo.GET("/empty", func(c echo.Context) error { return httpserver.OK(c, []string{}) })
+	f.Echo.GET("/page", func(c echo.Context) error { return httpserver.OKPage(c, []string{"a", "b"}, "b") })
+	f.Echo.GET("/last", func(c echo.Context) error { return httpserver.OKPage(c, []string{"c"}, "") })
 	f.Echo.GET("/nothing", func(c echo.Context) error { return httpserver.OK(c, nil) })
 	f.Echo.POST("/made", func(c echo.Context) error { return httpserver.Created(c, map[string]string{"id": "a"}) })
 	f.Echo.GET("/unspeakable", func(c echo.Context) error { return httpserver.OK(c, math.NaN()) })
@@ -32,6 +34,8 @@ func TestDataIsPutIntoAnEnvelope(t *testing.T) {
 	}{
 		{http.MethodGet, "/list", http.StatusOK, `{"success":true,"data":[1.5,-2]}`},
 		{http.MethodGet, "/empty", http.StatusOK, `{"success":true,"data":[]}`},
+		{http.MethodGet, "/page", http.StatusOK, `{"success":true,"data":["a","b"],"next":"b"}`},
+		{http.MethodGet, "/last", http.StatusOK, `{"success":true,"data":["c"]}`},
 		{http.MethodGet, "/nothing", http.StatusOK, `{"success":true}`},
 		{http.MethodPost, "/made", http.StatusCreated, `{"success":true,"data":{"id":"a"}}`},
 		{http.MethodGet, "/unspeakable", http.StatusInternalServerError,

@@ -86,6 +86,7 @@ type Redis struct {
 	Dir      string // of its data and configuration; created
 	Port     int
 	Password string // none if empty
+	BusPort  int    // of a cluster's node, on which it talks to the others; 0 for a single Redis
 	Line     func(string)
 }
 
@@ -129,6 +130,9 @@ func (r *Redis) configuration() string {
 	}
 	if r.Password != "" {
 		lines = append(lines, "requirepass "+strconv.Quote(r.Password))
+	}
+	if r.BusPort != 0 {
+		lines = append(lines, "cluster-enabled yes", fmt.Sprintf("cluster-port %d", r.BusPort), "cluster-config-file nodes.conf")
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

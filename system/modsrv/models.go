@@ -1,38 +1,46 @@
 package modsrv
 
 import (
-	"crypto/rand"
-	"maps"
+	"cmp"
+	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
-// maxNames bounds the data and the actions of one model, each.
-const maxNames = 1000
-
 // listModels replies with models in the order of their ids: at most ?limit=,
-// those after the id ?after=.
+// those after the id ?after=, with ?template= and ?channel= those of them alone.
+// With both a page may be short, and there is a next one as long as that is named.
 func (s *Service) listModels(c echo.Context) error {
 	after, limit, err := httpserver.Page(c)
 	if err != nil {
 		return err
 	}
-	models, err := s.db.Models(c.Request().Context(), after, limit)
+	filter := rtdb.ModelFilter{Template: c.QueryParam("template")}
+	if filter.Template != "" {
+		if err := ems.CheckID("template", filter.Template); err != nil {
+			return err
+		}
+	}
+	if text := c.QueryParam("channel"); text != "" {
+		if filter.Channel, err = ems.ParseChannelID(text); err != nil {
+			return err
+		}
+	}
+	models, next, err := s.db.Models(c.Request().Context(), after, limit, filter)
 	if err != nil {
 		return err
 	}
-	return httpserver.OK(c, models)
+	return httpserver.OKPage(c, models, next)
 }
 
 func (s *Service) getModel(c echo.Context) error {
-	id, err := modelID(c)
+	id, err := pathID(c, "model")
 	if err != nil {
 		return err
 	}
@@ -43,40 +51,97 @@ func (s *Service) getModel(c echo.Context) error {
 	return httpserver.OK(c, model)
 }
 
-// putModel creates a model, or replaces one that was made here. A model without
+// expandModel replies with a model and all that its templates say.
+func (s *Service) expandModel(c echo.Context) error {
+	id, err := pathID(c, "model")
+	if err != nil {
+		return err
+	}
+	expansion, err := s.db.ExpandModel(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	return httpserver.OK(c, expansion)
+}
+
+// postModel creates a model, or replaces one that was made here. A model without
 // id gets one.
+func (s *Service) postModel(c echo.Context) error { return s.storeModel(c, "", http.StatusCreated) }
+
+// putModel replaces a model that was made here.
 func (s *Service) putModel(c echo.Context) error {
+	id, err := pathID(c, "model")
+	if err != nil {
+		return err
+	}
+	return s.storeModel(c, id, http.StatusOK)
+}
+
+// storeModel stores the model of a body under the id of the path, if there is
+// one. The reply of a dry run is what the model would expand to.
+func (s *Service) storeModel(c echo.Context, id string, status int) error {
+	dryRun, err := isDryRun(c)
+	if err != nil {
+		return err
+	}
 	var model ems.Model
 	if err := httpserver.Body(c, &model); err != nil {
 		return err
 	}
-	if model.ID == "" {
-		model.ID = ems.APIPrefix + strings.ToLower(rand.Text())
-	}
-	if err := s.checkModel(c, &model); err != nil {
+	existing := id != ""
+	if model.ID, err = namedID("model", id, model.ID); err != nil {
 		return err
 	}
-	if err := s.db.UpsertModel(c.Request().Context(), model); err != nil {
+	if err := s.checkOwner("model", model.ID, !existing); err != nil {
 		return err
 	}
-	return httpserver.Created(c, model)
+	ctx := c.Request().Context()
+	var expansion ems.Expansion
+	err = s.change(ctx, func() error {
+		if existing {
+			if _, err := s.db.Model(ctx, id); err != nil {
+				return err
+			}
+		}
+		if _, err = s.checkModel(ctx, &model); err != nil {
+			return err
+		}
+		if dryRun {
+			expansion, err = s.db.TryModel(ctx, model)
+			return err
+		}
+		return s.db.UpsertModel(ctx, model)
+	})
+	switch {
+	case err != nil:
+		return err
+	case dryRun:
+		return httpserver.OK(c, expansion)
+	case status == http.StatusCreated:
+		return httpserver.Created(c, model)
+	default:
+		return httpserver.OK(c, model)
+	}
 }
 
+// deleteModel removes a model that was made here.
 func (s *Service) deleteModel(c echo.Context) error {
-	id, err := modelID(c)
+	id, err := pathID(c, "model")
 	if err != nil {
 		return err
 	}
-	if s.ofSite(id) {
-		return ems.Errorf(ems.CodeConflict, "model %q belongs to the site folder: take it out of models.yaml and restart", id)
+	if err := s.checkOwner("model", id, false); err != nil {
+		return err
 	}
-	if err := s.db.DeleteModel(c.Request().Context(), id); err != nil {
+	ctx := c.Request().Context()
+	if err := s.change(ctx, func() error { return s.db.DeleteModel(ctx, id) }); err != nil {
 		return err
 	}
 	return httpserver.OK(c, map[string]string{"id": id})
 }
 
-// modelsOfPoint replies with every model name that a point has.
+// modelsOfPoint replies with every name that a point has, in the order of the
+// models.
 func (s *Service) modelsOfPoint(c echo.Context) error {
 	ref, err := ems.ParsePointRef("comsrv:" + c.Param("channel") + ":" + c.Param("type") + ":" + c.Param("point"))
 	if err != nil {
@@ -86,98 +151,8 @@ func (s *Service) modelsOfPoint(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(names, func(a, b rtdb.ModelName) int {
+		return cmp.Or(strings.Compare(a.Model, b.Model), strings.Compare(a.Name, b.Name))
+	})
 	return httpserver.OK(c, names)
-}
-
-func modelID(c echo.Context) (string, error) {
-	id := c.Param("id")
-	return id, ems.CheckID("model id", id)
-}
-
-// checkOwner refuses an id that belongs to the site folder: what is made under
-// it would be gone after the next start.
-func checkOwner(id string) error {
-	if ems.MadeByAPI(id) {
-		return nil
-	}
-	return ems.Errorf(ems.CodeInvalid, "model id %q: a model made through the API has an id that begins with %q, for example %q, or none, then it gets one; the others belong to models.yaml",
-		id, ems.APIPrefix, ems.APIPrefix+id)
-}
-
-// checkModel applies to a model what the site folder's models must keep.
-func (s *Service) checkModel(c echo.Context, model *ems.Model) error {
-	if err := ems.CheckID("model id", model.ID); err != nil {
-		return err
-	}
-	if err := checkOwner(model.ID); err != nil {
-		return err
-	}
-	if _, found := s.site.Channel(model.Mapping.Channel); !found {
-		return ems.Errorf(ems.CodeInvalid, "mapping.channel: the site has no channel %d", model.Mapping.Channel)
-	}
-	var template ems.Template
-	if model.Template != "" {
-		if err := ems.CheckID("template id", model.Template); err != nil {
-			return err
-		}
-		found, err := s.db.Template(c.Request().Context(), model.Template)
-		if ems.CodeOf(err) == ems.CodeNotFound {
-			return ems.Errorf(ems.CodeInvalid, "template: there is no template %q", model.Template)
-		} else if err != nil {
-			return err
-		}
-		template = found
-	}
-	check := mappingCheck{site: s.site, channel: model.Mapping.Channel, templated: model.Template != ""}
-	check.names("mapping.data", model.Mapping.Data, template.Data, ems.Telemetry, false)
-	check.names("mapping.action", model.Mapping.Action, template.Action, ems.Control, true)
-	return check.err(model.ID)
-}
-
-// mappingCheck gathers every fault of a mapping, so that a person mends them in
-// one go.
-type mappingCheck struct {
-	site      *config.Site
-	channel   ems.ChannelID
-	templated bool
-	faults    []string
-}
-
-func (m *mappingCheck) names(at string, mapping map[string]ems.ModelPoint, fields []ems.TemplateField, fallback ems.PointType, writes bool) {
-	if len(mapping) > maxNames {
-		m.faults = append(m.faults, at+": more than "+strconv.Itoa(maxNames)+" names")
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(mapping)) {
-		if fault := m.name(name, mapping[name], fields, fallback, writes); fault != nil {
-			m.faults = append(m.faults, at+"."+name+": "+fault.Error())
-		}
-	}
-}
-
-func (m *mappingCheck) name(name string, point ems.ModelPoint, fields []ems.TemplateField, fallback ems.PointType, writes bool) error {
-	if err := ems.CheckID("name", name); err != nil {
-		return err
-	}
-	if m.templated && !slices.ContainsFunc(fields, func(f ems.TemplateField) bool { return f.Name == name }) {
-		return ems.Errorf(ems.CodeInvalid, "the template has no %q", name)
-	}
-	ref, err := point.Resolve(m.channel, fallback)
-	if err != nil {
-		return err
-	}
-	if _, found := m.site.Point(ref); !found {
-		return ems.Errorf(ems.CodeInvalid, "the site has no point %s", ref)
-	}
-	if writes && !ref.Type.Writable() {
-		return ems.Errorf(ems.CodeInvalid, "%s cannot be written: an action names a control (C) or an adjustment (A)", ref)
-	}
-	return nil
-}
-
-func (m *mappingCheck) err(id string) error {
-	if len(m.faults) == 0 {
-		return nil
-	}
-	return &ems.Error{Code: ems.CodeInvalid, Message: "model " + id + " cannot be used: " + m.faults[0], Details: m.faults}
 }

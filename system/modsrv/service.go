@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,8 +19,10 @@ import (
 
 // Options are what the service works with.
 type Options struct {
-	Service  config.Service
-	Site     *config.Site
+	Service config.Service
+	Site    *config.Site
+	// ReadSite reads the site folder again and validates all of it.
+	ReadSite func() (*config.Site, error)
 	DB       *rtdb.Client
 	Clock    ems.Clock
 	Logger   *slog.Logger
@@ -30,27 +31,34 @@ type Options struct {
 
 // Service serves the models of one site.
 type Service struct {
-	site   *config.Site
-	db     *rtdb.Client
-	clock  ems.Clock
-	logger *slog.Logger
-	server *httpserver.Server
-	stored atomic.Bool // the templates and models of the site are in Redis, and no models of an older folder
+	site     *config.Site                // as it was at the start, as for all services: whose channels and points there are
+	folder   atomic.Pointer[config.Site] // as it was last read: whose templates and models are in use
+	readSite func() (*config.Site, error)
+	db       *rtdb.Client
+	clock    ems.Clock
+	logger   *slog.Logger
+	server   *httpserver.Server
+	// pending says why the templates and models of the folder are not in use; nil
+	// when they are.
+	pending atomic.Pointer[string]
+	// changing holds a token while templates and models are checked and changed.
+	changing chan struct{}
 	// waiting holds a token for each request that waits for a command.
 	waiting chan struct{}
 }
 
 // New listens and prepares the routes; nothing is served before Run. It refuses
-// a site whose models bear ids that are kept for the API.
+// a site whose templates or models bear ids that are kept for the API.
 func New(options Options) (*Service, error) {
-	for _, model := range options.Site.Models {
-		if ems.MadeByAPI(model.ID) {
-			return nil, ems.Errorf(ems.CodeInvalid, "models.yaml: model id %q begins with %q, which is kept for models made through the API: rename it", model.ID, ems.APIPrefix)
-		}
+	if err := checkFolder(options.Site); err != nil {
+		return nil, err
 	}
 	service := &Service{
-		site: options.Site, db: options.DB, clock: options.Clock, logger: options.Logger, waiting: make(chan struct{}, maxWaiting),
+		site: options.Site, readSite: options.ReadSite, db: options.DB, clock: options.Clock, logger: options.Logger,
+		changing: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting),
 	}
+	service.folder.Store(options.Site)
+	service.notePending("redis was not reached yet")
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Modsrv, Listen: options.Service.Listen, Logger: options.Logger,
 		Registry: options.Registry, Clock: options.Clock,
@@ -64,14 +72,27 @@ func New(options Options) (*Service, error) {
 		return nil, err
 	}
 	service.server = server
-	server.Echo.GET("/api/models", service.listModels)
-	server.Echo.POST("/api/models", service.putModel)
-	server.Echo.GET("/api/models/:id", service.getModel)
-	server.Echo.DELETE("/api/models/:id", service.deleteModel)
-	server.Echo.GET("/api/models/:id/values", service.readValues)
-	server.Echo.POST("/api/models/:id/actions/:action", service.act)
-	server.Echo.GET("/api/points/:channel/:type/:point/models", service.modelsOfPoint)
+	service.addRoutes()
 	return service, nil
+}
+
+func (s *Service) addRoutes() {
+	e := s.server.Echo
+	e.GET("/api/templates", s.listTemplates)
+	e.POST("/api/templates", s.postTemplate)
+	e.GET("/api/templates/:id", s.getTemplate)
+	e.PUT("/api/templates/:id", s.putTemplate)
+	e.DELETE("/api/templates/:id", s.deleteTemplate)
+	e.GET("/api/models", s.listModels)
+	e.POST("/api/models", s.postModel)
+	e.POST("/api/models/reload", s.reload)
+	e.GET("/api/models/:id", s.getModel)
+	e.PUT("/api/models/:id", s.putModel)
+	e.DELETE("/api/models/:id", s.deleteModel)
+	e.GET("/api/models/:id/expanded", s.expandModel)
+	e.GET("/api/models/:id/values", s.readValues)
+	e.POST("/api/models/:id/actions/:action", s.act)
+	e.GET("/api/points/:channel/:type/:point/models", s.modelsOfPoint)
 }
 
 // Addr returns the address on which the service listens.
@@ -88,61 +109,25 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (s *Service) ofSite(id string) bool {
-	return slices.ContainsFunc(s.site.Models, func(model ems.Model) bool { return model.ID == id })
+// change runs one change of templates and models at a time: what was checked is
+// still so when it is stored.
+func (s *Service) change(ctx context.Context, do func() error) error {
+	select {
+	case s.changing <- struct{}{}:
+		defer func() { <-s.changing }()
+		return do()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-// store puts the templates of the site folder into Redis and makes its models the
-// ones there. Models made through the API stay; others that the folder does not
-// name were taken out of it. A template that it no longer names stays, and says
-// nothing without a model.
-func (s *Service) store(ctx context.Context) error {
-	s.stored.Store(false)
-	for _, template := range s.site.Templates {
-		if err := s.db.UpsertTemplate(ctx, template); err != nil {
-			return err
-		}
-	}
-	for _, model := range s.site.Models {
-		if err := s.db.UpsertModel(ctx, model); err != nil {
-			return err
-		}
-	}
-	if err := s.removeOld(ctx); err != nil {
-		return err
-	}
-	s.stored.Store(true)
-	return nil
-}
-
-// removeOld deletes every model that belongs to neither the site folder nor the
-// API.
-func (s *Service) removeOld(ctx context.Context) error {
-	for after := ""; ; {
-		models, err := s.db.Models(ctx, after, httpserver.LargestPage)
-		if err != nil {
-			return err
-		}
-		for _, model := range models {
-			after = model.ID
-			if s.ofSite(after) || ems.MadeByAPI(after) {
-				continue
-			}
-			if err := s.db.DeleteModel(ctx, after); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
-				return err
-			}
-			s.logger.Info("model removed: models.yaml no longer names it", "model", after)
-		}
-		if len(models) < httpserver.LargestPage {
-			return nil
-		}
-	}
-}
+func (s *Service) notePending(reason string) { s.pending.Store(&reason) }
 
 func (s *Service) checkConfiguration(context.Context) (string, error) {
-	detail := fmt.Sprintf("%d templates, %d models", len(s.site.Templates), len(s.site.Models))
-	if !s.stored.Load() {
-		return "", ems.Errorf(ems.CodeUnavailable, "%s of the site are not stored in redis yet", detail)
+	folder := s.folder.Load()
+	detail := fmt.Sprintf("%d templates, %d models", len(folder.Templates), len(folder.Models))
+	if reason := s.pending.Load(); reason != nil {
+		return "", ems.Errorf(ems.CodeUnavailable, "%s of the site are not in use: %s", detail, *reason)
 	}
 	return detail, nil
 }

@@ -1,21 +1,22 @@
 package modsrv_test
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/httpserver"
 	"github.com/voltageems/voltageems-go/system/modsrv"
-	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/testkit"
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
@@ -24,336 +25,200 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func number(value float64) *float64 { return &value }
 
-func testSite() *config.Site {
-	point := func(kind ems.PointType, id ems.PointID, name, unit string) config.MappedPoint {
-		return config.MappedPoint{Point: ems.Point{ID: id, Type: kind, Name: name, Unit: unit, Scale: 1, Group: ems.DefaultGroup}}
-	}
-	limited := point(ems.Adjustment, 1, "power setpoint", "kW")
+func offset(value int) *int { return &value }
+
+func testPoint(kind ems.PointType, id ems.PointID, name, unit string) config.MappedPoint {
+	return config.MappedPoint{Point: ems.Point{ID: id, Type: kind, Name: name, Unit: unit, Scale: 1, Group: ems.DefaultGroup}}
+}
+
+func testChannels() []config.Channel {
+	limited := testPoint(ems.Adjustment, 1, "power setpoint", "kW")
 	limited.Min, limited.Max = number(-40), number(40)
-	return &config.Site{
-		Name: "test",
-		Channels: []config.Channel{{
-			ID: 1001, Name: "battery", Enabled: true,
-			Points: []config.MappedPoint{
-				point(ems.Telemetry, 1, "power", "kW"), point(ems.Telemetry, 2, "state of charge", "%"),
-				point(ems.Signal, 1, "running", ""), point(ems.Control, 1, "start", ""), limited,
-			},
+	return []config.Channel{
+		{ID: 1001, Name: "battery", Enabled: true, Points: []config.MappedPoint{
+			testPoint(ems.Telemetry, 1, "power", "kW"), testPoint(ems.Telemetry, 2, "state of charge", "%"),
+			testPoint(ems.Telemetry, 3, "current", "A"), testPoint(ems.Telemetry, 4, "energy", "kWh"),
+			testPoint(ems.Signal, 1, "running", ""), testPoint(ems.Control, 1, "start", ""), limited,
 		}},
-		Templates: []ems.Template{{
-			ID: "battery", Name: "Battery",
-			Data:   []ems.TemplateField{{Name: "power", Unit: "kW"}, {Name: "soc", Unit: "%"}, {Name: "running"}},
-			Action: []ems.TemplateField{{Name: "start"}, {Name: "set_power", Unit: "kW", Min: number(-50), Max: number(50)}},
-		}},
-		Models: []ems.Model{{
-			ID: "battery_001", Name: "Battery 1", Template: "battery",
-			Mapping: ems.ModelMapping{
-				Channel: 1001,
-				Data:    map[string]ems.ModelPoint{"power": "1", "soc": "2", "running": "S:1"},
-				Action:  map[string]ems.ModelPoint{"start": "1", "set_power": "A:1"},
-			},
-		}},
+		{ID: 1002, Name: "meter", Enabled: true, Points: []config.MappedPoint{testPoint(ems.Telemetry, 1, "power", "kW")}},
 	}
+}
+
+func batteryTemplate() ems.Template {
+	return ems.Template{
+		ID: "battery", Name: "Battery",
+		Data:   []ems.TemplateField{{Name: "power", Unit: "kW"}, {Name: "soc", Unit: "%", Min: number(0), Max: number(100)}, {Name: "running"}},
+		Action: []ems.TemplateField{{Name: "start", ValueType: ems.ZeroOrOne}, {Name: "set_power", Unit: "kW", Min: number(-50), Max: number(50)}},
+	}
+}
+
+func batteryModel(id string) ems.Model {
+	return ems.Model{
+		ID: id, Name: "Battery 1", Template: "battery",
+		Mapping: ems.ModelMapping{
+			Channel: 1001,
+			Data:    map[string]ems.ModelPoint{"power": "1", "soc": "2", "running": "S:1"},
+			Action:  map[string]ems.ModelPoint{"start": "1", "set_power": "A:1"},
+		},
+	}
+}
+
+func testSite() *config.Site {
+	return &config.Site{
+		Name: "test", Channels: testChannels(), Templates: []ems.Template{batteryTemplate()}, Models: []ems.Model{batteryModel("battery_001")},
+		Library: []ems.Template{{ID: "meter", Name: "Meter", Data: []ems.TemplateField{{Name: "power", Unit: "kW"}}}},
+	}
+}
+
+// plant is a service, a Redis of its own, and the folder that it reads when it is
+// told to.
+type plant struct {
+	*servicetest.Fixture
+	folder atomic.Pointer[config.Site]
+	t      testing.TB
 }
 
 // start runs the service on a Redis of its own.
-func start(t *testing.T, site *config.Site) *servicetest.Fixture {
+func start(t testing.TB, site *config.Site) *plant {
 	t.Helper()
-	f := servicetest.New(t, ems.SystemClock{})
-	run(t, f, site)
-	return f
+	p := &plant{Fixture: servicetest.New(t, ems.SystemClock{}), t: t}
+	p.run(site)
+	p.AwaitHealth(http.StatusOK)
+	return p
 }
 
-func run(t *testing.T, f *servicetest.Fixture, site *config.Site) (stop func()) {
-	t.Helper()
+// run runs a service that was started with a site.
+func (p *plant) run(site *config.Site) (stop func()) {
+	p.t.Helper()
+	return p.runReading(site, func() (*config.Site, error) { return p.folder.Load(), nil })
+}
+
+func (p *plant) runReading(site *config.Site, read func() (*config.Site, error)) (stop func()) {
+	p.t.Helper()
+	p.folder.Store(site)
 	service, err := modsrv.New(modsrv.Options{
-		Service: config.Service{Listen: servicetest.AnyPort}, Site: site, DB: f.DB,
-		Clock: ems.SystemClock{}, Logger: testkit.Logger(t), Registry: prometheus.NewRegistry(),
+		Service: config.Service{Listen: servicetest.AnyPort}, Site: site, ReadSite: read, DB: p.DB,
+		Clock: ems.SystemClock{}, Logger: testkit.Logger(p.t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	stop = f.Run(service)
-	f.AwaitHealth(http.StatusOK)
-	return stop
+	return p.Run(service)
 }
 
-// ids returns the id of every model, page by page.
-func ids(f *servicetest.Fixture, limit int) []string {
-	var all []string
-	after := ""
-	for {
-		var page []ems.Model
-		f.Ask(http.MethodGet, fmt.Sprintf("/api/models?limit=%d&after=%s", limit, after), "", &page)
-		if len(page) == 0 {
+// does sends a request that must succeed with that status, and decodes the data
+// of the answer unless into is nil.
+func (p *plant) does(method, path, body string, want int, into any) {
+	p.t.Helper()
+	if status, text := p.Ask(method, path, body, into); status != want {
+		p.t.Fatalf("%s %s %s: %d %s", method, path, body, status, text)
+	}
+}
+
+// refusal sends a request that must be refused, and returns the error.
+func (p *plant) refusal(method, path, body string, want int) httpserver.Fault {
+	p.t.Helper()
+	status, text := p.Ask(method, path, body, nil)
+	var envelope httpserver.Envelope
+	if err := json.Unmarshal([]byte(text), &envelope); err != nil || status != want || envelope.Error == nil {
+		p.t.Fatalf("%s %s %s: %d %s", method, path, body, status, text)
+	}
+	return *envelope.Error
+}
+
+// pages returns the ids of a list, page by page as the replies lead on.
+func (p *plant) pages(path string) [][]string {
+	p.t.Helper()
+	var all [][]string
+	separator := "?"
+	if strings.Contains(path, "?") {
+		separator = "&"
+	}
+	for next := ""; ; {
+		status, text := p.Ask(http.MethodGet, path+separator+"after="+next, "", nil)
+		var page struct {
+			Data []struct{ ID string }
+			Next string
+		}
+		if err := json.Unmarshal([]byte(text), &page); err != nil || status != http.StatusOK {
+			p.t.Fatalf("GET %s: %d %s", path, status, text)
+		}
+		ids := []string{}
+		for _, item := range page.Data {
+			ids = append(ids, item.ID)
+		}
+		all = append(all, ids)
+		if next = page.Next; next == "" {
 			return all
 		}
-		for _, model := range page {
-			all = append(all, model.ID)
+	}
+}
+
+// ids returns the ids of a whole list.
+func (p *plant) ids(path string) []string {
+	p.t.Helper()
+	return slices.Concat(p.pages(path)...)
+}
+
+// contents is all that Redis holds of templates and models. The points of the
+// reverse map name their models in no particular order.
+func (p *plant) contents() map[string]string {
+	p.t.Helper()
+	keys, err := p.Raw.Keys(p.t.Context(), "modsrv:*").Result()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	contents := map[string]string{}
+	for _, key := range keys {
+		contents[key] = p.content(key)
+	}
+	return contents
+}
+
+func (p *plant) content(key string) string {
+	p.t.Helper()
+	ctx := p.t.Context()
+	var lines []string
+	var err error
+	switch kind := p.Raw.Type(ctx, key).Val(); kind {
+	case "string":
+		return p.Raw.Get(ctx, key).Val()
+	case "zset":
+		lines, err = p.Raw.ZRange(ctx, key, 0, -1).Result()
+	case "set":
+		lines, err = p.Raw.SMembers(ctx, key).Result()
+	case "hash":
+		var fields map[string]string
+		fields, err = p.Raw.HGetAll(ctx, key).Result()
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			words := []string{fields[name]}
+			if strings.HasPrefix(key, "modsrv:reverse:") {
+				words = strings.Fields(fields[name])
+				slices.Sort(words)
+			}
+			lines = append(lines, fmt.Sprintf("%s=%s", name, strings.Join(words, " ")))
 		}
-		after = all[len(all)-1]
+	default:
+		p.t.Fatalf("%s is a %s", key, kind)
 	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
-func TestSiteModelsAreStoredAndListed(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	var models []ems.Model
-	if status, text := f.Ask(http.MethodGet, "/api/models", "", &models); status != http.StatusOK {
-		t.Fatal(text)
-	}
-	servicetest.Same(t, models, testSite().Models)
-	var model ems.Model
-	f.Ask(http.MethodGet, "/api/models/battery_001", "", &model)
-	servicetest.Same(t, model, testSite().Models[0])
-	f.Refused(http.MethodGet, "/api/models/nobody", "", http.StatusNotFound, ems.CodeNotFound, "nobody")
-	f.Refused(http.MethodGet, "/api/models/a%20b", "", http.StatusBadRequest, ems.CodeInvalid, "model id")
-	f.Refused(http.MethodGet, "/api/models?limit=0", "", http.StatusBadRequest, ems.CodeInvalid, "limit")
-	f.Refused(http.MethodGet, "/api/models?limit=1001", "", http.StatusBadRequest, ems.CodeInvalid, "limit")
-	f.Refused(http.MethodGet, "/api/models?after=a%20b", "", http.StatusBadRequest, ems.CodeInvalid, "after")
+// without returns contents without the version, which counts changes.
+func without(contents map[string]string) map[string]string {
+	delete(contents, "modsrv:version")
+	return contents
 }
 
-func TestModelsArePaged(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	for _, id := range []string{"api-c", "api-a", "api-b"} {
-		body := `{"id":"` + id + `","mapping":{"channel":1001,"data":{"power":1}}}`
-		if status, text := f.Ask(http.MethodPost, "/api/models", body, nil); status != http.StatusCreated {
-			t.Fatalf("%d %s", status, text)
-		}
-	}
-	servicetest.Same(t, ids(f, 2), []string{"api-a", "api-b", "api-c", "battery_001"})
-}
-
-func TestModelMadeThroughTheAPIIsKept(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	body := `{"id":"api-spare","template":"battery","mapping":{"channel":1001,"data":{"power":1},"action":{"set_power":"A:1"}},"metadata":{"floor":2}}`
-	want := ems.Model{
-		ID: "api-spare", Template: "battery", Metadata: map[string]any{"floor": 2.0},
-		Mapping: ems.ModelMapping{Channel: 1001, Data: map[string]ems.ModelPoint{"power": "1"}, Action: map[string]ems.ModelPoint{"set_power": "A:1"}},
-	}
-	var made ems.Model
-	if status, text := f.Ask(http.MethodPost, "/api/models", body, &made); status != http.StatusCreated {
-		t.Fatalf("%d %s", status, text)
-	}
-	servicetest.Same(t, made, want)
-
-	f.Redis.Restart()
-	f.AwaitHealth(http.StatusOK)
-	var found ems.Model
-	testkit.Eventually(t, servicetest.Soon, func() error {
-		if status, text := f.Ask(http.MethodGet, "/api/models/api-spare", "", &found); status != http.StatusOK {
-			return errors.New(text)
-		}
-		return nil
-	}, "the model after a restart of redis")
-	servicetest.Same(t, found, want)
-
-	var names []rtdb.ModelName
-	f.Ask(http.MethodGet, "/api/points/1001/T/1/models", "", &names)
-	servicetest.Same(t, names, []rtdb.ModelName{{Model: "battery_001", Name: "power"}, {Model: "api-spare", Name: "power"}})
-	if status, text := f.Ask(http.MethodDelete, "/api/models/api-spare", "", nil); status != http.StatusOK {
-		t.Fatal(text)
-	}
-	f.Refused(http.MethodGet, "/api/models/api-spare", "", http.StatusNotFound, ems.CodeNotFound, "api-spare")
-	f.Refused(http.MethodDelete, "/api/models/api-spare", "", http.StatusNotFound, ems.CodeNotFound, "api-spare")
-	f.Ask(http.MethodGet, "/api/points/1001/T/1/models", "", &names)
-	servicetest.Same(t, names, []rtdb.ModelName{{Model: "battery_001", Name: "power"}})
-	f.Ask(http.MethodGet, "/api/points/1001/T/99/models", "", &names)
-	servicetest.Same(t, names, []rtdb.ModelName{})
-	f.Refused(http.MethodGet, "/api/points/1001/X/1/models", "", http.StatusBadRequest, ems.CodeInvalid, "point type")
-}
-
-func TestUnusableModelsAreRefused(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	for body, message := range map[string]string{
-		`{`:                                      "the body is not the JSON",
-		`{"id":"api-a","colour":1}`:              "colour",
-		`{"id":"a b"}`:                           "model id",
-		`{"id":"api-a","mapping":{"channel":7}}`: "no channel 7",
-		`{"id":"api-a","template":"none","mapping":{"channel":1001}}`:                         `no template "none"`,
-		`{"id":"api-a","mapping":{"channel":1001,"data":{"x":9}}}`:                            "mapping.data.x: the site has no point comsrv:1001:T:9",
-		`{"id":"api-a","mapping":{"channel":1001,"data":{"x y":1}}}`:                          "mapping.data.x y: name",
-		`{"id":"api-a","mapping":{"channel":1001,"data":{"x":"Q:1"}}}`:                        "mapping.data.x: unknown point type",
-		`{"id":"api-a","mapping":{"channel":1001,"action":{"x":"T:1"}}}`:                      "mapping.action.x: comsrv:1001:T:1 cannot be written",
-		`{"id":"api-a","template":"battery","mapping":{"channel":1001,"data":{"voltage":1}}}`: `the template has no "voltage"`,
-	} {
-		f.Refused(http.MethodPost, "/api/models", body, http.StatusBadRequest, ems.CodeInvalid, message)
-	}
-	f.Refused(http.MethodPost, "/api/models", `{"id":"battery_001","mapping":{"channel":1001}}`, http.StatusBadRequest, ems.CodeInvalid, "belong to models.yaml")
-	f.Refused(http.MethodPost, "/api/models", `{"id":"spare","mapping":{"channel":1001}}`, http.StatusBadRequest, ems.CodeInvalid, `for example "api-spare"`)
-	f.Refused(http.MethodDelete, "/api/models/battery_001", "", http.StatusConflict, ems.CodeConflict, "belongs to the site folder")
-	servicetest.Same(t, ids(f, 10), []string{"battery_001"})
-
-	site := testSite()
-	site.Models[0].ID = "api-battery"
-	_, err := modsrv.New(modsrv.Options{Site: site})
-	if ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), `model id "api-battery"`) {
-		t.Errorf("a site model with an id of the API: %v", err)
-	}
-}
-
-func TestModelMadeWithoutIDGetsOne(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	var made [2]ems.Model
-	for i := range made {
-		if status, text := f.Ask(http.MethodPost, "/api/models", `{"mapping":{"channel":1001}}`, &made[i]); status != http.StatusCreated {
-			t.Fatalf("%d %s", status, text)
-		}
-		if !strings.HasPrefix(made[i].ID, "api-") || ems.CheckID("id", made[i].ID) != nil {
-			t.Errorf("made %+v", made[i])
-		}
-	}
-	want := []string{made[0].ID, made[1].ID, "battery_001"}
-	slices.Sort(want)
-	servicetest.Same(t, ids(f, 10), want)
-}
-
-// More models than one page holds are taken out of the folder: their actions end
-// with them, and what was made through the API stays.
-func TestModelTakenOutOfTheFolderIsGone(t *testing.T) {
-	t.Parallel()
-	f := servicetest.New(t, ems.SystemClock{})
-	before := testSite()
-	for i := range 1001 {
-		old := before.Models[0]
-		old.ID = fmt.Sprintf("old_%04d", i)
-		before.Models = append(before.Models, old)
-	}
-	stop := run(t, f, before)
-	body := `{"id":"api-mine","template":"battery","mapping":{"channel":1001,"data":{"power":1}}}`
-	if status, text := f.Ask(http.MethodPost, "/api/models", body, nil); status != http.StatusCreated {
-		t.Fatal(text)
-	}
-	servicetest.Same(t, len(ids(f, 1000)), 1003)
-	stop()
-	run(t, f, testSite())
-	servicetest.Same(t, ids(f, 1000), []string{"api-mine", "battery_001"})
-	f.Refused(http.MethodPost, "/api/models/old_0000/actions/start", `{"value":1}`, http.StatusNotFound, ems.CodeNotFound, "old_0000")
-	var names []rtdb.ModelName
-	f.Ask(http.MethodGet, "/api/points/1001/T/1/models", "", &names)
-	servicetest.Same(t, names, []rtdb.ModelName{{Model: "api-mine", Name: "power"}, {Model: "battery_001", Name: "power"}})
-}
-
-// modelValue is the wire form of a value.
-type modelValue struct {
-	Name    string
-	Point   string
-	Value   *float64
-	Unit    string
-	Time    *int64
-	Quality string
-}
-
-func TestValuesAreThoseOfTheDatabase(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	now := time.Now().Truncate(time.Millisecond)
-	ms := now.UnixMilli()
-	err := f.DB.Ingest(t.Context(),
-		rtdb.Batch{Channel: 1001, Type: ems.Telemetry, Group: ems.DefaultGroup, Time: now, Samples: []rtdb.Sample{
-			{Point: 1, Number: -12.345678, Quality: ems.Good}, {Point: 2, Number: 50, Quality: ems.Uncertain},
-		}})
+func asJSON(t testing.TB, thing any) string {
+	t.Helper()
+	text, err := json.Marshal(thing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []modelValue{
-		{Name: "power", Point: "comsrv:1001:T:1", Value: number(-12.345678), Unit: "kW", Time: &ms, Quality: "good"},
-		{Name: "running", Point: "comsrv:1001:S:1", Quality: "bad"},
-		{Name: "soc", Point: "comsrv:1001:T:2", Value: number(50), Unit: "%", Time: &ms, Quality: "uncertain"},
-	}
-	var values []modelValue
-	if status, text := f.Ask(http.MethodGet, "/api/models/battery_001/values", "", &values); status != http.StatusOK {
-		t.Fatal(text)
-	}
-	servicetest.Same(t, values, want)
-	f.Refused(http.MethodGet, "/api/models/nobody/values", "", http.StatusNotFound, ems.CodeNotFound, "nobody")
-}
-
-func TestActionEndsAsItsCommandDoes(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	device := f.DB.ReadCommands("device", []ems.ChannelID{1001})
-	execute := func(state ems.CommandState, reason string) <-chan ems.Command {
-		taken := make(chan ems.Command, 1)
-		go func() {
-			defer close(taken)
-			for t.Context().Err() == nil {
-				deliveries, err := device.Next(t.Context(), time.Second)
-				if err != nil {
-					t.Errorf("commands: %v", err)
-					return
-				}
-				for _, delivery := range deliveries {
-					if err := f.DB.BeginCommand(t.Context(), delivery); err != nil {
-						t.Errorf("begin: %v", err)
-					}
-					read := delivery.Value
-					result := ems.CommandResult{State: state, Reason: reason, Time: time.Now()}
-					if state == ems.CommandDone {
-						result.ReadBack = &read
-					}
-					if err := f.DB.FinishCommand(t.Context(), delivery, result); err != nil {
-						t.Errorf("finish: %v", err)
-					}
-					taken <- delivery.Command
-					return
-				}
-			}
-		}()
-		return taken
-	}
-
-	taken := execute(ems.CommandDone, "")
-	var result ems.CommandResult
-	if status, text := f.Ask(http.MethodPost, "/api/models/battery_001/actions/set_power", `{"value":-7.5}`, &result); status != http.StatusOK {
-		t.Fatal(text)
-	}
-	command := <-taken
-	servicetest.Same(t, command.Target, ems.PointRef{Channel: 1001, Type: ems.Adjustment, Point: 1})
-	servicetest.Same(t, command.Value, -7.5)
-	servicetest.Same(t, command.Origin, "api:model:battery_001")
-	servicetest.Same(t, command.Deadline.Sub(command.Issued), ems.DefaultCommandLifetime)
-	servicetest.Same(t, result.ID, command.ID)
-	servicetest.Same(t, result.State, ems.CommandDone)
-	servicetest.Same(t, result.ReadBack, number(-7.5))
-
-	taken = execute(ems.CommandFailed, "the device refused it")
-	f.Refused(http.MethodPost, "/api/models/battery_001/actions/start", `{"value":1}`, http.StatusConflict, ems.CodeConflict, "the device refused it")
-	servicetest.Same(t, (<-taken).Target, ems.PointRef{Channel: 1001, Type: ems.Control, Point: 1})
-
-	taken = execute(ems.CommandUnknown, "no answer")
-	f.Refused(http.MethodPost, "/api/models/battery_001/actions/start", `{"value":0}`, http.StatusGatewayTimeout, ems.CodeUnknown, "is unknown: no answer")
-	<-taken
-
-	path := "/api/models/battery_001/actions/"
-	f.Refused(http.MethodPost, path+"set_power", `{"value":45}`, http.StatusBadRequest, ems.CodeInvalid, "45 is above the greatest value of ")
-	f.Refused(http.MethodPost, path+"set_power", `{"value":-55}`, http.StatusBadRequest, ems.CodeInvalid, "-55 is below the least value of power setpoint, -40 kW")
-	f.Refused(http.MethodPost, path+"set_power", `{}`, http.StatusBadRequest, ems.CodeInvalid, "value")
-	f.Refused(http.MethodPost, path+"explode", `{"value":1}`, http.StatusNotFound, ems.CodeNotFound, "explode")
-	f.Refused(http.MethodPost, "/api/models/nobody/actions/start", `{"value":1}`, http.StatusNotFound, ems.CodeNotFound, "nobody")
-}
-
-func TestRedisThatComesBackEmptyIsFilledAgain(t *testing.T) {
-	t.Parallel()
-	f := start(t, testSite())
-	f.Empty()
-	f.Redis.Stop()
-	f.AwaitHealth(http.StatusServiceUnavailable)
-	f.Refused(http.MethodGet, "/api/models", "", http.StatusServiceUnavailable, ems.CodeUnavailable, "redis did not answer")
-	f.Redis.Start()
-	if err := f.DB.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var model ems.Model
-	testkit.Eventually(t, servicetest.Soon, func() error {
-		if status, text := f.Ask(http.MethodGet, "/api/models/battery_001", "", &model); status != http.StatusOK {
-			return errors.New(text)
-		}
-		return nil
-	}, "the model of the site")
-	servicetest.Same(t, model, testSite().Models[0])
-	f.AwaitHealth(http.StatusOK)
+	return string(text)
 }

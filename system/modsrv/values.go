@@ -12,26 +12,25 @@ import (
 
 // value is one named value of a model, as the API shows it.
 type value struct {
-	Name    string       `json:"name"`
-	Point   ems.PointRef `json:"point"` // "comsrv:1001:T:1"
-	Value   *float64     `json:"value"` // in Unit; null when never read
-	Unit    string       `json:"unit"`  // of the template, else of the point
-	Time    *int64       `json:"time"`  // source time, Unix ms; null when never read
-	Quality ems.Quality  `json:"quality"`
+	Name     string        `json:"name"`
+	Point    *ems.PointRef `json:"point,omitempty"` // "comsrv:1001:T:1"; absent where it is computed
+	Computed bool          `json:"computed"`
+	Value    *float64      `json:"value"`         // in Unit; null when never read
+	Unit     string        `json:"unit"`          // of the template, else of the point
+	Min      *float64      `json:"min,omitempty"` // what the template expects at least
+	Max      *float64      `json:"max,omitempty"`
+	Time     *int64        `json:"time"` // source time, Unix ms, of what is computed the latest; null when never read
+	Quality  ems.Quality   `json:"quality"`
 }
 
-// readValues replies with every data value of a model, by name.
+// readValues replies with every data and computed value of a model, by name.
 func (s *Service) readValues(c echo.Context) error {
 	ctx := c.Request().Context()
-	id, err := modelID(c)
+	id, err := pathID(c, "model")
 	if err != nil {
 		return err
 	}
-	model, err := s.db.Model(ctx, id)
-	if err != nil {
-		return err
-	}
-	units, err := s.units(ctx, model.Template)
+	expansion, err := s.db.ExpandModel(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -39,37 +38,35 @@ func (s *Service) readValues(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	fields := map[string]ems.ExpandedField{}
+	for _, field := range expansion.Data {
+		fields[field.Name] = field
+	}
+	for _, field := range expansion.Computed {
+		fields[field.Name] = ems.ExpandedField{Unit: field.Unit}
+	}
 	values := make([]value, len(read))
 	for i, item := range read {
-		values[i] = value{Name: item.Name, Point: item.Point, Unit: units[item.Name], Quality: item.Value.Quality}
-		if values[i].Unit == "" {
-			if point, found := s.site.Point(item.Point); found {
-				values[i].Unit = point.Unit
-			}
-		}
-		if !item.Missing {
-			at := ems.UnixMS(item.Value.Time)
-			values[i].Value, values[i].Time = &item.Value.Number, &at
-		}
+		values[i] = s.shownValue(item, fields[item.Name])
 	}
 	return httpserver.OK(c, values)
 }
 
-// units returns the unit of each data name of a template. A template that is
-// gone names none.
-func (s *Service) units(ctx context.Context, template string) (map[string]string, error) {
-	units := map[string]string{}
-	if template == "" {
-		return units, nil
+func (s *Service) shownValue(read ems.ModelValue, field ems.ExpandedField) value {
+	shown := value{
+		Name: read.Name, Computed: read.Computed, Unit: field.Unit, Min: field.Min, Max: field.Max, Quality: read.Value.Quality,
 	}
-	found, err := s.db.Template(ctx, template)
-	if err != nil && ems.CodeOf(err) != ems.CodeNotFound {
-		return nil, err
+	if !read.Computed {
+		shown.Point = &read.Point
+		if point, found := s.site.Point(read.Point); found && shown.Unit == "" {
+			shown.Unit = point.Unit
+		}
 	}
-	for _, field := range found.Data {
-		units[field.Name] = field.Unit
+	if !read.Missing {
+		at := ems.UnixMS(read.Value.Time)
+		shown.Value, shown.Time = &read.Value.Number, &at
 	}
-	return units, nil
+	return shown
 }
 
 // maxWaiting bounds the requests that wait for a command at once: each holds a
@@ -78,7 +75,7 @@ const maxWaiting = 8
 
 // act turns an action of a model into a command and waits for its outcome.
 func (s *Service) act(c echo.Context) error {
-	id, err := modelID(c)
+	id, err := pathID(c, "model")
 	if err != nil {
 		return err
 	}
@@ -123,17 +120,18 @@ func (s *Service) act(c echo.Context) error {
 // checkPoint refuses a value outside what the point allows; what the template
 // allows is checked with the rest of the action.
 func (s *Service) checkPoint(ctx context.Context, id, action string, number float64) error {
-	model, err := s.db.Model(ctx, id)
+	expansion, err := s.db.ExpandModel(ctx, id)
 	if err != nil {
 		return err
 	}
-	ref, err := model.Mapping.Action[action].Resolve(model.Mapping.Channel, ems.Control)
-	if err != nil {
-		return ems.Errorf(ems.CodeNotFound, "model %s has no action %q", id, action)
-	}
-	point, found := s.site.Point(ref)
-	if !found {
+	for _, field := range expansion.Action {
+		if field.Name != action {
+			continue
+		}
+		if point, found := s.site.Point(field.Point); found {
+			return point.CheckRange(number)
+		}
 		return nil
 	}
-	return point.CheckRange(number)
+	return ems.Errorf(ems.CodeNotFound, "model %s has no action %q", id, action)
 }

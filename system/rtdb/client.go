@@ -1,6 +1,6 @@
-// Package rtdb is the only door to Redis: the connection, one typed call for
-// each function of the Lua library, and the subscriptions. A service that wants
-// something of Redis wants it here.
+// Package rtdb is the only door to Redis: the connection to one Redis or to a
+// Redis Cluster, one typed call for each function of the Lua library, and the
+// subscriptions. A service that wants something of Redis wants it here.
 package rtdb
 
 import (
@@ -21,16 +21,25 @@ import (
 
 // Options say which Redis, which site, and with what.
 type Options struct {
-	URL       string // redis://[user:password@]host:port[/db]
+	// URL is redis://[user:password@]host:port[/db], or for a Redis Cluster
+	// redis+cluster://[user:password@]host:port[,host:port…] with some of its
+	// nodes; rediss in place of redis asks for TLS.
+	URL string
+	// Namespace is the prefix of the site. On a cluster there is no site without:
+	// its braces keep all keys of the site on one master.
 	Namespace ems.Namespace
-	Clock     ems.Clock
-	Logger    *slog.Logger
+	// OnlyFunctions opens a client that loads and verifies the library and calls
+	// nothing else of it. Libraries belong to no site, so it needs no namespace.
+	OnlyFunctions bool
+	Clock         ems.Clock
+	Logger        *slog.Logger
 }
 
 // Client is a connection pool to the Redis of one site. It is safe for
 // concurrent use and survives Redis going away and coming back.
 type Client struct {
-	redis     *redis.Client
+	redis     redis.UniversalClient
+	cluster   *redis.ClusterClient // the same as redis; nil where that is one Redis
 	namespace ems.Namespace
 	clock     ems.Clock
 	logger    *slog.Logger
@@ -54,13 +63,36 @@ type noLog struct{}
 
 func (noLog) Printf(context.Context, string, ...any) {}
 
-// Open prepares a client. It does not connect: Redis may come later.
+// urlForms says how a URL is written.
+const urlForms = "write redis://[user:password@]host:port[/db], for a cluster redis+cluster://[user:password@]host:port[,host:port…], " +
+	"and in a password %25 for %, %2F for /, %3F for ?, %23 for # and %40 for @"
+
+// Open prepares a client. It does not connect: Redis may come later. INVALID
+// when the URL cannot be used, or names a cluster and the site has no namespace.
 func Open(options Options) (*Client, error) {
 	silenceDriver()
+	library, err := lua.Assemble()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{namespace: options.Namespace, clock: options.Clock, logger: options.Logger, library: library}
+	if isCluster(options.URL) {
+		if options.Namespace == "" && !options.OnlyFunctions {
+			return nil, ems.Errorf(ems.CodeInvalid, "redis_url names a cluster, which spreads the keys of a site without a namespace over all masters: "+
+				"write namespace: NAME under site: in site.yaml, or use a single Redis (redis://host:port)")
+		}
+		parsed, err := clusterOptions(options.URL)
+		if err != nil {
+			return nil, ems.Errorf(ems.CodeInvalid, "redis_url cannot be used: %w; %s", err, urlForms)
+		}
+		c.cluster = redis.NewClusterClient(parsed)
+		c.cluster.AddHook(movingSlots{})
+		c.redis = c.cluster
+		return c, nil
+	}
 	parsed, err := redis.ParseURL(options.URL)
 	if err != nil {
-		return nil, ems.Errorf(ems.CodeInvalid, "redis_url cannot be used: %s; write redis://[user:password@]host:port[/db], "+
-			"and in a password %%25 for %%, %%2F for /, %%3F for ?, %%23 for # and %%40 for @", urlFault(options.URL, err))
+		return nil, ems.Errorf(ems.CodeInvalid, "redis_url cannot be used: %s; %s", urlFault(options.URL, err), urlForms)
 	}
 	parsed.DialTimeout, parsed.ReadTimeout, parsed.WriteTimeout = dialTimeout, replyTimeout, replyTimeout
 	parsed.PoolSize = poolSize
@@ -72,14 +104,8 @@ func Open(options Options) (*Client, error) {
 	// a service that polls must not wait that long to hear that Redis is away.
 	parsed.DialerRetries = 1
 	parsed.DisableIdentity = true
-	library, err := lua.Assemble()
-	if err != nil {
-		return nil, err
-	}
-	return &Client{
-		redis: redis.NewClient(parsed), namespace: options.Namespace,
-		clock: options.Clock, logger: options.Logger, library: library,
-	}, nil
+	c.redis = redis.NewClient(parsed)
+	return c, nil
 }
 
 // Close ends all connections.
@@ -93,15 +119,63 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.fail("PING", c.redis.Ping(ctx).Err())
 }
 
-// call runs one library function. KEYS[1] is the namespace and name; a function
-// never gets more than this one key.
+// fcall is the one place from which library functions are called. KEYS[1] is the
+// namespace and name. It is no stored key, and where a cluster is about to move
+// the slot of the site, that is fatal: Redis would send the call to the target,
+// which would run it on those keys of the site that have arrived. Two different
+// keys of which one is missing are refused by both sides until the slot is handed
+// over, so that on a cluster the mark of the site goes along as KEYS[2].
+func (c *Client) fcall(ctx context.Context, on redis.Cmdable, function, name string, args ...any) *redis.Cmd {
+	keys := []string{c.namespace.Of(name)}
+	if c.cluster != nil {
+		keys = append(keys, c.namespace.Of(lifeName))
+	}
+	return on.FCall(ctx, function, keys, args...)
+}
+
+// call runs one library function.
 func (c *Client) call(ctx context.Context, function, name string, args ...any) *redis.Cmd {
-	return c.redis.FCall(ctx, function, []string{c.namespace.Of(name)}, args...)
+	return c.fcall(ctx, c.redis, function, name, args...)
+}
+
+// libraryCall is the name and the arguments of one call.
+type libraryCall struct {
+	name string
+	args []any
+}
+
+// callAll runs a function several times, in order. On a single Redis the calls
+// travel together. On a cluster they go one after another: when the slot moves,
+// one that is refused would be overtaken by those behind it.
+func (c *Client) callAll(ctx context.Context, function string, calls []libraryCall) error {
+	if c.cluster != nil {
+		for _, call := range calls {
+			if err := c.call(ctx, function, call.name, call.args...).Err(); err != nil {
+				return c.fail(function, err)
+			}
+		}
+		return nil
+	}
+	if len(calls) == 0 {
+		return nil
+	}
+	pipeline := c.redis.Pipeline()
+	for _, call := range calls {
+		c.fcall(ctx, pipeline, function, call.name, call.args...)
+	}
+	_, err := pipeline.Exec(ctx)
+	return c.fail(function, err)
 }
 
 // texts runs a function that replies with a list of strings.
 func (c *Client) texts(ctx context.Context, function, name string, args ...any) ([]string, error) {
 	reply, err := c.call(ctx, function, name, args...).StringSlice()
+	return reply, c.fail(function, err)
+}
+
+// lists runs a function that replies with a list of anything.
+func (c *Client) lists(ctx context.Context, function, name string, args ...any) ([]any, error) {
+	reply, err := c.call(ctx, function, name, args...).Slice()
 	return reply, c.fail(function, err)
 }
 

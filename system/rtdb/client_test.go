@@ -163,61 +163,6 @@ func TestEveryFunctionOfTheLibraryIsRegistered(t *testing.T) {
 	}
 }
 
-// Whatever nonsense arrives, a function answers with a coded refusal or with a
-// sound reply, and writes nothing.
-func TestNonsenseIsRefusedAndWritesNothing(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, "")
-	many := make([]any, 5000)
-	for i := range many {
-		many[i] = "x"
-	}
-	huge := strings.Repeat("9", 1<<20)
-	attempts := []struct {
-		what string
-		keys []string
-		args []any
-	}{
-		{"no key", nil, nil},
-		{"two keys", []string{"a", "b"}, nil},
-		{"empty key", []string{""}, nil},
-		{"key with newline", []string{"a\nb"}, []any{"x"}},
-		{"key with braces", []string{"{a"}, []any{"x"}},
-		{"no arguments", []string{"1"}, nil},
-		{"one empty argument", []string{"1"}, []any{""}},
-		{"six empty arguments", []string{"1"}, []any{"", "", "", "", "", ""}},
-		{"not numbers", []string{"1"}, []any{"T", "nan", "default", "1", "inf", ""}},
-		{"two points in one", []string{"1"}, []any{"T", "5", "default", "1 2", "3", ""}},
-		{"pairs across arguments", []string{"1"}, []any{"T", "5", "default", "1 2", "3", "", "4", "5 6", ""}},
-		{"an empty number", []string{"1"}, []any{"T", "5", "default", "1", "", ""}},
-		{"an exponent after a sound sample", []string{"1"}, []any{"T", "5", "default", "1", "2.000000", "", "2", "1e5", ""}},
-		{"a trailing newline", []string{"1"}, []any{"T", "5", "default", "1", "2.000000\n", ""}},
-		{"a point beyond 32 bits", []string{"1"}, []any{"T", "5", "default", "9999999999", "2.000000", ""}},
-		{"an unknown quality", []string{"1"}, []any{"T", "5", "default", "1", "2.000000", "fine"}},
-		{"huge", []string{"1"}, []any{huge}},
-		{"huge, three times", []string{"1"}, []any{huge, huge, huge}},
-		{"5000 arguments", []string{"1"}, many},
-		{"broken JSON", []string{"a"}, []any{`{"id":`, "1"}},
-		{"JSON of another kind", []string{"a"}, []any{`[1,{"id":null}]`, "1"}},
-		{"JSON null", []string{"a"}, []any{`{"id":"a","mapping":null,"conditions":null,"actions":null}`, "1"}},
-		{"JSON of wrong types", []string{"a"}, []any{`{"id":"a","mapping":{"channel":"1","data":[1]},"conditions":[null],"actions":{}}`, "1"}},
-	}
-	for _, function := range b.Library().Functions {
-		for _, attempt := range attempts {
-			_, err := b.raw.FCall(b.ctx, function.Name, attempt.keys, attempt.args...).Result()
-			if err != nil {
-				word, _, _ := strings.Cut(err.Error(), " ")
-				if word != "INVALID" && word != "NOT_FOUND" && word != "EXPIRED" {
-					t.Errorf("%s with %s: %.200s", function.Name, attempt.what, err)
-				}
-			}
-			if size := b.raw.DBSize(b.ctx).Val(); size != 0 {
-				t.Fatalf("%s with %s wrote %v", function.Name, attempt.what, b.dump(t))
-			}
-		}
-	}
-}
-
 func TestAnErrorOfTheLibraryNamesItsSource(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
@@ -234,36 +179,6 @@ func TestAnErrorOfTheLibraryNamesItsSource(t *testing.T) {
 		if strings.HasPrefix(line, "-- model_get:") {
 			expect(t, "source of a line", library.Source(number+1), "lua/modsrv/model_get.lua:1")
 		}
-	}
-}
-
-func TestVersionsThatDoNotFitAreRefused(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, "")
-	if _, err := b.CheckFunctions(b.ctx); err != nil {
-		t.Fatal(err)
-	}
-	load := func(version string) {
-		code := "#!lua name=voltage\nredis.register_function{function_name='voltage_version', callback=function() return '" + version + ":other' end, flags={'no-writes'}}"
-		if err := b.raw.FunctionLoadReplace(b.ctx, code).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for version, fits := range map[string]bool{"1.0": true, "1.7": true, "2.0": false, "0.9": false, "": false} {
-		load(version)
-		err := b.Verify(b.ctx)
-		if fits != (err == nil) {
-			t.Errorf("version %q: %v", version, err)
-		}
-		if err != nil && (ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "voltage functions load")) {
-			t.Errorf("version %q: %v", version, err)
-		}
-	}
-	if err := b.raw.FunctionFlush(b.ctx).Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Verify(b.ctx); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "voltage functions load") {
-		t.Errorf("no library: %v", err)
 	}
 }
 

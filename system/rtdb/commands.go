@@ -2,6 +2,7 @@ package rtdb
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,12 +86,28 @@ func (r *CommandReader) Next(ctx context.Context, wait time.Duration) ([]Deliver
 
 func (r *CommandReader) createGroups(ctx context.Context) error {
 	for _, channel := range r.channels {
-		err := r.client.redis.XGroupCreateMkStream(ctx, r.client.namespace.Commands(channel), commandGroup, "0").Err()
-		if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
-			return r.client.fail("XGROUP CREATE", err)
+		if err := r.client.createGroup(ctx, r.client.namespace.Commands(channel), commandGroup); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// createGroup makes a consumer group, and its stream, unless they are there. A
+// Redis that is full refuses to say so and is asked in another way: what waits in
+// the stream can still be taken.
+func (c *Client) createGroup(ctx context.Context, stream, group string) error {
+	err := c.redis.XGroupCreateMkStream(ctx, stream, group, "0").Err()
+	if err == nil || strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		return nil
+	}
+	if strings.HasPrefix(err.Error(), "OOM") {
+		groups, infoErr := c.redis.XInfoGroups(ctx, stream).Result()
+		if infoErr == nil && slices.ContainsFunc(groups, func(one redis.XInfoGroup) bool { return one.Name == group }) {
+			return nil
+		}
+	}
+	return c.fail("XGROUP CREATE", err)
 }
 
 // from returns the id after which a stream is read.
@@ -121,11 +138,8 @@ func (r *CommandReader) take(ctx context.Context, streams []redis.XStream, byKey
 				continue
 			}
 			r.client.logger.Error("an entry of the commands cannot be read and is removed", "stream", stream.Stream, "entry", message.ID, "error", err)
-			pipeline := r.client.redis.TxPipeline()
-			pipeline.XAck(ctx, stream.Stream, commandGroup, message.ID)
-			pipeline.XDel(ctx, stream.Stream, message.ID)
-			if _, err := pipeline.Exec(ctx); err != nil {
-				return nil, r.client.fail("XACK", err)
+			if err := r.client.remove(ctx, stream.Stream, commandGroup, message.ID); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -133,6 +147,16 @@ func (r *CommandReader) take(ctx context.Context, streams []redis.XStream, byKey
 		r.after = nil
 	}
 	return deliveries, nil
+}
+
+// remove takes an entry out of a group and its stream. Both can be done again, and
+// not in a transaction, which a Redis that is full refuses.
+func (c *Client) remove(ctx context.Context, stream, group, entry string) error {
+	pipeline := c.redis.Pipeline()
+	pipeline.XAck(ctx, stream, group, entry)
+	pipeline.XDel(ctx, stream, entry)
+	_, err := pipeline.Exec(ctx)
+	return c.fail("XACK", err)
 }
 
 func parseDelivery(channel ems.ChannelID, message redis.XMessage) (Delivery, error) {

@@ -33,9 +33,20 @@ func (c *Client) replyError(call string, reply redis.Error) error {
 		return ems.Errorf(ems.CodeUnavailable, "redis does not hold function %s: run `voltage functions load`", call)
 	case word == "OOM":
 		return ems.Errorf(ems.CodeFull, "redis is at its memory limit and refused %s: raise maxmemory or free memory", call)
-	case word == "NOAUTH", word == "WRONGPASS", word == "NOPERM":
+	case word == "NOAUTH", word == "WRONGPASS":
 		return ems.Errorf(ems.CodeDenied, "redis refused the credentials for %s (%s): check user and password in redis_url", call, text)
-	case word == "LOADING", word == "BUSY", word == "MASTERDOWN", word == "READONLY", word == "CLUSTERDOWN", word == "TRYAGAIN",
+	case word == "NOPERM" && strings.HasPrefix(call, "FUNCTION "):
+		return ems.Errorf(ems.CodeDenied, "the redis user may not do %s (%s): services never hold that right; "+
+			"run `voltage functions load` as the user loader of system/deploy/users.acl, redis://loader:password@host:port", call, text)
+	case word == "NOPERM", strings.Contains(text, "The user executing the script"), strings.Contains(text, "ACL failure in script"):
+		return ems.Errorf(ems.CodeDenied, "the redis user may not do %s (%s): give it the rights of the user voltage of system/deploy/users.acl", call, text)
+	case strings.Contains(text, "cluster support disabled"):
+		return ems.Errorf(ems.CodeUnavailable, "redis is not a cluster: write redis://host:port in redis_url (VOLTAGE_REDIS_URL)")
+	case c.cluster == nil && (word == "MOVED" || word == "ASK"):
+		return errOneOfCluster()
+	case word == "TRYAGAIN", word == "MOVED", word == "ASK", word == "UNBLOCKED":
+		return ems.Errorf(ems.CodeUnavailable, "redis is moving the slot of the site to another master and cannot serve %s now: %w", call, reply)
+	case word == "LOADING", word == "BUSY", word == "MASTERDOWN", word == "READONLY", word == "CLUSTERDOWN",
 		word == "MISCONF", word == "NOREPLICAS", strings.HasPrefix(text, "ERR max number of clients reached"):
 		return ems.Errorf(ems.CodeUnavailable, "redis cannot serve %s now: %w", call, reply)
 	}

@@ -36,7 +36,7 @@ type Batch struct {
 // which batches were stored, and sends everything anew later: storing the same
 // values again changes nothing.
 func (c *Client) Ingest(ctx context.Context, batches ...Batch) error {
-	pipeline := c.redis.Pipeline()
+	var calls []libraryCall
 	for _, batch := range batches {
 		samples := batch.Samples
 		for {
@@ -46,36 +46,44 @@ func (c *Client) Ingest(ctx context.Context, batches ...Batch) error {
 			if err != nil {
 				return err
 			}
-			pipeline.FCall(ctx, "comsrv_ingest", []string{c.namespace.Of(channelName(batch.Channel))}, args...)
+			calls = append(calls, libraryCall{name: channelName(batch.Channel), args: args})
 			if len(samples) == 0 {
 				break
 			}
 		}
 	}
-	if pipeline.Len() == 0 {
-		return nil
-	}
-	_, err := pipeline.Exec(ctx)
-	return c.fail("comsrv_ingest", err)
+	return c.callAll(ctx, "comsrv_ingest", calls)
 }
 
+// ingestArgs lays a batch out as comsrv_ingest takes it: what is not good first,
+// then the good points and their numbers, just as the hash takes them.
 func ingestArgs(batch Batch, samples []Sample) ([]any, error) {
-	args := make([]any, 0, 3+3*len(samples))
-	args = append(args, batch.Type.String(), strconv.FormatInt(ems.UnixMS(batch.Time), 10), batch.Group)
+	doubted := 0
 	for _, sample := range samples {
-		number := ""
-		if sample.Quality != ems.Bad {
-			text, err := ems.FormatNumber(sample.Number)
-			if err != nil {
-				return nil, ems.Errorf(ems.CodeInvalid, "channel %d %s:%d: %w", batch.Channel, batch.Type, sample.Point, err)
-			}
-			number = text
-		}
-		quality := ""
 		if sample.Quality != ems.Good {
-			quality = sample.Quality.String()
+			doubted++
 		}
-		args = append(args, strconv.FormatUint(uint64(sample.Point), 10), number, quality)
+	}
+	args := make([]any, 0, 4+2*len(samples)+doubted)
+	args = append(args, batch.Type.String(), strconv.FormatInt(ems.UnixMS(batch.Time), 10), batch.Group, strconv.Itoa(doubted))
+	for _, isGood := range []bool{false, true} {
+		for _, sample := range samples {
+			if (sample.Quality == ems.Good) != isGood {
+				continue
+			}
+			number := ""
+			if sample.Quality != ems.Bad {
+				text, err := ems.FormatNumber(sample.Number)
+				if err != nil {
+					return nil, ems.Errorf(ems.CodeInvalid, "channel %d %s:%d: %w", batch.Channel, batch.Type, sample.Point, err)
+				}
+				number = text
+			}
+			args = append(args, strconv.FormatUint(uint64(sample.Point), 10), number)
+			if !isGood {
+				args = append(args, sample.Quality.String())
+			}
+		}
 	}
 	return args, nil
 }
@@ -124,6 +132,35 @@ func (c *Client) Status(ctx context.Context, channel ems.ChannelID) (ChannelStat
 	return status, nil
 }
 
+// Channels returns the channels that a comsrv ever told of, in the order of their
+// numbers.
+func (c *Client) Channels(ctx context.Context) ([]ems.ChannelID, error) {
+	texts, err := c.texts(ctx, "comsrv_channels", "all")
+	if err != nil {
+		return nil, err
+	}
+	var channels []ems.ChannelID
+	for i := 0; i < len(texts); i += 5 {
+		channel, err := ems.ParseChannelID(texts[i])
+		if err != nil {
+			return nil, err
+		}
+		channels = append(channels, channel)
+	}
+	return channels, nil
+}
+
+// RemoveChannel removes all that was stored of a channel: values, state, commands
+// and their results.
+func (c *Client) RemoveChannel(ctx context.Context, channel ems.ChannelID) error {
+	for {
+		reply, err := c.text(ctx, "comsrv_remove", channelName(channel))
+		if err != nil || reply == "done" {
+			return err
+		}
+	}
+}
+
 // Mark sets the quality of every stored point of a channel at once, for example
 // to bad when the device stopped answering. Values and times stay.
 func (c *Client) Mark(ctx context.Context, channel ems.ChannelID, quality ems.Quality) error {
@@ -147,38 +184,59 @@ func (c *Client) ReadPoints(ctx context.Context, channel ems.ChannelID, t ems.Po
 		for _, point := range part {
 			args = append(args, strconv.FormatUint(uint64(point), 10))
 		}
-		reply, err := c.texts(ctx, "comsrv_read", channelName(channel), args...)
+		reply, err := c.lists(ctx, "comsrv_read", channelName(channel), args...)
 		if err != nil {
 			return nil, err
 		}
-		if len(reply) != 3*len(part) {
-			return nil, ems.Errorf(ems.CodeInternal, "comsrv_read answered %d texts for %d points", len(reply), len(part))
+		read, err := parseValues("comsrv_read", reply, len(part))
+		if err != nil {
+			return nil, err
 		}
-		for i := range part {
-			value, err := parseValue(reply[3*i : 3*i+3])
-			if err != nil {
-				return nil, err
-			}
-			values = append(values, value)
-		}
+		values = append(values, read...)
 	}
 	return values, nil
 }
 
-// parseValue reads number, time and quality; an empty number was never read.
-func parseValue(texts []string) (ems.Value, error) {
-	quality, err := ems.ParseQuality(texts[2])
-	if err != nil {
-		return ems.Value{}, err
+// parseValues reads count numbers, times and qualities. A missing number was
+// never read; no qualities at all mean that every value is good.
+func parseValues(call string, lists []any, count int) ([]ems.Value, error) {
+	wrong := ems.Errorf(ems.CodeInternal, "%s did not answer numbers, times and qualities of %d points", call, count)
+	if len(lists) != 3 {
+		return nil, wrong
 	}
-	if texts[0] == "" {
-		return ems.Value{Quality: ems.Bad}, nil
+	numbers, isNumbers := lists[0].([]any)
+	times, isTimes := lists[1].([]any)
+	qualities, isQualities := lists[2].([]any)
+	if !isNumbers || !isTimes || !isQualities || len(numbers) != count || len(times) != count || len(qualities) != 0 && len(qualities) != count {
+		return nil, wrong
 	}
-	number, err := ems.ParseNumber(texts[0])
-	if err != nil {
-		return ems.Value{}, err
+	values := make([]ems.Value, count)
+	for i := range values {
+		text, isRead := numbers[i].(string)
+		if !isRead {
+			values[i].Quality = ems.Bad
+			continue
+		}
+		number, err := ems.ParseNumber(text)
+		if err != nil {
+			return nil, err
+		}
+		values[i].Number = number
+		if time, known := times[i].(string); known {
+			values[i].Time = ems.FromUnixMS(integer(time))
+		}
+		if len(qualities) == 0 {
+			continue
+		}
+		word, isText := qualities[i].(string)
+		if !isText {
+			return nil, wrong
+		}
+		if values[i].Quality, err = ems.ParseQuality(word); err != nil {
+			return nil, err
+		}
 	}
-	return ems.Value{Number: number, Time: ems.FromUnixMS(integer(texts[1])), Quality: quality}, nil
+	return values, nil
 }
 
 func integer(text string) int64 {

@@ -2,7 +2,6 @@ package rtdb
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -116,9 +115,8 @@ func (c *Client) NextActions(ctx context.Context, consumer string, fresh bool, w
 		from = ">"
 	} else {
 		wait = -1
-		err := c.redis.XGroupCreateMkStream(ctx, key, actionGroup, "0").Err()
-		if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
-			return nil, c.fail("XGROUP CREATE", err)
+		if err := c.createGroup(ctx, key, actionGroup); err != nil {
+			return nil, err
 		}
 	}
 	streams, err := c.redis.XReadGroup(ctx, &redis.XReadGroupArgs{
@@ -145,9 +143,5 @@ func (c *Client) NextActions(ctx context.Context, consumer string, fresh bool, w
 
 // AcknowledgeAction says that an action was carried out.
 func (c *Client) AcknowledgeAction(ctx context.Context, entry string) error {
-	pipeline := c.redis.TxPipeline()
-	pipeline.XAck(ctx, c.namespace.Actions(), actionGroup, entry)
-	pipeline.XDel(ctx, c.namespace.Actions(), entry)
-	_, err := pipeline.Exec(ctx)
-	return c.fail("XACK", err)
+	return c.remove(ctx, c.namespace.Actions(), actionGroup, entry)
 }

@@ -125,7 +125,7 @@ func build(target ems.Target, site *config.Site, options Options) (service, func
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	made, err := wire(target, settings, site, db, options.Clock, logger, registry)
+	made, err := wire(target, settings, site, db, options, logger, registry)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
@@ -133,14 +133,16 @@ func build(target ems.Target, site *config.Site, options Options) (service, func
 }
 
 // wire is the explicit list of services.
-func wire(target ems.Target, settings config.Service, site *config.Site, db *rtdb.Client,
-	clock ems.Clock, logger *slog.Logger, registry *prometheus.Registry,
+func wire(target ems.Target, settings config.Service, site *config.Site, db *rtdb.Client, options Options,
+	logger *slog.Logger, registry *prometheus.Registry,
 ) (service, error) {
+	clock := options.Clock
 	switch target {
 	case ems.Comsrv:
 		return comsrv.New(comsrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Modsrv:
-		return modsrv.New(modsrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})
+		readSite := func() (*config.Site, error) { return Check(site.Dir, options.Environment) }
+		return modsrv.New(modsrv.Options{Service: settings, Site: site, ReadSite: readSite, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Alarmsrv:
 		return alarmsrv.New(alarmsrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Rulesrv:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/suite"
 	"github.com/voltageems/voltageems-go/system/testkit"
 )
@@ -118,6 +120,70 @@ func TestASuiteWithoutRedisStartsAndStopsWhenTold(t *testing.T) {
 	})
 	if err != nil {
 		t.Errorf("told to stop, it ended with %v", err)
+	}
+}
+
+// The folder that is read again is the one that the suite was started with.
+func TestModelsOfTheFolderAreReloaded(t *testing.T) {
+	t.Parallel()
+	redis, dir := testkit.Redis(t), newSite(t)
+	db, err := rtdb.Open(rtdb.Options{URL: redis.URL, Clock: ems.SystemClock{}, Logger: testkit.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- suite.Run(ctx, suite.Options{
+			SiteDir: dir, Targets: []ems.Target{ems.Modsrv}, Clock: ems.SystemClock{}, Log: io.Discard,
+			Environment: []string{"VOLTAGE_REDIS_URL=" + redis.URL, "MODSRV_LISTEN=" + address},
+		})
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	template := "id: rack\nname: Rack\n"
+	if err := os.Mkdir(filepath.Join(dir, "templates"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "templates", "rack.yaml"), []byte(template), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 30*time.Second, func() error {
+		reply, err := http.Post("http://"+address+"/api/models/reload", "", nil)
+		if err != nil {
+			return err
+		}
+		defer reply.Body.Close()
+		text, err := io.ReadAll(reply.Body)
+		if err == nil && reply.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%d %s", reply.StatusCode, text)
+		}
+		return err
+	}, "the reload")
+	found, err := db.Template(t.Context(), "rack")
+	if err != nil || found.Name != "Rack" {
+		t.Errorf("the template: %+v, %v", found, err)
+	}
+	// A fault in the settings of a service is a fault of the folder too.
+	if err := os.WriteFile(filepath.Join(dir, "site.yaml"), []byte("site:\n  name: small\nmodsrv:\n  colour: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := http.Post("http://"+address+"/api/models/reload", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	if text, err := io.ReadAll(reply.Body); err != nil || reply.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "site.yaml:4") {
+		t.Errorf("%d %s %v", reply.StatusCode, text, err)
 	}
 }
 

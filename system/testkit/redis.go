@@ -32,10 +32,14 @@ func Redis(t testing.TB) *RedisServer {
 	if err != nil {
 		return redisContainer(t, err)
 	}
-	configured := &managed.Redis{
-		Binary: binary, Dir: t.TempDir(), Port: FreePort(t),
-		Line: managed.LogLines(Logger(t).With("server", "redis"), slog.LevelDebug),
-	}
+	return ownRedis(t, &managed.Redis{Binary: binary, Port: FreePort(t)})
+}
+
+// ownRedis starts a Redis of this test in a new folder.
+func ownRedis(t testing.TB, configured *managed.Redis) *RedisServer {
+	t.Helper()
+	configured.Dir = t.TempDir()
+	configured.Line = managed.LogLines(Logger(t).With("server", "redis"), slog.LevelDebug)
 	r := &RedisServer{
 		URL: configured.URL(), Addr: configured.Addr(), test: t,
 		server: &server{child: managed.Child{Name: "redis", Start: configured.Start, Probe: configured.Probe}},

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -19,9 +20,12 @@ func newFunctionsCommand() *cobra.Command {
 		Use:   "functions",
 		Short: "Load, verify or list the function library in Redis",
 		Long: `The business logic runs inside Redis as a library of functions. Loading it is a
-step of its own, before the services start: they only use it.
+step of its own, before the services start: they only use it. It needs a user who
+may load functions, see system/deploy/users.acl; the services have no such right.
 
-Redis is named by --redis or VOLTAGE_REDIS_URL.`,
+Redis is named by --redis or VOLTAGE_REDIS_URL: redis://[user:password@]host:port,
+or some nodes of a Redis Cluster, redis+cluster://[user:password@]host:port,host:port.
+Then every master is loaded, verified and named.`,
 		// Without these two an unknown subcommand would print help and succeed.
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
@@ -29,10 +33,13 @@ Redis is named by --redis or VOLTAGE_REDIS_URL.`,
 	// The environment is not the flag's default, which --help would print with
 	// the password in it.
 	var address string
-	command.PersistentFlags().StringVar(&address, "redis", "", "redis://[user:password@]host:port (default $VOLTAGE_REDIS_URL, else redis://127.0.0.1:6379)")
+	command.PersistentFlags().StringVar(&address, "redis", "", "redis://[user:password@]host:port or redis+cluster://[user:password@]host:port[,host:port…] (default $VOLTAGE_REDIS_URL, else redis://127.0.0.1:6379)")
 	withRedis := func(use func(ctx context.Context, db *rtdb.Client, say printer) error) func(*cobra.Command, []string) error {
 		return func(command *cobra.Command, _ []string) error {
-			db, err := rtdb.Open(rtdb.Options{URL: cmp.Or(address, os.Getenv("VOLTAGE_REDIS_URL"), "redis://127.0.0.1:6379"), Clock: ems.SystemClock{}, Logger: slog.New(slog.DiscardHandler)})
+			db, err := rtdb.Open(rtdb.Options{
+				URL:           cmp.Or(address, os.Getenv("VOLTAGE_REDIS_URL"), "redis://127.0.0.1:6379"),
+				OnlyFunctions: true, Clock: ems.SystemClock{}, Logger: slog.New(slog.DiscardHandler),
+			})
 			if err != nil {
 				return err
 			}
@@ -71,17 +78,22 @@ func loadFunctions(ctx context.Context, db *rtdb.Client, say printer) error {
 	return verifyFunctions(ctx, db, say)
 }
 
+// verifyFunctions prints a line for each Redis asked, and fails where one of them
+// cannot serve.
 func verifyFunctions(ctx context.Context, db *rtdb.Client, say printer) error {
-	server, err := db.CheckRedis(ctx)
+	nodes, err := db.Nodes(ctx)
 	if err != nil {
 		return err
 	}
-	library, err := db.CheckFunctions(ctx)
-	if err != nil {
-		return err
+	var faults []error
+	for _, node := range nodes {
+		if node.Err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", node.Address, node.Err))
+			continue
+		}
+		say("%s: %s holds %s\n", node.Address, node.Server, node.Library)
 	}
-	say("%s holds %s\n", server, library)
-	return nil
+	return errors.Join(faults...)
 }
 
 func listFunctions(_ context.Context, db *rtdb.Client, say printer) error {

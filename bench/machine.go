@@ -1,0 +1,155 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// referenceHSET is the server time of a native HSET of 100 fields on the machine
+// for which the limits in microseconds were set.
+const referenceHSET = 4800 * time.Nanosecond
+
+// processorTime is what the processors of this machine have done since it
+// started.
+type processorTime struct {
+	at     time.Time
+	known  bool          // where there is a /proc/stat
+	busy   time.Duration // of all programs
+	stolen time.Duration // taken by the hypervisor
+	bench  time.Duration // of this program and of Redis, where that is on this machine
+}
+
+// Neighbours is what the rest of the machine did during a run.
+type Neighbours struct {
+	Known  bool
+	Others float64 // processors that other programs kept busy, on average
+	Stolen float64 // processors that the hypervisor took, on average
+}
+
+// Busy reports whether the rest of the machine did so much that times are longer
+// than they would be without.
+func (n Neighbours) Busy() bool { return n.Others+n.Stolen > 0.1 }
+
+// readMachine reads how long the processors have worked, and for whom.
+func (s *server) readMachine(ctx context.Context, now time.Time) (processorTime, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil { // not Linux
+		return processorTime{}, nil
+	}
+	spent, err := parseProcessors(string(text))
+	if err != nil {
+		return processorTime{}, err
+	}
+	spent.at, spent.known = now, true
+	var own syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
+		return processorTime{}, ems.Errorf(ems.CodeInternal, "the processor time of the bench is not known: %w", err)
+	}
+	spent.bench = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	if s.local {
+		info, err := s.raw.Info(ctx, "cpu").Result()
+		if err != nil {
+			return processorTime{}, s.fault(err)
+		}
+		spent.bench += parseRedisProcessor(info)
+	}
+	return spent, nil
+}
+
+// since returns what the rest of the machine did since an earlier reading.
+func (p processorTime) since(before processorTime) Neighbours {
+	elapsed := p.at.Sub(before.at).Seconds()
+	if !p.known || !before.known || elapsed <= 0 {
+		return Neighbours{}
+	}
+	others := (p.busy - before.busy) - (p.bench - before.bench)
+	return Neighbours{
+		Known:  true,
+		Others: max(0, others.Seconds()/elapsed),
+		Stolen: (p.stolen - before.stolen).Seconds() / elapsed,
+	}
+}
+
+// tick is the unit of /proc/stat, the same on every Linux.
+const tick = 10 * time.Millisecond
+
+// parseProcessors reads the line "cpu  user nice system idle iowait irq softirq
+// steal …" of /proc/stat. Interrupts are left out: the programs that they serve
+// count them as their own too.
+func parseProcessors(text string) (processorTime, error) {
+	line, _, _ := strings.Cut(text, "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return processorTime{}, ems.Errorf(ems.CodeInternal, "/proc/stat begins with %q", line)
+	}
+	var ticks [8]time.Duration
+	for i := range ticks {
+		number, err := strconv.ParseInt(fields[i+1], 10, 64)
+		if err != nil {
+			return processorTime{}, ems.Errorf(ems.CodeInternal, "/proc/stat begins with %q", line)
+		}
+		ticks[i] = time.Duration(number) * tick
+	}
+	return processorTime{busy: ticks[0] + ticks[1] + ticks[2], stolen: ticks[7]}, nil
+}
+
+// parseRedisProcessor adds up INFO cpu: Redis and the children that rewrite its
+// file.
+func parseRedisProcessor(info string) time.Duration {
+	var all time.Duration
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch name {
+		case "used_cpu_sys", "used_cpu_user", "used_cpu_sys_children", "used_cpu_user_children":
+			if seconds, err := strconv.ParseFloat(value, 64); err == nil {
+				all += time.Duration(seconds * float64(time.Second))
+			}
+		}
+	}
+	return all
+}
+
+// describe says how the machine compares with the reference machine, and whether
+// it had other things to do.
+func (n Neighbours) describe(processors int, hset *Result) []string {
+	var lines []string
+	if factor := machineFactor(hset); factor > 0 {
+		word := "as fast as"
+		switch {
+		case factor > 1.1:
+			word = "SLOWER than"
+		case factor < 0.9:
+			word = "faster than"
+		}
+		least, most := hset.spread(metricServer)
+		lines = append(lines, fmt.Sprintf("%s the reference machine: a native HSET of 100 fields takes %s us of server time here (%s to %s between rounds), %s us there: machine factor %.2f",
+			word, micros(hset.value(metricServer)), micros(least), micros(most), micros(float64(referenceHSET)), factor))
+	}
+	switch {
+	case !n.Known:
+		lines = append(lines, "whether other programs kept it busy is not known here")
+	default:
+		word := "quiet"
+		if n.Busy() {
+			word = "BUSY, so that times are longer than on a quiet machine"
+		}
+		lines = append(lines, fmt.Sprintf("%s: other programs kept %.2f of %d processors busy, and the hypervisor took %.2f", word, n.Others, processors, n.Stolen))
+	}
+	return lines
+}
+
+// machineFactor is how many times longer a native HSET takes than on the
+// reference machine; 0 where it was not measured.
+func machineFactor(hset *Result) float64 {
+	if hset == nil {
+		return 0
+	}
+	return hset.value(metricServer) / float64(referenceHSET)
+}

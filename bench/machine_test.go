@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+func TestProcessorTimeIsReadFromTheFirstLine(t *testing.T) {
+	const stat = "cpu  763781 12793 166237 1371283 5167 9 11553 244 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
+	got, err := parseProcessors(stat)
+	// In ticks of 10 ms: user, nice and system, and the eighth is stolen.
+	if want := (processorTime{busy: 9_428_110 * time.Millisecond, stolen: 2440 * time.Millisecond}); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"", "cpu  1 2 3 4 5 6 7", "cpux 1 2 3 4 5 6 7 8", "cpu 1 2 x 4 5 6 7 8"} {
+		if _, err := parseProcessors(text); ems.CodeOf(err) != ems.CodeInternal {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestRedisTellsItsProcessorTime(t *testing.T) {
+	const info = "# CPU\r\nused_cpu_sys:1.500000\r\nused_cpu_user:2.250000\r\nused_cpu_sys_children:0.125000\r\nused_cpu_user_children:0.125000\r\n" +
+		"used_cpu_sys_main_thread:9\r\n"
+	if got := parseRedisProcessor(info); got != 4*time.Second {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestNeighboursAreWhatTheBenchDidNotDoItself(t *testing.T) {
+	began := time.Unix(1_782_000_000, 0)
+	before := processorTime{at: began, known: true, busy: 100 * time.Second, stolen: time.Second, bench: 20 * time.Second}
+	after := processorTime{at: began.Add(10 * time.Second), known: true, busy: 118 * time.Second, stolen: 1500 * time.Millisecond, bench: 33 * time.Second}
+	got := after.since(before)
+	if want := (Neighbours{Known: true, Others: 0.5, Stolen: 0.05}); got != want || !got.Busy() {
+		t.Errorf("%+v", got)
+	}
+	after.bench = 40 * time.Second // ticks are coarse: the rest may come out below nothing
+	if got := after.since(before); got.Others != 0 || got.Busy() {
+		t.Errorf("%+v", got)
+	}
+	after.known = false
+	if got := after.since(before); got != (Neighbours{}) || got.Busy() {
+		t.Errorf("without /proc/stat: %+v", got)
+	}
+	if lines := (Neighbours{}).describe(2, nil); len(lines) != 1 || lines[0] != "whether other programs kept it busy is not known here" {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestAFasterMachineIsCalledSo(t *testing.T) {
+	lines := Neighbours{Known: true, Stolen: 0.2}.describe(2, &Result{Rounds: []Round{{Server: 2400}}})
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "faster than the reference machine: ") || !strings.HasSuffix(lines[0], "machine factor 0.50") ||
+		!strings.HasPrefix(lines[1], "BUSY") {
+		t.Errorf("%q", lines)
+	}
+}
+
+// The time of this program and of its Redis is not that of others.
+func TestTheMachineIsReadWhileTheBenchWorks(t *testing.T) {
+	t.Parallel()
+	server := own(t)
+	before, err := server.readMachine(t.Context(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(100 * time.Millisecond); time.Now().Before(deadline); {
+		if err := server.db.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := server.readMachine(t.Context(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !before.known {
+		t.Skip("no /proc/stat here")
+	}
+	if spent := after.bench - before.bench; spent <= 10*time.Millisecond || after.busy <= before.busy {
+		t.Errorf("100 ms of calls took %v of the processors", spent)
+	}
+}
+
+func TestIsLocal(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:6379": true, "[::1]:6379": true, "localhost:6379": true, "/run/redis.sock": true, "10.0.0.7:6379": false, "redis:6379": false,
+	} {
+		if isLocal(address) != want {
+			t.Errorf("%s: %v", address, !want)
+		}
+	}
+}

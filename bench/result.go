@@ -1,0 +1,120 @@
+package bench
+
+import (
+	"slices"
+	"time"
+)
+
+// Metrics of a case, as a threshold and the table name them.
+const (
+	metricP50     = "p50"     // of the calls, as a client sees them: median of the rounds
+	metricP99     = "p99"     // likewise
+	metricP999    = "p99.9"   // of all calls of the run
+	metricMax     = "max"     // of all calls of the run
+	metricServer  = "server"  // time in Redis per call: median of the rounds
+	metricSlowest = "slowest" // longest single command in Redis, of those above slowFrom
+	metricCalls   = "calls"   // calls per second: median of the rounds
+	metricPoints  = "points"  // points per second: median of the rounds
+)
+
+// metrics are what a threshold may bound.
+var metrics = [...]string{metricP50, metricP99, metricP999, metricMax, metricServer, metricSlowest, metricCalls, metricPoints}
+
+// isTime reports whether a metric is a duration.
+func isTime(metric string) bool { return metric != metricPoints && metric != metricCalls }
+
+// Round is what a slice of one case came to.
+type Round struct {
+	Calls  int64
+	PerS   float64       // calls/s
+	Points float64       // points/s; 0 where a case is not about points
+	Server time.Duration // time in Redis per call
+	P50    time.Duration
+	P99    time.Duration
+}
+
+// Result is what one case came to.
+type Result struct {
+	Case        string
+	Connections int
+	Rounds      []Round
+	Calls       int64 // measured, over all rounds
+	Missed      int64 // calls that were due and never sent; only at a rate
+	P999        time.Duration
+	Max         time.Duration
+	Slowest     time.Duration // 0 where no command took longer than slowFrom
+	Sampled     bool          // more calls than are kept: see maxSamples
+}
+
+// value returns a metric of a round: nanoseconds, calls/s or points/s.
+func (r Round) value(metric string) float64 {
+	switch metric {
+	case metricP50:
+		return float64(r.P50)
+	case metricP99:
+		return float64(r.P99)
+	case metricServer:
+		return float64(r.Server)
+	case metricPoints:
+		return r.Points
+	default:
+		return r.PerS
+	}
+}
+
+// value returns a metric of the run: nanoseconds, calls/s or points/s.
+func (r *Result) value(metric string) float64 {
+	switch metric {
+	case metricP999:
+		return float64(r.P999)
+	case metricMax:
+		return float64(r.Max)
+	case metricSlowest:
+		return float64(r.Slowest)
+	default:
+		return median(r.of(metric))
+	}
+}
+
+// of returns a metric of every round, for those that rounds have.
+func (r *Result) of(metric string) []float64 {
+	values := make([]float64, len(r.Rounds))
+	for i, round := range r.Rounds {
+		values[i] = round.value(metric)
+	}
+	return values
+}
+
+// spread returns the least and the greatest of a metric over the rounds.
+func (r *Result) spread(metric string) (least, greatest float64) {
+	if len(r.Rounds) == 0 {
+		return 0, 0
+	}
+	values := r.of(metric)
+	return slices.Min(values), slices.Max(values)
+}
+
+// multiple returns a metric as a multiple of that of another case: the median of
+// the multiples of the rounds, in each of which both were measured within
+// seconds. It is 0 where there is nothing to divide by.
+func (r *Result) multiple(base *Result, metric string) float64 {
+	switch metric {
+	case metricP999, metricMax, metricSlowest:
+		return divide(r.value(metric), base.value(metric))
+	}
+	var multiples []float64
+	of := base.of(metric)
+	for i, value := range r.of(metric) {
+		if i < len(of) && of[i] > 0 {
+			multiples = append(multiples, value/of[i])
+		}
+	}
+	return median(multiples)
+}
+
+func divide(number, by float64) float64 {
+	if by == 0 {
+		return 0
+	}
+	return number / by
+}
