@@ -2,7 +2,7 @@
 -- KEYS   [{site}:]channel
 -- ARGV   id, type (C or A), point, number, issued ms, deadline ms, origin
 -- reply  queued, or how far the command of this id has come
--- errors INVALID, EXPIRED, FULL
+-- errors INVALID, EXPIRED, FULL, CONFLICT (the id was used for another command)
 -- keys   comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
 -- flags  none
 local function comsrv_command(keys, args)

@@ -13,7 +13,7 @@ local function comsrv_remove(keys, args)
   check_number_id('channel', channel)
   check_count(args, 0, 0)
   local base = namespace .. 'comsrv:' .. channel .. ':'
-  -- Every remembered command stands in one of the two streams.
+  -- Commands that stand in neither stream any more are forgotten within an hour.
   for _, stream in ipairs({base .. 'commands', base .. 'commands:results'}) do
     local entries = call('XRANGE', stream, '-', '+', 'COUNT', 500)
     for _, entry in ipairs(entries) do

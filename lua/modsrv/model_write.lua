@@ -2,7 +2,7 @@
 -- KEYS   [{site}:]model id
 -- ARGV   action, command id, number, issued ms, deadline ms, origin
 -- reply  the point that the command addresses, comsrv:{channel}:{type}:{point}
--- errors INVALID, NOT_FOUND, EXPIRED, FULL
+-- errors INVALID, NOT_FOUND, EXPIRED, FULL, CONFLICT (the id was used for another command)
 -- keys   modsrv:model:{id} r, comsrv:{channel}:commands w, comsrv:{channel}:command:{id} w
 -- flags  none
 local function model_write(keys, args)

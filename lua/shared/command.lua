@@ -12,12 +12,16 @@ local function check_command_id(id)
 end
 
 -- queue_command expects checked arguments. It returns 'queued', or the state of
--- the command when the id is known already: the same id is the same command.
+-- the command when the id is known already: the same id is the same command, and
+-- may not ask for something else.
 local function queue_command(namespace, channel, command)
   local call = redis.call
   local key = namespace .. 'comsrv:' .. channel .. ':command:' .. command.id
-  local state = call('HGET', key, 'state')
+  local state, kind, point, value = unpack(call('HMGET', key, 'state', 'type', 'point', 'value'))
   if state then
+    if kind ~= command.kind or point ~= command.point or tonumber(value) ~= tonumber(command.value) then
+      refuse('CONFLICT', 'command id ' .. shown(command.id) .. ' was used for ' .. kind .. ':' .. point .. ' = ' .. value .. ': take a new one')
+    end
     return state
   end
   local stream = namespace .. 'comsrv:' .. channel .. ':commands'

@@ -64,32 +64,47 @@ local function expand_fields(what, mapping, channel, offset, fields, fallback, u
 end
 
 -- usable_computed leaves out what the template computes from names that this
--- model does not have.
-local function usable_computed(fields, inputs, unmapped)
-  local usable, dropped = fields, true
-  while dropped do
-    dropped = false
-    local names = {}
-    for _, field in ipairs(usable) do
-      names[field.name] = true
-    end
-    local kept = {}
-    for _, field in ipairs(usable) do
-      local _, needed = compile_formula('computed ' .. field.name, field)
-      local fed = true
-      for _, name in ipairs(needed) do
-        fed = fed and (inputs[name] or names[name])
-      end
-      if fed then
-        kept[#kept + 1] = field
-      else
-        unmapped[#unmapped + 1] = field.name
-        dropped = true
-      end
-    end
-    usable = kept
+-- model does not have, in rounds: first what lacks an input, then what was to be
+-- computed from that, and so on.
+local function usable_computed(fields, inputs, unmapped, compile)
+  local by_name, followers, lost, waiting = {}, {}, {}, {}
+  for _, field in ipairs(fields) do
+    by_name[field.name] = true
   end
-  return usable
+  for place, field in ipairs(fields) do
+    local _, needed = compile(field)
+    for _, name in ipairs(needed) do
+      if by_name[name] then
+        followers[name] = followers[name] or {}
+        table.insert(followers[name], place)
+      elseif not inputs[name] and not lost[place] then
+        lost[place] = true
+        waiting[#waiting + 1] = place
+      end
+    end
+  end
+  while #waiting > 0 do
+    table.sort(waiting)
+    local following = {}
+    for _, place in ipairs(waiting) do
+      local name = fields[place].name
+      unmapped[#unmapped + 1] = name
+      for _, follower in ipairs(followers[name] or {}) do
+        if not lost[follower] then
+          lost[follower] = true
+          following[#following + 1] = follower
+        end
+      end
+    end
+    waiting = following
+  end
+  local kept = {}
+  for place, field in ipairs(fields) do
+    if not lost[place] then
+      kept[#kept + 1] = field
+    end
+  end
+  return kept
 end
 
 local function check_mapping(mapping)
@@ -147,14 +162,13 @@ local function expand_model(root, model, known)
   for name in pairs(by_name) do
     own[name] = true
   end
-  local all = usable_computed(inherited, own, expansion.unmapped)
+  local compile = compiler()
+  local all = usable_computed(inherited, own, expansion.unmapped, compile)
   for _, field in ipairs(computed) do
     all[#all + 1] = field
   end
-  if #all > computed_limit then
-    refuse('INVALID', 'more than ' .. computed_limit .. ' computed values')
-  end
-  expansion.computed = order_computed(all, inputs)
+  check_formulas(all)
+  expansion.computed = order_computed(all, inputs, compile)
   for name, value in pairs(model.metadata or {}) do
     expansion.metadata[name] = value
   end
@@ -230,10 +244,11 @@ end
 -- unmap_model takes a stored model out of the reverse map and the indexes.
 local function unmap_model(root, id)
   local call = redis.call
-  local layout, actions, channel, template = unpack(call('HMGET', root .. 'model:' .. id, 'layout', 'actions', 'channel', 'template'))
-  if not layout then
+  local config, layout, actions, channel, template = unpack(call('HMGET', root .. 'model:' .. id, 'config', 'layout', 'actions', 'channel', 'template'))
+  if not config then
     return false
   end
+  layout, actions, template = layout or '', actions or '', template or ''
   for name, of_channel, kind, point in string.gmatch(layout .. '\n' .. actions, '(%S+) (%d+) (%u) (%d+)[^\n]*') do
     local reverse = 'reverse:' .. of_channel .. ':' .. kind
     local kept = {}
@@ -296,6 +311,7 @@ end
 
 local model_limit = 5000            -- models of a site
 local follower_limit = 1000         -- models and templates that one template may change at once
+local follower_points = 2000        -- points of those models, together
 
 local function decode_model(id, text)
   local model = decode_object('the model', text)
@@ -305,10 +321,16 @@ local function decode_model(id, text)
   return model
 end
 
+local model_names = {id = true, name = true, template = true, mapping = true, computed = true, metadata = true}
+local mapping_names = {channel = true, offset = true, data = true, action = true}
+
 -- read_model returns the model in a document that everybody can read.
 local function read_model(id, text)
   local model = decode_model(id, text)
   local plain = outline('the model', text)
+  only_names('', model, model_names)
+  only_names('mapping.', model.mapping, mapping_names)
+  only_names_of('computed', model.computed, computed_names)
   check_bracket(plain, {'data', 'action'}, '[', 'an object: names and their points')
   check_bracket(plain, {'computed'}, '{', 'a list')
   check_bracket(plain, {'metadata'}, '[', 'an object')
@@ -335,7 +357,7 @@ end
 -- every model of it and of those. known holds the template as it is about to be.
 local function expand_followers(root, template, known)
   local call = redis.call
-  local followers, waiting, count = {}, {template}, 0
+  local followers, waiting, count, points = {}, {template}, 0, 0
   local function each(index, take)
     for _, id in ipairs(call('ZRANGE', root .. index, 0, -1)) do
       count = count + 1
@@ -355,6 +377,11 @@ local function expand_followers(root, template, known)
     each('models:by_template:' .. id, function(model)
       local config = call('HGET', root .. 'model:' .. model, 'config')
       local expansion = must_fit('model', model, expand_model, root, decode_model(model, config), known)
+      points = points + #expansion.data + #expansion.action
+      if points > follower_points then
+        refuse('CONFLICT', 'the models that follow template ' .. shown(template) .. ' have more than ' .. follower_points
+          .. ' points: reload the whole site instead')
+      end
       followers[#followers + 1] = {id = model, config = config, expansion = expansion}
     end)
   end

@@ -6,6 +6,7 @@
 local template_depth = 16           -- templates that extend one another
 local field_limit = 1000            -- data and actions of a model, each
 local computed_limit = 200
+local formula_limit = 20000         -- bytes of all formulas of a model or template
 
 -- own_stage returns the root of the site that somebody prepares.
 local function own_stage(namespace, preparer)
@@ -216,8 +217,37 @@ local function outline(what, text)
   local plain = string.gsub(check_json(what, text), '"[^"]*"', function(quoted)
     return (string.gsub(quoted, '[%[%]{}]', ''))
   end)
-  return (string.gsub(plain, '("metadata"%s*:%s*)%b{}', '%1{}'))
+  plain = string.gsub(plain, '("metadata"%s*:%s*)%b{}', '%1{}')
+  -- A name with an escaped character is the same name to some and another to others.
+  if string.find(string.gsub(text, '\\.', '\1'), '"[^"]*\1[^"]*"%s*:') then
+    refuse('INVALID', what .. ' has an escaped character in a name')
+  end
+  return plain
 end
+
+-- only_names refuses a name that an object does not have: to some readers "Data"
+-- is the same as "data".
+local function only_names(path, object, names)
+  if type(object) == 'table' then
+    for name in pairs(object) do
+      if not names[name] then
+        refuse('INVALID', path .. shown(tostring(name)) .. ' is not known')
+      end
+    end
+  end
+end
+
+local function only_names_of(list, objects, names)
+  if type(objects) == 'table' then
+    for i, object in ipairs(objects) do
+      only_names(list .. '[' .. (i - 1) .. '].', object, names)
+    end
+  end
+end
+
+local template_names = {id = true, name = true, description = true, extends = true, data = true, action = true, computed = true, metadata = true}
+local field_names = {name = true, unit = true, description = true, type = true, point = true, min = true, max = true, value_type = true}
+local computed_names = {name = true, unit = true, description = true, ['function'] = true, of = true, factor = true, offset = true, expression = true}
 
 -- check_bracket refuses a bracket after a name: to the decoder [] and {} are the same.
 local function check_bracket(plain, names, bracket, expected)
@@ -232,6 +262,10 @@ end
 local function read_template(id, text)
   local template = decode_object('the template', text)
   local plain = outline('the template', text)
+  only_names('', template, template_names)
+  only_names_of('data', template.data, field_names)
+  only_names_of('action', template.action, field_names)
+  only_names_of('computed', template.computed, computed_names)
   check_bracket(plain, {'data', 'action', 'computed'}, '{', 'a list')
   check_bracket(plain, {'metadata'}, '[', 'an object')
   if string.find(plain, '"point"%s*:%s*%-?%d+[.eE]') then
@@ -243,9 +277,36 @@ local function read_template(id, text)
   return template
 end
 
+-- compiler returns compile_formula with a memory, for one call.
+local function compiler()
+  local done = {}
+  return function(field)
+    local known = done[field]
+    if not known then
+      known = {compile_formula('computed ' .. field.name, field)}
+      done[field] = known
+    end
+    return known[1], known[2]
+  end
+end
+
+-- check_formulas bounds the computed values of a model or a template together.
+local function check_formulas(fields)
+  local bytes = 0
+  for _, field in ipairs(fields) do
+    bytes = bytes + (type(field.expression) == 'string' and #field.expression or 0)
+    for _, name in ipairs(type(field.of) == 'table' and field.of or {}) do
+      bytes = bytes + (type(name) == 'string' and #name or 0)
+    end
+  end
+  if #fields > computed_limit or bytes > formula_limit then
+    refuse('INVALID', 'computed has more than ' .. computed_limit .. ' values, or formulas of more than ' .. formula_limit .. ' bytes together')
+  end
+end
+
 -- order_computed returns the computed fields, each after those that it needs.
 -- inputs are the names of data by which they may be fed.
-local function order_computed(fields, inputs)
+local function order_computed(fields, inputs, compile)
   local by_name, state, ordered = {}, {}, {}
   for _, field in ipairs(fields) do
     if inputs[field.name] then
@@ -261,7 +322,7 @@ local function order_computed(fields, inputs)
       return
     end
     state[field.name] = 'open'
-    local _, names = compile_formula('computed ' .. field.name, field)
+    local _, names = compile(field)
     for _, name in ipairs(names) do
       if by_name[name] then
         visit(by_name[name], path .. ' -> ')
@@ -298,5 +359,6 @@ local function check_template(root, template, known)
   for _, field in ipairs(flat.data) do
     inputs[field.name] = true
   end
-  order_computed(flat.computed, inputs)
+  check_formulas(flat.computed)
+  order_computed(flat.computed, inputs, compiler())
 end

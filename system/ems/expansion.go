@@ -222,7 +222,7 @@ func (e *expander) computed(inherited []ComputedField) []ComputedField {
 	}
 	all := append(e.usable(inherited, own, formulas), e.model.Computed...)
 	e.checkOwn(all, formulas)
-	e.faults.tooMany("computed", len(all), maxComputed)
+	e.faults.tooManyFormulas(all)
 	ordered, circle := inOrder(all, formulas)
 	for i, field := range e.model.Computed {
 		if slices.Contains(circle, field.Name) {

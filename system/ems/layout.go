@@ -10,9 +10,10 @@ import (
 
 // Bounds of templates and models.
 const (
-	maxChain    = 16   // templates of which each extends the next
-	maxFields   = 1000 // data, and actions, of a template or a model
-	maxComputed = 200  // computed values of a template or a model
+	maxChain    = 16     // templates of which each extends the next
+	maxFields   = 1000   // data, and actions, of a template or a model
+	maxComputed = 200    // computed values of a template or a model
+	maxFormulas = 20_000 // bytes of all their formulas together
 )
 
 // CheckTemplate returns what is wrong with a template by itself and above those
@@ -158,7 +159,7 @@ func (l layout) check(template Template, below layout, whole bool) []Fault {
 			faults.add([]any{"action", i, "type"}, "an action is a control (C) or an adjustment (A), not %s", field.Type)
 		}
 	}
-	faults.tooMany("computed", len(l.computed), maxComputed)
+	faults.tooManyFormulas(l.computed)
 	inherited := namesOf(below.computed, computedName)
 	for i, field := range template.Data {
 		if inherited[field.Name] {
@@ -187,6 +188,21 @@ func namesOf[T any](list []T, name func(T) string) map[string]bool {
 func (f *faultList) tooMany(list string, count, most int) {
 	if count > most {
 		f.add([]any{list}, "%d names are more than the %d that fit", count, most)
+	}
+}
+
+// tooManyFormulas bounds the computed values of a template or a model together.
+func (f *faultList) tooManyFormulas(fields []ComputedField) {
+	f.tooMany("computed", len(fields), maxComputed)
+	bytes := 0
+	for _, field := range fields {
+		bytes += len(field.Expression)
+		for _, name := range field.Of {
+			bytes += len(name)
+		}
+	}
+	if bytes > maxFormulas {
+		f.add([]any{"computed"}, "formulas of %d bytes together are more than the %d that fit", bytes, maxFormulas)
 	}
 }
 

@@ -44,7 +44,8 @@ type Service struct {
 	// changing holds a token while templates and models are checked and changed.
 	changing chan struct{}
 	// waiting holds a token for each request that waits for a command.
-	waiting chan struct{}
+	waiting    chan struct{}
+	expansions expansions
 }
 
 // New listens and prepares the routes; nothing is served before Run. It refuses
@@ -58,6 +59,7 @@ func New(options Options) (*Service, error) {
 		changing: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting),
 	}
 	service.folder.Store(options.Site)
+	service.expansions.db = options.DB
 	service.notePending("redis was not reached yet")
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Modsrv, Listen: options.Service.Listen, Logger: options.Logger,

@@ -41,6 +41,7 @@ type applied struct {
 
 // store puts the site folder in use each time a Redis newly appears.
 func (s *Service) store(ctx context.Context) error {
+	s.expansions.forget()
 	return s.change(ctx, func() error {
 		s.notePending("they are being stored in redis")
 		_, err := s.apply(ctx, s.folder.Load(), false)

@@ -30,7 +30,7 @@ func (s *Service) readValues(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	expansion, err := s.db.ExpandModel(ctx, id)
+	expansion, err := s.expansions.of(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (s *Service) act(c echo.Context) error {
 // checkPoint refuses a value outside what the point allows; what the template
 // allows is checked with the rest of the action.
 func (s *Service) checkPoint(ctx context.Context, id, action string, number float64) error {
-	expansion, err := s.db.ExpandModel(ctx, id)
+	expansion, err := s.expansions.of(ctx, id)
 	if err != nil {
 		return err
 	}

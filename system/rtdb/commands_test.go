@@ -25,6 +25,11 @@ func TestACommandIsQueuedBegunAndFinishedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	other := command(t, "c1")
+	other.Value = 3
+	if err := b.SendCommand(b.ctx, other); ems.CodeOf(err) != ems.CodeConflict {
+		t.Errorf("another command of the same id: %v", err)
+	}
 	reader := b.ReadCommands("comsrv", []ems.ChannelID{1001, 1002})
 	if again, err := reader.Next(b.ctx, time.Millisecond); err != nil || len(again) != 0 {
 		t.Fatalf("nothing was delivered before: %v, %v", again, err)

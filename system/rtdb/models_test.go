@@ -116,19 +116,60 @@ func TestAnActionBecomesACommandWithinItsLimits(t *testing.T) {
 	}
 }
 
-func TestTemplatesThatCannotBeUsedAreRefused(t *testing.T) {
+// What Go and the library would read differently is refused: Go takes "Data" for
+// "data", and knows what an escaped character in a name stands for.
+func TestNamesThatReadersTakeDifferentlyAreRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
-	for _, text := range []string{
-		`{"id":"t","action":[{"name":"p","min":"5"}]}`, `{"id":"t","action":[{"name":7}]}`, `{"id":"t","data":[{"name":"a b"}]}`,
-		`{"id":"t","data":[{"name":"a","min":2,"max":1}]}`, `{"id":"t","data":7}`, `{"id":"t","data":["a"]}`, `{"id":"u"}`,
+	for function, texts := range map[string][]string{
+		"model_template_upsert": {
+			`{"id":"t","Data":[]}`, `{"id":"t","d\u0061ta":[]}`, `{"id":"t","NAME":"x"}`, `{"id":"t","data":[{"name":"a","Point":3}]}`,
+			`{"id":"t","computed":[{"name":"a","Expression":"1"}]}`,
+		},
+		"model_upsert": {
+			`{"id":"t","Name":"x","mapping":{"channel":1}}`, `{"id":"t","mapping":{"channel":1,"Offset":1}}`, `{"id":"t","mapping":{"chann\u0065l":1}}`,
+		},
 	} {
-		err := b.raw.FCall(b.ctx, "model_template_upsert", []string{"t"}, text).Err()
-		if err == nil || !strings.HasPrefix(err.Error(), "INVALID ") {
-			t.Errorf("%s: %v", text, err)
+		for _, text := range texts {
+			err := b.raw.FCall(b.ctx, function, []string{"t"}, text).Err()
+			if err == nil || !strings.HasPrefix(err.Error(), "INVALID ") {
+				t.Errorf("%s: %v", text, err)
+			}
 		}
 	}
 	expect(t, "keys", b.dump(t), map[string]string{})
+}
+
+// Formulas are compiled when a model is stored: together they are bounded, so that
+// no model holds Redis up.
+func TestFormulasAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	template := ems.Template{ID: "t", Data: []ems.TemplateField{{Name: "x"}, {Name: "y"}}}
+	for i := range 200 {
+		input := fmt.Sprintf("c%d", i+1)
+		if i == 199 {
+			input = "x"
+		}
+		template.Computed = append(template.Computed, ems.ComputedField{Name: fmt.Sprintf("c%d", i), Expression: input + strings.Repeat("+1", 50)})
+	}
+	if err := b.UpsertTemplate(b.ctx, template); ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), "20000 bytes together") {
+		t.Errorf("formulas of 20 kB: %v", err)
+	}
+	for i := range template.Computed {
+		template.Computed[i].Expression = strings.TrimSuffix(template.Computed[i].Expression, strings.Repeat("+1", 5))
+	}
+	if err := b.UpsertTemplate(b.ctx, template); err != nil {
+		t.Fatal(err)
+	}
+	// Each value lacks its input because the one after it does.
+	expansion, err := b.TryModel(b.ctx, ems.Model{ID: "m", Template: "t", Mapping: ems.ModelMapping{Channel: 1, Data: map[string]ems.ModelPoint{"y": "1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(expansion.Computed) != 0 || len(expansion.Unmapped) != 201 || expansion.Unmapped[1] != "c199" || expansion.Unmapped[200] != "c0" {
+		t.Errorf("computed %v, unmapped %v", expansion.Computed, expansion.Unmapped)
+	}
 }
 
 // Random creations, changes and deletions against a plain map: the reverse map
