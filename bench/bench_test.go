@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/voltageems/voltageems-go/lua"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -275,7 +276,7 @@ func TestAGivenRedisGetsTheLibraryOnlyIfItHasNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "library 1.0:" + shared.db.Library().Hash; report.Library != want {
+	if want := "library " + lua.Version + ":" + shared.db.Library().Hash; report.Library != want {
 		t.Errorf("measured %s, want %s", report.Library, want)
 	}
 	const newer = "#!lua name=voltage\nredis.register_function{function_name='voltage_version', callback=function() return '9.0:x' end, flags={'no-writes'}}\n"

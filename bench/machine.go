@@ -19,23 +19,24 @@ const referenceHSET = 4800 * time.Nanosecond
 // processorTime is what the processors of this machine have done since it
 // started.
 type processorTime struct {
-	at     time.Time
-	known  bool          // where there is a /proc/stat
-	busy   time.Duration // of all programs
-	stolen time.Duration // taken by the hypervisor
-	bench  time.Duration // of this program and of Redis, where that is on this machine
+	at         time.Time
+	processors int           // 0 where there is no /proc/stat
+	idle       time.Duration // of all of them together
+	stolen     time.Duration // taken by the hypervisor
+	bench      time.Duration // spent on this program and on Redis, where that is on this machine
 }
 
 // Neighbours is what the rest of the machine did during a run.
 type Neighbours struct {
 	Known  bool
-	Others float64 // processors that other programs kept busy, on average
+	Others float64 // processors that other programs and the kernel kept busy, on average
 	Stolen float64 // processors that the hypervisor took, on average
 }
 
 // Busy reports whether the rest of the machine did so much that times are longer
-// than they would be without.
-func (n Neighbours) Busy() bool { return n.Others+n.Stolen > 0.1 }
+// than they would be without. Less is what the kernel takes for writing the file
+// of Redis.
+func (n Neighbours) Busy() bool { return n.Others+n.Stolen > 0.3 }
 
 // readMachine reads how long the processors have worked, and for whom.
 func (s *server) readMachine(ctx context.Context, now time.Time) (processorTime, error) {
@@ -47,7 +48,7 @@ func (s *server) readMachine(ctx context.Context, now time.Time) (processorTime,
 	if err != nil {
 		return processorTime{}, err
 	}
-	spent.at, spent.known = now, true
+	spent.at = now
 	var own syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
 		return processorTime{}, ems.Errorf(ems.CodeInternal, "the processor time of the bench is not known: %w", err)
@@ -63,41 +64,47 @@ func (s *server) readMachine(ctx context.Context, now time.Time) (processorTime,
 	return spent, nil
 }
 
-// since returns what the rest of the machine did since an earlier reading.
+// since returns what the rest of the machine did since an earlier reading: all
+// that was neither idle nor spent on the bench. Linux counts idle time exactly,
+// and working time by samples that miss the short bursts of a bench.
 func (p processorTime) since(before processorTime) Neighbours {
-	elapsed := p.at.Sub(before.at).Seconds()
-	if !p.known || !before.known || elapsed <= 0 {
+	elapsed := p.at.Sub(before.at)
+	if p.processors == 0 || before.processors == 0 || elapsed <= 0 {
 		return Neighbours{}
 	}
-	others := (p.busy - before.busy) - (p.bench - before.bench)
-	return Neighbours{
-		Known:  true,
-		Others: max(0, others.Seconds()/elapsed),
-		Stolen: (p.stolen - before.stolen).Seconds() / elapsed,
-	}
+	stolen := p.stolen - before.stolen
+	others := time.Duration(p.processors)*elapsed - (p.idle - before.idle) - stolen - (p.bench - before.bench)
+	return Neighbours{Known: true, Others: max(0, others.Seconds()/elapsed.Seconds()), Stolen: stolen.Seconds() / elapsed.Seconds()}
 }
 
 // tick is the unit of /proc/stat, the same on every Linux.
 const tick = 10 * time.Millisecond
 
-// parseProcessors reads the line "cpu  user nice system idle iowait irq softirq
-// steal …" of /proc/stat. Interrupts are left out: the programs that they serve
-// count them as their own too.
+// parseProcessors reads the lines "cpu0 user nice system idle iowait irq softirq
+// steal …" of /proc/stat, one for each processor.
 func parseProcessors(text string) (processorTime, error) {
-	line, _, _ := strings.Cut(text, "\n")
-	fields := strings.Fields(line)
-	if len(fields) < 9 || fields[0] != "cpu" {
-		return processorTime{}, ems.Errorf(ems.CodeInternal, "/proc/stat begins with %q", line)
-	}
-	var ticks [8]time.Duration
-	for i := range ticks {
-		number, err := strconv.ParseInt(fields[i+1], 10, 64)
-		if err != nil {
-			return processorTime{}, ems.Errorf(ems.CodeInternal, "/proc/stat begins with %q", line)
+	var all processorTime
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || !strings.HasPrefix(fields[0], "cpu") || fields[0] == "cpu" {
+			continue
 		}
-		ticks[i] = time.Duration(number) * tick
+		var ticks [8]time.Duration
+		for i := range ticks {
+			if len(fields) < 9 {
+				return processorTime{}, ems.Errorf(ems.CodeInternal, "/proc/stat holds %q", line)
+			}
+			number, err := strconv.ParseInt(fields[i+1], 10, 64)
+			if err != nil {
+				return processorTime{}, ems.Errorf(ems.CodeInternal, "/proc/stat holds %q", line)
+			}
+			ticks[i] = time.Duration(number) * tick
+		}
+		all.processors++
+		all.idle += ticks[3] + ticks[4]
+		all.stolen += ticks[7]
 	}
-	return processorTime{busy: ticks[0] + ticks[1] + ticks[2], stolen: ticks[7]}, nil
+	return all, nil
 }
 
 // parseRedisProcessor adds up INFO cpu: Redis and the children that rewrite its
@@ -116,7 +123,7 @@ func parseRedisProcessor(info string) time.Duration {
 	return all
 }
 
-// describe says how the machine compares with the reference machine, and whether
+// describe says how this machine compares with the reference machine, and whether
 // it had other things to do.
 func (n Neighbours) describe(processors int, hset *Result) []string {
 	var lines []string
@@ -140,7 +147,7 @@ func (n Neighbours) describe(processors int, hset *Result) []string {
 		if n.Busy() {
 			word = "BUSY, so that times are longer than on a quiet machine"
 		}
-		lines = append(lines, fmt.Sprintf("%s: other programs kept %.2f of %d processors busy, and the hypervisor took %.2f", word, n.Others, processors, n.Stolen))
+		lines = append(lines, fmt.Sprintf("%s: other programs and the kernel kept %.2f of %d processors busy, and the hypervisor took %.2f", word, n.Others, processors, n.Stolen))
 	}
 	return lines
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-func TestProcessorTimeIsReadFromTheFirstLine(t *testing.T) {
-	const stat = "cpu  763781 12793 166237 1371283 5167 9 11553 244 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
+func TestProcessorTimeIsReadOfEveryProcessor(t *testing.T) {
+	const stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 400 50 6 7 8 9 10\ncpu1 1 2 3 100 5 6 7 1 0 0\nintr 5 6\n\nctxt 7\n"
 	got, err := parseProcessors(stat)
-	// In ticks of 10 ms: user, nice and system, and the eighth is stolen.
-	if want := (processorTime{busy: 9_428_110 * time.Millisecond, stolen: 2440 * time.Millisecond}); err != nil || got != want {
+	// In ticks of 10 ms: the fourth and fifth are idle, the eighth is stolen.
+	if want := (processorTime{processors: 2, idle: 5550 * time.Millisecond, stolen: 90 * time.Millisecond}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, text := range []string{"", "cpu  1 2 3 4 5 6 7", "cpux 1 2 3 4 5 6 7 8", "cpu 1 2 x 4 5 6 7 8"} {
+	for _, text := range []string{"cpu0 1 2 3 4 5 6 7", "cpu0 1 2 x 4 5 6 7 8"} {
 		if _, err := parseProcessors(text); ems.CodeOf(err) != ems.CodeInternal {
 			t.Errorf("%q: %v", text, err)
 		}
@@ -32,8 +32,9 @@ func TestRedisTellsItsProcessorTime(t *testing.T) {
 
 func TestNeighboursAreWhatTheBenchDidNotDoItself(t *testing.T) {
 	began := time.Unix(1_782_000_000, 0)
-	before := processorTime{at: began, known: true, busy: 100 * time.Second, stolen: time.Second, bench: 20 * time.Second}
-	after := processorTime{at: began.Add(10 * time.Second), known: true, busy: 118 * time.Second, stolen: 1500 * time.Millisecond, bench: 33 * time.Second}
+	before := processorTime{at: began, processors: 2, idle: 100 * time.Second, stolen: time.Second, bench: 20 * time.Second}
+	// Of 20 s of two processors 4 s are idle, 0.5 s stolen and 10.5 s of the bench.
+	after := processorTime{at: began.Add(10 * time.Second), processors: 2, idle: 104 * time.Second, stolen: 1500 * time.Millisecond, bench: 30500 * time.Millisecond}
 	got := after.since(before)
 	if want := (Neighbours{Known: true, Others: 0.5, Stolen: 0.05}); got != want || !got.Busy() {
 		t.Errorf("%+v", got)
@@ -42,7 +43,7 @@ func TestNeighboursAreWhatTheBenchDidNotDoItself(t *testing.T) {
 	if got := after.since(before); got.Others != 0 || got.Busy() {
 		t.Errorf("%+v", got)
 	}
-	after.known = false
+	after.processors = 0
 	if got := after.since(before); got != (Neighbours{}) || got.Busy() {
 		t.Errorf("without /proc/stat: %+v", got)
 	}
@@ -52,7 +53,7 @@ func TestNeighboursAreWhatTheBenchDidNotDoItself(t *testing.T) {
 }
 
 func TestAFasterMachineIsCalledSo(t *testing.T) {
-	lines := Neighbours{Known: true, Stolen: 0.2}.describe(2, &Result{Rounds: []Round{{Server: 2400}}})
+	lines := Neighbours{Known: true, Stolen: 0.4}.describe(2, &Result{Rounds: []Round{{Server: 2400}}})
 	if len(lines) != 2 || !strings.HasPrefix(lines[0], "faster than the reference machine: ") || !strings.HasSuffix(lines[0], "machine factor 0.50") ||
 		!strings.HasPrefix(lines[1], "BUSY") {
 		t.Errorf("%q", lines)
@@ -76,11 +77,11 @@ func TestTheMachineIsReadWhileTheBenchWorks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !before.known {
+	if before.processors == 0 {
 		t.Skip("no /proc/stat here")
 	}
-	if spent := after.bench - before.bench; spent <= 10*time.Millisecond || after.busy <= before.busy {
-		t.Errorf("100 ms of calls took %v of the processors", spent)
+	if spent := after.bench - before.bench; spent <= 10*time.Millisecond || after.processors != before.processors {
+		t.Errorf("100 ms of calls took %v of %d processors", spent, after.processors)
 	}
 }
 

@@ -28,11 +28,11 @@ func (r *Report) judge(thresholds []Threshold) {
 	}
 }
 
-// Err returns a CrossedError if a threshold was crossed.
+// Err returns a CrossedError if a threshold was crossed that is no goal.
 func (r *Report) Err() error {
 	var crossed []Verdict
 	for _, verdict := range r.Verdicts {
-		if !verdict.Passed {
+		if !verdict.Passed && !verdict.Threshold.Goal {
 			crossed = append(crossed, verdict)
 		}
 	}
@@ -110,8 +110,11 @@ func (r *Report) writeVerdicts(text *strings.Builder) {
 	factor := machineFactor(find(r.Results, hsetCase))
 	for _, verdict := range r.Verdicts {
 		word, distance, hint := "FAIL", "", ""
-		if verdict.Passed {
+		switch {
+		case verdict.Passed:
 			word = "pass"
+		case verdict.Threshold.Goal:
+			word = "miss"
 		}
 		if verdict.Measured {
 			distance = verdict.distance()

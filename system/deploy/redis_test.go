@@ -195,11 +195,6 @@ func TestTheServicesHaveNoRightToLoad(t *testing.T) {
 
 // useEverything does what services ask of Redis, one of each kind.
 func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
-	heard := make(chan rtdb.Event, 100)
-	listening, stop := context.WithCancel(ctx)
-	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- db.Subscribe(listening, func(event rtdb.Event) { heard <- event }) }()
 	now, soon := time.Now(), time.Now().Add(time.Minute)
 	target := ems.PointRef{Channel: 77, Type: ems.Adjustment, Point: 1}
 	sample := rtdb.Batch{Channel: 77, Type: ems.Telemetry, Group: "default", Time: now, Samples: []rtdb.Sample{{Point: 1, Number: 60}}}
@@ -221,7 +216,6 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 		func() error { return db.SetStatus(ctx, 77, rtdb.ChannelStatus{Online: true, StaleAfter: time.Hour}) },
 		func() error { return db.Ingest(ctx, sample, sample) },
 		func() error { _, err := db.ReadPoints(ctx, 77, ems.Telemetry, []ems.PointID{1}); return err },
-		func() error { _, err := db.Status(ctx, 77); return err },
 		func() error { return db.Mark(ctx, 77, ems.Bad) },
 		func() error { _, err := commands.Next(ctx, time.Millisecond); return err },
 		func() error {
@@ -247,7 +241,6 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 			alarm, err := db.StoreAlarm(ctx, ems.NewAlarm{Source: "here", Level: "Warning", Title: "rights"})
 			return errors.Join(err, db.AcknowledgeAlarm(ctx, alarm.ID, "me"), db.ResolveAlarm(ctx, alarm.ID, "me"))
 		},
-		func() error { _, err := db.Alarms(ctx, rtdb.AlarmFilter{Count: 10}); return err },
 		func() error { _, err := db.CleanUpAlarms(ctx, time.Nanosecond, 1); return err },
 		func() (err error) { lines, err = db.CollectLines(ctx, "here", false, 10); return err },
 		func() error { return db.FinishLines(ctx, lines) },
@@ -258,6 +251,16 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 			return fmt.Errorf("step %d: %w", i, err)
 		}
 	}
+	return hear(ctx, t, db, sample)
+}
+
+// hear returns when a subscription has told of an ingest.
+func hear(ctx context.Context, t *testing.T, db *rtdb.Client, sample rtdb.Batch) error {
+	heard := make(chan rtdb.Event, 100)
+	listening, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- db.Subscribe(listening, func(event rtdb.Event) { heard <- event }) }()
 	testkit.Eventually(t, 10*time.Second, func() error {
 		if err := db.Ingest(ctx, sample); err != nil {
 			return err
@@ -271,12 +274,39 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 	return <-ended
 }
 
-// runServices runs every service that needs no history on the microgrid, until
-// each says that Redis and the functions are well, and does by their means what
-// they do.
-func runServices(t *testing.T, url string) {
+// All services run on a Redis Cluster as they do on one Redis.
+func TestTheServicesRunOnACluster(t *testing.T) {
+	cluster := testkit.Cluster(t)
+	loader, err := rtdb.Open(rtdb.Options{URL: cluster.URL, OnlyFunctions: true, Clock: ems.SystemClock{}, Logger: testkit.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = loader.Close() }()
+	if err := loader.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	runServices(t, cluster.URL, "VOLTAGE_SITE_NAMESPACE=north")
+	db, err := rtdb.Open(rtdb.Options{URL: cluster.URL, Namespace: "{north}:", Clock: ems.SystemClock{}, Logger: testkit.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if err := useEverything(t.Context(), t, db); err != nil {
+		t.Error(err)
+	}
+	err = suite.Run(t.Context(), suite.Options{
+		SiteDir: site, Targets: ems.Targets[:], Environment: []string{"VOLTAGE_REDIS_URL=" + cluster.URL}, Clock: ems.SystemClock{}, Log: io.Discard,
+	})
+	if err == nil || !strings.Contains(err.Error(), "write namespace: NAME under site: in site.yaml") {
+		t.Errorf("a site without a namespace: %v", err)
+	}
+}
+
+// runServices runs every service of the microgrid until each says that Redis and
+// the functions are well. None may report an error.
+func runServices(t *testing.T, url string, more ...string) {
 	t.Helper()
-	variables := []string{"VOLTAGE_REDIS_URL=" + url, "VOLTAGE_LOG_LEVEL=error"}
+	variables := append([]string{"VOLTAGE_REDIS_URL=" + url, "VOLTAGE_LOG_LEVEL=error"}, more...)
 	ports := map[ems.Target]int{}
 	for _, target := range ems.Targets {
 		ports[target] = testkit.FreePort(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,17 +60,19 @@ func clusterOptions(address string) (*redis.ClusterOptions, error) {
 	}, nil
 }
 
-// How long a call waits for a slot that is being moved, unless its context ends
-// before, and how often it asks meanwhile.
+// How long a call waits for a slot that is being moved and how often it asks
+// meanwhile. Where its context ends before, it stops a little earlier: that the
+// slot moves says more than that the time was over.
 const (
 	movePatience = 1500 * time.Millisecond
 	movePause    = 20 * time.Millisecond
+	moveReserve  = 3 * movePause
 )
 
 // movingSlots carries the commands of a client over the moves of slots. Answers
 // by which a node says that it did not execute a command, and why, are followed
-// by the driver (MOVED and ASK) or by asking again a little later (TRYAGAIN,
-// CLUSTERDOWN). Nothing else is: the driver would by itself send a command again
+// by the driver (MOVED and ASK) or by asking again a little later (the others of
+// isMoving). Nothing else is: the driver would by itself send a command again
 // after a connection broke, when nobody knows whether it was executed.
 type movingSlots struct{}
 
@@ -87,13 +90,14 @@ func (movingSlots) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (movingSlots) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
 		err := next(ctx, once{command})
-		for until := time.Now().Add(movePatience); isMoving(err) && time.Now().Before(until); {
+		until := time.Now().Add(movePatience)
+		if deadline, bounded := ctx.Deadline(); bounded && deadline.Before(until.Add(moveReserve)) {
+			until = deadline.Add(-moveReserve)
+		}
+		for isMoving(err) && time.Now().Before(until) {
 			select {
 			case <-ctx.Done():
-				if errors.Is(ctx.Err(), context.Canceled) {
-					return ctx.Err()
-				}
-				return err // which says more than that the time was over
+				return ctx.Err()
 			case <-time.After(movePause):
 			}
 			err = next(ctx, once{command})
@@ -113,15 +117,16 @@ func (movingSlots) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// isMoving reports whether a cluster refused a command before it was executed.
-// A function cannot answer so: what goes wrong in it has other words.
+// isMoving reports whether a cluster refused a command before it was executed, or
+// ended a wait in which nothing was delivered (UNBLOCKED: the stream went away). A
+// function cannot answer so: what goes wrong in it has other words.
 func isMoving(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		return false
 	}
 	word, _, _ := strings.Cut(reply.Error(), " ")
-	return word == "TRYAGAIN" || word == "CLUSTERDOWN" || word == "MOVED" || word == "ASK"
+	return slices.Contains([]string{"TRYAGAIN", "CLUSTERDOWN", "MOVED", "ASK", "UNBLOCKED"}, word)
 }
 
 // home returns the Redis that holds the keys of the site.

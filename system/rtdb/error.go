@@ -42,11 +42,11 @@ func (c *Client) replyError(call string, reply redis.Error) error {
 		return ems.Errorf(ems.CodeDenied, "the redis user may not do %s (%s): give it the rights of the user voltage of system/deploy/users.acl", call, text)
 	case strings.Contains(text, "cluster support disabled"):
 		return ems.Errorf(ems.CodeUnavailable, "redis is not a cluster: write redis://host:port in redis_url (VOLTAGE_REDIS_URL)")
-	case c.cluster == nil && (word == "MOVED" || word == "ASK"):
-		return errOneOfCluster()
-	case word == "TRYAGAIN", word == "MOVED", word == "ASK", word == "UNBLOCKED":
+	case c.cluster == nil && (word == "MOVED" || word == "ASK" || word == "TRYAGAIN"):
+		return oneOfCluster()
+	case c.cluster != nil && word != "CLUSTERDOWN" && isMoving(reply):
 		return ems.Errorf(ems.CodeUnavailable, "redis is moving the slot of the site to another master and cannot serve %s now: %w", call, reply)
-	case word == "LOADING", word == "BUSY", word == "MASTERDOWN", word == "READONLY", word == "CLUSTERDOWN",
+	case word == "LOADING", word == "BUSY", word == "MASTERDOWN", word == "READONLY", word == "CLUSTERDOWN", word == "UNBLOCKED",
 		word == "MISCONF", word == "NOREPLICAS", strings.HasPrefix(text, "ERR max number of clients reached"):
 		return ems.Errorf(ems.CodeUnavailable, "redis cannot serve %s now: %w", call, reply)
 	}

@@ -1,11 +1,6 @@
 package rtdb
 
-import (
-	"context"
-	"net"
-
-	"github.com/redis/go-redis/v9"
-)
+import "context"
 
 // CheckVersion is the judgement of a library's version.
 func CheckVersion(loaded, needed string) error { return checkVersion(loaded, needed) }
@@ -23,28 +18,4 @@ func (c *Client) Home(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return node.Options().Addr, nil
-}
-
-// OnCall tells a test of every library function that is called.
-func (c *Client) OnCall(told func(function string)) { c.redis.AddHook(onCall(told)) }
-
-type onCall func(function string)
-
-func (o onCall) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		return next(ctx, network, address)
-	}
-}
-
-func (o onCall) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, command redis.Cmder) error {
-		if command.Name() == "fcall" {
-			o(command.Args()[1].(string))
-		}
-		return next(ctx, command)
-	}
-}
-
-func (o onCall) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }

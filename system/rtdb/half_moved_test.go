@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +24,20 @@ func askingFor(ctx context.Context, target *redis.Client, function string, keys 
 	return call
 }
 
+// refusedWhileMoving returns how a call ends whose time is over while the slot
+// moves. Where that cut an exchange, which says nothing, it calls again.
+func refusedWhileMoving(ctx context.Context, s *site) (err error) {
+	for range 20 {
+		short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		_, err = s.ReadPoints(short, 1001, ems.Telemetry, []ems.PointID{1})
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "did not answer") {
+			break
+		}
+	}
+	return err
+}
+
 // A call with the one key alone is run by the target on what has arrived. With
 // the mark of the site as its second key it waits until the move is over.
 func TestNoCallSeesAHalfMovedSite(t *testing.T) {
@@ -38,10 +51,7 @@ func TestNoCallSeesAHalfMovedSite(t *testing.T) {
 	from, source := s.owner(t)
 	to := (from + 1) % len(s.cluster.Clients)
 	target := s.cluster.Clients[to]
-	one := []string{s.namespace.Of("1001")}
 	two := []string{s.namespace.Of("1001"), s.namespace.Of("voltage:life")}
-	read := func() []any { return []any{"T", time.Now().UnixMilli(), "1"} }
-
 	for _, withMark := range []bool{false, true} { // a site whose keys were lost has no mark for a moment
 		if withMark {
 			if err := source.Set(ctx, two[1], "mark", 0).Err(); err != nil {
@@ -58,34 +68,7 @@ func TestNoCallSeesAHalfMovedSite(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// What happens without the second key: the value is at the source, and the
-			// target says that it was never read.
-			if err := source.FCall(ctx, "comsrv_read", one, read()...).Err(); err == nil || !strings.HasPrefix(err.Error(), "ASK ") {
-				t.Errorf("one key at the source: %v", err)
-			}
-			if torn, err := askingFor(ctx, target, "comsrv_read", one, read()...).StringSlice(); err != nil || torn[0] != "" {
-				t.Errorf("one key at the target: %q, %v; then there is nothing to guard against", torn, err)
-			}
-			// What the second key does, wherever a call ends up.
-			answers := map[string]error{
-				"source": source.FCall(ctx, "comsrv_read", two, read()...).Err(),
-				"target": askingFor(ctx, target, "comsrv_read", two, read()...).Err(),
-			}
-			for where, err := range answers {
-				word := ""
-				if err != nil {
-					word, _, _ = strings.Cut(err.Error(), " ")
-				}
-				if word != "TRYAGAIN" && (where == "target" || word != "ASK") {
-					t.Errorf("two keys at the %s after %v was moved: %v", where, moved, err)
-				}
-			}
-			short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-			_, err := s.ReadPoints(short, 1001, ems.Telemetry, []ems.PointID{1})
-			cancel()
-			if ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "is moving the slot of the site") {
-				t.Errorf("the client, after %v was moved: %v", moved, err)
-			}
+			s.checkHalfMoved(t, source, target, two, moved)
 		}
 		// A call that is under way when the move ends is served then.
 		var waiting sync.WaitGroup
@@ -105,135 +88,139 @@ func TestNoCallSeesAHalfMovedSite(t *testing.T) {
 	}
 }
 
-// use calls the functions of the library once each, as far as they have typed
-// calls.
-func use(ctx context.Context, t *testing.T, c *rtdb.Client, round int) error {
-	now := time.Now()
-	name := fmt.Sprintf("r%d", round)
-	batch := rtdb.Batch{Channel: 1001, Type: ems.Telemetry, Group: "default", Time: now, Samples: []rtdb.Sample{{Point: 1, Number: 60}, {Point: 2, Number: 1, Quality: ems.Uncertain}}}
-	command := ems.Command{ID: name, Target: ref(t, "comsrv:1001:A:2"), Value: 1, Issued: now, Deadline: now.Add(time.Minute), Origin: "api"}
-	reader := c.ReadCommands("comsrv", []ems.ChannelID{1001, 1002})
-	var alarm ems.Alarm
-	var lines []rtdb.Line
-	steps := []func() error{
-		func() error { return c.ConfigureMapping(ctx, mapping()) },
-		func() error { return c.UpsertRule(ctx, hot()) },
-		func() error { return c.SetStatus(ctx, 1001, rtdb.ChannelStatus{Online: true, StaleAfter: time.Minute}) },
-		func() error { return c.Ingest(ctx, batch, batch) },
-		func() error { return c.Mark(ctx, 1001, ems.Bad) },
-		func() error { _, err := c.ReadPoints(ctx, 1001, ems.Telemetry, []ems.PointID{1, 2}); return err },
-		func() error { _, err := c.Status(ctx, 1001); return err },
-		func() error { return c.SendCommand(ctx, command) },
-		func() error { _, err := reader.Next(ctx, time.Millisecond); return err },
-		func() error {
-			deliveries, err := reader.Next(ctx, time.Millisecond)
-			for _, delivery := range deliveries {
-				err = errors.Join(err, ride(func() error { return c.BeginCommand(ctx, delivery) }))
-				err = errors.Join(err, ride(func() error {
-					return c.FinishCommand(ctx, delivery, ems.CommandResult{State: ems.CommandDone, Time: now})
-				}))
-			}
-			return err
-		},
-		func() error { _, err := c.Command(ctx, 1001, name); return err },
-		func() error { _, err := c.Rule(ctx, "hot"); return err },
-		func() error { _, err := c.Rules(ctx, "", 10); return err },
-		func() error { return c.EnableRule(ctx, "hot", false) },
-		func() error { return c.EnableRule(ctx, "hot", true) },
-		func() error { _, err := c.EvaluateRule(ctx, "hot"); return err },
-		func() error { return c.DeleteRule(ctx, "hot") },
-		func() error {
-			_, err := c.NextActions(ctx, "me", false, time.Millisecond)
-			return err
-		},
-		func() (err error) {
-			alarm, err = c.StoreAlarm(ctx, ems.NewAlarm{Source: "here", Level: "Warning", Title: name})
-			return err
-		},
-		func() error { _, err := c.Alarms(ctx, rtdb.AlarmFilter{Count: 10}); return err },
-		func() error { _, err := c.Alarms(ctx, rtdb.AlarmFilter{Active: true, Count: 10}); return err },
-		func() error { return c.AcknowledgeAlarm(ctx, alarm.ID, "me") },
-		func() error { return c.ResolveAlarm(ctx, alarm.ID, "me") },
-		func() error { _, err := c.CleanUpAlarms(ctx, time.Nanosecond, 1); return err },
-		func() (err error) { lines, err = c.CollectLines(ctx, "hissrv", false, 10); return err },
-		func() error { return c.FinishLines(ctx, lines) },
-		func() error { return c.RejectLine(ctx, rtdb.Line{Entry: "1-1", Text: "x"}, "poison") },
-		func() error { _, err := c.BatchStatus(ctx); return err },
-		func() error { return c.RetainMappings(ctx, nil) },
-		func() error { return c.UpsertTemplate(ctx, batteryTemplate()) },
-		func() error { _, err := c.Template(ctx, "battery"); return err },
-		func() error { return c.UpsertModel(ctx, battery("b1")) },
-		func() error { _, err := c.Model(ctx, "b1"); return err },
-		func() error { _, err := c.ReadModel(ctx, "b1"); return err },
-		func() error { _, err := c.ModelsOfPoint(ctx, ref(t, "comsrv:1001:T:1")); return err },
-		func() error {
-			_, err := c.WriteModel(ctx, "b1", "power", ems.Command{ID: name + "w", Value: 1, Issued: now, Deadline: now.Add(time.Minute), Origin: "api"})
-			return err
-		},
-		func() error { return c.DeleteModel(ctx, "b1") },
+// checkHalfMoved calls a function that reads the value 42, with one key and with
+// both, wherever a call may end up while the slot is on its way.
+func (s *site) checkHalfMoved(t *testing.T, source, target *redis.Client, keys, moved []string) {
+	t.Helper()
+	ctx := t.Context()
+	args := []any{"T", time.Now().UnixMilli(), "1"}
+	// What happens without the second key: the target runs the call and does not
+	// find the value, or fails in the middle.
+	if err := source.FCall(ctx, "comsrv_read", keys[:1], args...).Err(); err == nil || !strings.HasPrefix(err.Error(), "ASK ") {
+		t.Errorf("one key at the source: %v", err)
 	}
-	for i, step := range steps {
-		if err := ride(step); err != nil {
-			return fmt.Errorf("step %d: %w", i, err)
+	torn, err := askingFor(ctx, target, "comsrv_read", keys[:1], args...).Result()
+	if err == nil && strings.Contains(fmt.Sprint(torn), "42") || err != nil && !strings.Contains(err.Error(), "non local key") {
+		t.Errorf("one key at the target: %v, %v; then there is nothing to guard against", torn, err)
+	}
+	// What the second key does.
+	for where, err := range map[string]error{
+		"source": source.FCall(ctx, "comsrv_read", keys, args...).Err(),
+		"target": askingFor(ctx, target, "comsrv_read", keys, args...).Err(),
+	} {
+		word := ""
+		if err != nil {
+			word, _, _ = strings.Cut(err.Error(), " ")
+		}
+		if word != "TRYAGAIN" && (where == "target" || word != "ASK") {
+			t.Errorf("two keys at the %s after %v was moved: %v", where, moved, err)
+		}
+	}
+	if err := refusedWhileMoving(ctx, s); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "is moving the slot of the site") {
+		t.Errorf("the client, after %v was moved: %v", moved, err)
+	}
+}
+
+// try makes the first example of a contract, which succeeds, while the slot of the
+// site moves: the call begins when the first key has gone, and is served when all
+// have.
+func (s *site) try(ctx context.Context, function string, e *example) error {
+	owner, err := s.cluster.Owner(ctx, s.slot)
+	if err != nil {
+		return err
+	}
+	if err := s.layOut(ctx, s.cluster.Clients[owner], e.before); err != nil {
+		return err
+	}
+	move, err := s.cluster.BeginMove(ctx, s.slot, (owner+1)%len(s.cluster.Clients))
+	if err != nil {
+		return err
+	}
+	if _, err := move.Keys(ctx, 1); err != nil {
+		return err
+	}
+	called := make(chan error, 1)
+	go func() { called <- s.ride(ctx, function, e.key, e.args) }()
+	return errors.Join(move.End(ctx), <-called)
+}
+
+// ride calls a function until no move is in its way.
+func (s *site) ride(ctx context.Context, function, key string, args []string) error {
+	words := make([]any, len(args))
+	for i, arg := range args {
+		words[i] = arg
+	}
+	err := ride(func() error { _, err := s.Call(ctx, function, key, words...); return err })
+	if err != nil {
+		return fmt.Errorf("%s %s %q: %w", function, key, args, err)
+	}
+	return nil
+}
+
+// layOut empties the site and takes the steps before an example. No slot moves.
+func (s *site) layOut(ctx context.Context, master *redis.Client, steps []step) error {
+	keys, err := master.Keys(ctx, string(s.namespace)+"*").Result()
+	if err != nil {
+		return err
+	}
+	if err := master.Del(ctx, append(keys, s.namespace.Of("nothing"))...).Err(); err != nil {
+		return err
+	}
+	for _, one := range steps {
+		name, key, args := one[0], s.namespace.Of(one[1]), one[2:]
+		switch {
+		case strings.ToLower(name) == name:
+			err = s.ride(ctx, name, one[1], args)
+		case name == "TAKE":
+			err = errors.Join(
+				master.XGroupCreate(ctx, key, args[0], "0").Err(),
+				master.XReadGroup(ctx, &redis.XReadGroupArgs{Group: args[0], Consumer: args[1], Streams: []string{key, ">"}}).Err())
+		default:
+			command := []any{name, key}
+			for _, arg := range args {
+				command = append(command, arg)
+			}
+			err = master.Do(ctx, command...).Err()
+		}
+		if err != nil {
+			return fmt.Errorf("step %q: %w", one, err)
 		}
 	}
 	return nil
 }
 
-// Every function of the library is called for sites on all masters while their
-// slots move. Those without a typed call, or not used above, are called without
-// arguments: what they answer must not be about slots.
+// Every function of the library serves sites on all masters while their slots
+// move. What each is called with is the example of its contract.
 func TestEveryFunctionServesASiteThatMoves(t *testing.T) {
 	t.Parallel()
+	all := contracts()
+	known := map[string]bool{}
+	for _, contract := range all {
+		known[contract.function] = true
+	}
 	sites := newSites(t)
-	var all sync.WaitGroup
+	for _, function := range sites[0].Library().Functions {
+		if !known[function.Name] {
+			t.Errorf("%s has no contract to be tried", function.Name)
+		}
+	}
+	var running sync.WaitGroup
 	for _, s := range sites {
-		all.Go(func() {
-			called := sync.Map{}
-			s.OnCall(func(function string) { called.Store(function, true) })
-			moving, stop := context.WithCancel(t.Context())
-			var progress atomic.Int64
-			var mover sync.WaitGroup
-			var moves int
-			mover.Go(func() {
-				var err error
-				if moves, err = s.keepMoving(moving, &progress); err != nil {
-					t.Errorf("%s: %v", s.namespace, err)
+		running.Go(func() {
+			for _, contract := range all {
+				if err := s.try(t.Context(), contract.function, &contract.examples[0]); err != nil {
+					t.Errorf("%s: %s: %v", s.namespace, contract.function, err)
 				}
-			})
-			rounds := 0
-			for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); rounds++ {
-				if err := use(t.Context(), t, s.Client, rounds); err != nil {
-					t.Errorf("%s: %v", s.namespace, err)
-					break
-				}
-				for _, function := range s.Library().Functions {
-					if _, used := called.Load(function.Name); !used || rounds == 0 {
-						_ = ride(func() error {
-							_, err := s.Call(t.Context(), function.Name, "1001")
-							if err != nil && !strings.Contains(err.Error(), "is moving the slot") && ems.CodeOf(err) != ems.CodeInvalid && ems.CodeOf(err) != ems.CodeNotFound {
-								t.Errorf("%s: %s: %v", s.namespace, function.Name, err)
-							}
-							return err
-						})
-					}
-				}
-				progress.Add(3)
-			}
-			stop()
-			mover.Wait()
-			t.Logf("%s: %d rounds, %d moves", s.namespace, rounds, moves)
-			if moves < 2 {
-				t.Errorf("%s: only %d moves", s.namespace, moves)
 			}
 		})
 	}
-	all.Wait()
+	running.Wait()
 }
 
 func TestAMasterWithoutTheLibraryIsNamed(t *testing.T) {
 	t.Parallel()
 	sites := newSites(t)
+	toldApart(t, sites[0])
 	s, last := sites[0], sites[2]
 	_, master := last.owner(t)
 	check := func() (string, error) { return s.CheckFunctions(t.Context()) }
@@ -273,9 +260,9 @@ func TestAMasterWithoutTheLibraryIsNamed(t *testing.T) {
 	}
 }
 
-func TestAClusterAndASingleRedisAreToldApart(t *testing.T) {
-	t.Parallel()
-	s := newSites(t)[0]
+// toldApart uses a node of a cluster as a single Redis, and the other way around.
+func toldApart(t *testing.T, s *site) {
+	t.Helper()
 	single := open(t, rtdb.Options{URL: "redis://" + s.cluster.Masters[0].Addr, Namespace: s.namespace})
 	owner, _ := s.owner(t)
 	other := open(t, rtdb.Options{URL: "redis://" + s.cluster.Masters[(owner+1)%3].Addr, Namespace: s.namespace})

@@ -3,6 +3,7 @@ package rtdb
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -83,29 +84,26 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 func (c *Client) ask(ctx context.Context, question func(node *redis.Client) (string, error)) (string, error) {
 	var mu sync.Mutex
 	var answers, faults []string
-	var first error
+	var fault error // one of them
 	err := c.eachMaster(ctx, func(node *redis.Client) {
 		answer, err := question(node)
 		mu.Lock()
 		defer mu.Unlock()
-		switch {
-		case err == nil:
-			answers = append(answers, answer)
-		case first == nil:
-			first = err
-			fallthrough
-		default:
+		if err != nil {
+			fault = err
 			faults = append(faults, "master "+node.Options().Addr+": "+err.Error())
+			return
 		}
+		answers = append(answers, answer)
 	})
 	switch {
 	case err != nil:
 		return "", err
-	case first != nil && (c.cluster == nil || ctx.Err() != nil):
-		return "", first
-	case first != nil:
+	case fault != nil && (c.cluster == nil || ctx.Err() != nil):
+		return "", fault
+	case fault != nil:
 		slices.Sort(faults)
-		return "", ems.Errorf(ems.CodeOf(first), "%s", strings.Join(faults, "; "))
+		return "", ems.Errorf(ems.CodeOf(fault), "%s", strings.Join(faults, "; "))
 	}
 	slices.Sort(answers)
 	return strings.Join(slices.Compact(answers), ", "), nil
@@ -129,12 +127,13 @@ func (c *Client) serverInfo(ctx context.Context, node *redis.Client) (map[string
 		return nil, ems.Errorf(ems.CodeUnavailable, "redis %s is too old: functions need redis 7 or newer", version)
 	}
 	if c.cluster == nil && info["redis_mode"] == "cluster" {
-		return nil, errOneOfCluster()
+		return nil, oneOfCluster()
 	}
 	return info, nil
 }
 
-func errOneOfCluster() error {
+// oneOfCluster is the error of a single Redis that is none.
+func oneOfCluster() error {
 	return ems.Errorf(ems.CodeUnavailable, "redis is one node of a cluster: write redis+cluster://host:port in redis_url (VOLTAGE_REDIS_URL), and give the site a namespace")
 }
 
@@ -149,7 +148,8 @@ func (c *Client) loaded(ctx context.Context, node *redis.Client) (string, error)
 	if hash == c.library.Hash {
 		return "library " + found, nil
 	}
-	return "library " + found, checkVersion(version, lua.Version)
+	err = checkVersion(version, lua.Version)
+	return fmt.Sprintf("library %s, which fits the %s:%s of this binary", found, lua.Version, c.library.Hash), err
 }
 
 // checkVersion refuses a library that is of another major version than the one

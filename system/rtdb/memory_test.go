@@ -27,11 +27,10 @@ func (b *bench) fill(t *testing.T) (makeRoom func()) {
 	return func() { limit("0") }
 }
 
-// At maxmemory what would grow is refused as FULL and writes nothing. What drains,
-// answers and acknowledges goes on, and so does everything once there is room.
-func TestAFullRedisRefusesGrowthAndServesTheRest(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, "")
+// waiting lays out a site in which an alarm, an action, commands and a line of
+// history wait for somebody.
+func (b *bench) waiting(t *testing.T) (begun []rtdb.Delivery, alarmID string) {
+	t.Helper()
 	if err := errors.Join(b.ConfigureMapping(b.ctx, mapping()), b.UpsertRule(b.ctx, hot()), b.UpsertTemplate(b.ctx, batteryTemplate()), b.UpsertModel(b.ctx, battery("b1"))); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +41,6 @@ func TestAFullRedisRefusesGrowthAndServesTheRest(t *testing.T) {
 	if _, err := b.NextActions(b.ctx, "rulesrv", false, 0); err != nil {
 		t.Fatal(err)
 	}
-	// An alarm, an action, a command and a line of history wait for somebody.
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60}, rtdb.Sample{Point: 2, Number: 1})
 	if err := b.SendCommand(b.ctx, command(t, "second")); err != nil {
 		t.Fatal(err)
@@ -60,7 +58,15 @@ func TestAFullRedisRefusesGrowthAndServesTheRest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return deliveries, alarm.ID
+}
 
+// At maxmemory what would grow is refused as FULL and writes nothing. What drains,
+// answers and acknowledges goes on, and so does everything once there is room.
+func TestAFullRedisRefusesGrowthAndServesTheRest(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	deliveries, alarm := b.waiting(t)
 	makeRoom := b.fill(t)
 	before := b.dump(t)
 	sample := rtdb.Batch{Channel: 1001, Type: ems.Telemetry, Group: "default", Time: start, Samples: []rtdb.Sample{{Point: 1, Number: 1}}}
@@ -82,7 +88,7 @@ func TestAFullRedisRefusesGrowthAndServesTheRest(t *testing.T) {
 	}
 	expect(t, "what the refused calls left", b.dump(t), before)
 
-	b.drain(t, deliveries, alarm.ID)
+	b.drain(t, deliveries, alarm)
 	for what, err := range map[string]error{
 		"points":         second(b.ReadPoints(b.ctx, 1001, ems.Telemetry, []ems.PointID{1})),
 		"a model":        second(b.ReadModel(b.ctx, "b1")),

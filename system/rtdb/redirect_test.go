@@ -144,9 +144,9 @@ func TestARefusalWhileASlotMovesIsRiddenOut(t *testing.T) {
 	// The context of the call comes first, and its end says what was waited for.
 	url, _ := clusterOfOne(t, func(int64) string { return "-TRYAGAIN Multiple keys request during rehashing of slot" }, "FCALL")
 	client := open(t, rtdb.Options{URL: url, Namespace: "{a}:"})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if err := client.Mark(ctx, 1001, ems.Bad); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "is moving the slot") {
+	if err := client.Mark(short, 1001, ems.Bad); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "is moving the slot") {
 		t.Errorf("a short context: %v", err)
 	}
 	canceled, cancel := context.WithCancel(t.Context())

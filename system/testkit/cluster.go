@@ -119,12 +119,13 @@ func (c *RedisCluster) Slot(ctx context.Context, key string) (int, error) {
 // Owner returns which master says that it holds a slot.
 func (c *RedisCluster) Owner(ctx context.Context, slot int) (int, error) {
 	for i, client := range c.Clients {
-		ranges, err := client.ClusterSlots(ctx).Result()
+		shards, err := client.ClusterShards(ctx).Result()
 		if err != nil {
 			return 0, err
 		}
-		for _, one := range ranges {
-			if one.Start <= slot && slot <= one.End && len(one.Nodes) > 0 && one.Nodes[0].ID == c.ids[i] {
+		for _, shard := range shards {
+			holds := func(one redis.SlotRange) bool { return one.Start <= int64(slot) && int64(slot) <= one.End }
+			if slices.ContainsFunc(shard.Slots, holds) && len(shard.Nodes) > 0 && shard.Nodes[0].ID == c.ids[i] {
 				return i, nil
 			}
 		}

@@ -1,0 +1,42 @@
+package comsrv
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A Redis at its memory limit refuses what a poll brought: each refusal is
+// counted, and the newest values are told by themselves when there is room.
+func TestRefusalsOfAFullRedisAreCountedAndTheValuesToldLater(t *testing.T) {
+	t.Parallel()
+	p := newPolled(t, telemetry(2))
+	limit := func(bytes string) {
+		t.Helper()
+		if err := p.Raw.ConfigSet(t.Context(), "maxmemory", bytes).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.device.raw = []float64{1, 2}
+	p.wantSent(2, "the first poll")
+	limit("1")
+	for poll, want := range []float64{1, 1, 2, 2} { // after a refusal comes a pause of two seconds
+		p.device.raw = []float64{float64(10 * poll), 4}
+		p.device.clock.Advance(time.Second)
+		p.channel.poll(context.Background())
+		if failures := testutil.ToFloat64(p.channel.counters.ingestFailures); failures != want {
+			t.Errorf("poll %d: %v refusals are counted, want %v", poll, failures, want)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"1": "1.000000", "2": "2.000000"}, p.hash("comsrv:1:T")); diff != "" {
+		t.Error("while it is full:", diff)
+	}
+	limit("0")
+	p.wantSent(2, "there is room")
+	if diff := cmp.Diff(map[string]string{"1": "30.000000", "2": "4.000000"}, p.hash("comsrv:1:T")); diff != "" {
+		t.Error("when there is room:", diff)
+	}
+}
