@@ -18,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"github.com/voltageems/voltageems-go/lua"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -276,8 +275,8 @@ func TestAGivenRedisGetsTheLibraryOnlyIfItHasNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "library " + lua.Version + ":" + shared.db.Library().Hash; report.Library != want {
-		t.Errorf("measured %s, want %s", report.Library, want)
+	if want := ":" + shared.db.Library().Hash; !strings.HasPrefix(report.Library, "library ") || !strings.HasSuffix(report.Library, want) {
+		t.Errorf("measured %s, want that of %s", report.Library, want)
 	}
 	const newer = "#!lua name=voltage\nredis.register_function{function_name='voltage_version', callback=function() return '9.0:x' end, flags={'no-writes'}}\n"
 	if err := shared.raw.FunctionLoadReplace(ctx, newer).Err(); err != nil {
