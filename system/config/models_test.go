@@ -259,3 +259,19 @@ func TestTheExampleOfTheReadmeWorks(t *testing.T) {
 		t.Errorf("rack_2 has %v without %v", points, second.Unmapped)
 	}
 }
+
+// A template file of another ending would be passed over in silence.
+func TestATemplateFileOfAnotherEndingIsToldOf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../scenarios/microgrid")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "templates", "spare.yml"), []byte("id: spare\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := config.ReadSite(dir, nil, []string{"modbus_tcp"})
+	if err == nil || !strings.Contains(err.Error(), "templates/spare.yml: templates are read from files that end in .yaml: rename it") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -63,6 +63,11 @@ func (s *siteReader) readTemplates(site *Site) error {
 		return nil
 	}
 	slices.Sort(files)
+	if unread, err := filepath.Glob(s.path("templates/*.yml")); err == nil {
+		for _, path := range unread {
+			s.faults.add("templates/"+filepath.Base(path), 0, "templates are read from files that end in .yaml: rename it")
+		}
+	}
 	own := map[string]*document{}
 	for _, file := range files {
 		var template ems.Template

@@ -31,6 +31,28 @@ func isDryRun(c echo.Context) (bool, error) {
 	}
 }
 
+// checkThere refuses to make what is there and to replace what is not. found is
+// the error with which it was looked for.
+func checkThere(what, id string, replaces bool, found error) error {
+	switch {
+	case replaces || found != nil && ems.CodeOf(found) != ems.CodeNotFound:
+		return found
+	case found == nil:
+		return ems.Errorf(ems.CodeConflict, "there is a %s %q already: replace it with PUT", what, id)
+	default:
+		return nil
+	}
+}
+
+// noParameters refuses a query: on an action, which nothing takes back, a
+// ?dry_run=true must not be passed over.
+func noParameters(c echo.Context) error {
+	for name := range c.QueryParams() {
+		return ems.Errorf(ems.CodeInvalid, "unknown parameter %q: an action takes none and was not carried out", name)
+	}
+	return nil
+}
+
 func pathID(c echo.Context, what string) (string, error) {
 	id := c.Param("id")
 	return id, ems.CheckID(what+" id", id)

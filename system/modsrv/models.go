@@ -64,8 +64,7 @@ func (s *Service) expandModel(c echo.Context) error {
 	return httpserver.OK(c, expansion)
 }
 
-// postModel creates a model, or replaces one that was made here. A model without
-// id gets one.
+// postModel creates a model. A model without id gets one.
 func (s *Service) postModel(c echo.Context) error { return s.storeModel(c, "", http.StatusCreated) }
 
 // putModel replaces a model that was made here.
@@ -98,10 +97,9 @@ func (s *Service) storeModel(c echo.Context, id string, status int) error {
 	ctx := c.Request().Context()
 	var expansion ems.Expansion
 	err = s.change(ctx, func() error {
-		if existing {
-			if _, err := s.db.Model(ctx, id); err != nil {
-				return err
-			}
+		_, err := s.db.Model(ctx, model.ID)
+		if err := checkThere("model", model.ID, existing, err); err != nil {
+			return err
 		}
 		if _, err = s.checkModel(ctx, &model); err != nil {
 			return err

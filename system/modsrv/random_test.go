@@ -202,11 +202,13 @@ func (m *machine) ask(t *rapid.T, method, path string, body any, want int, into 
 // should be there now.
 func (m *machine) send(t *rapid.T, path, id string, thing any, exists bool, refusal int) (stored bool) {
 	method, want := http.MethodPost, http.StatusCreated
-	if exists && rapid.Bool().Draw(t, "put") || rapid.IntRange(0, 9).Draw(t, "put blindly") == 0 {
+	if exists && rapid.IntRange(0, 4).Draw(t, "put") > 0 || rapid.IntRange(0, 9).Draw(t, "put blindly") == 0 {
 		method, want, path = http.MethodPut, http.StatusOK, path+"/"+id
 		if !exists {
 			refusal = http.StatusNotFound
 		}
+	} else if exists {
+		refusal = http.StatusConflict
 	}
 	dryRun := rapid.IntRange(0, 3).Draw(t, "dry run") == 0
 	if dryRun {

@@ -278,8 +278,12 @@ func TestReloadsAndChangesAtOnceLoseNothing(t *testing.T) {
 	for i := range 2 {
 		group.Go(func() {
 			for round := range rounds {
+				method, path := http.MethodPost, "/api/templates"
+				if round > 0 {
+					method, path = http.MethodPut, fmt.Sprintf("/api/templates/api-t%d", i)
+				}
 				for _, request := range [][3]string{
-					{http.MethodPost, "/api/templates", fmt.Sprintf(`{"id":"api-t%d","extends":"battery","metadata":{"round":%d}}`, i, round)},
+					{method, path, fmt.Sprintf(`{"id":"api-t%d","extends":"battery","metadata":{"round":%d}}`, i, round)},
 					{http.MethodPost, "/api/models", fmt.Sprintf(`{"id":"api-m%d-%d","template":"api-t%d","mapping":{"channel":1001,"data":{"power":1}}}`, i, round, i)},
 					{http.MethodPost, "/api/models", fmt.Sprintf(`{"id":"api-gone%d","template":"battery","mapping":{"channel":1001,"offset":0,"data":{"running":"S:1"},"action":{"set_power":"A:1"}}}`, i)},
 					{http.MethodDelete, fmt.Sprintf("/api/models/api-gone%d", i), ""},

@@ -84,8 +84,7 @@ func (s *Service) getTemplate(c echo.Context) error {
 	return httpserver.OK(c, s.shown(found))
 }
 
-// postTemplate creates a template, or replaces one that was made here. A template
-// without id gets one.
+// postTemplate creates a template. One without id gets one.
 func (s *Service) postTemplate(c echo.Context) error {
 	return s.storeTemplate(c, "", http.StatusCreated)
 }
@@ -127,10 +126,9 @@ func (s *Service) storeTemplate(c echo.Context, id string, status int) error {
 	ctx := c.Request().Context()
 	tried := triedTemplate{Template: s.shown(body.Template)}
 	err = s.change(ctx, func() error {
-		if existing {
-			if _, err := s.db.Template(ctx, id); err != nil {
-				return err
-			}
+		_, err := s.db.Template(ctx, body.ID)
+		if err := checkThere("template", body.ID, existing, err); err != nil {
+			return err
 		}
 		if tried.Models, err = s.checkTemplate(ctx, body.Template); err != nil || dryRun {
 			return err
