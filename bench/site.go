@@ -51,8 +51,8 @@ func (s *server) seed(ctx context.Context, clock ems.Clock) (err error) {
 		rule := ems.Rule{
 			ID: ruleID(n), Name: "never fires", Logic: ems.Any,
 			Conditions: []ems.Condition{
-				{Source: source(first), Operator: ">", Value: &never},
-				{Source: source(second), Operator: ">=", Value: &never},
+				{Source: source(first), Operator: ">", Value: ems.Number(never)},
+				{Source: source(second), Operator: ">=", Value: ems.Number(never)},
 			},
 			Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{
 				"level": string(ems.Warning), "title": "a value of the bench is beyond all bounds",

@@ -202,7 +202,7 @@ func (s *steps) alarmIsActive(ctx context.Context, rule, level string, value flo
 }
 
 func (s *steps) acknowledge(ctx context.Context, by string) error {
-	return s.gateway(ctx, http.MethodPost, "/api/alarms/"+s.alarm.ID+"/acknowledge", map[string]string{"by": by}, nil)
+	return s.gateway(ctx, http.MethodPost, "/api/alarms/"+s.alarm.ID+"/acknowledge", map[string]any{"by": by, "occurrence": s.alarm.Occurrences}, nil)
 }
 
 func (s *steps) newestAlarmIs(ctx context.Context, rule, state string) error {

@@ -47,7 +47,7 @@ var files embed.FS
 
 // shared are the files that functions build on, each after those it uses.
 func shared() []string {
-	return []string{"check", "point", "command", "alarm", "alarm_list", "history", "formula", "template", "model", "model_values", "rule", "rule_store"}
+	return []string{"check", "point", "command", "alarm_settings", "alarm_notice", "alarm", "alarm_aside", "alarm_list", "history", "formula", "template", "model", "model_values", "rule_source", "rule_condition", "rule_action", "rule", "rule_store", "rule_test"}
 }
 
 // services are the folders of functions, in the order of assembly.
@@ -73,8 +73,13 @@ type origin struct {
 func Assemble() (*Library, error) {
 	builder := &assembly{library: &Library{}, line: 1}
 	builder.write("#!lua name=" + Name + "\n")
+	handedOut, err := exports()
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range shared() {
-		if _, err := builder.include("shared/" + name + ".lua"); err != nil {
+		file := "shared/" + name + ".lua"
+		if err := builder.scope(file, handedOut[file]); err != nil {
 			return nil, err
 		}
 	}

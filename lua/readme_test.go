@@ -42,7 +42,7 @@ lie in one slot of a cluster:
 ` + "```sh" + `
 redis-cli FCALL alarm_get 1 17
 redis-cli FCALL alarm_get 1 '{north}:17'
-redis-cli FCALL alarm_list_active 1 '{north}:all' Critical '' 10
+redis-cli FCALL alarm_list_active 1 '{north}:all' '' 10 Critical ''
 ` + "```" + `
 
 A second key of the same site may be named; it is not looked at. All arguments and all replies are texts. Times are Unix milliseconds and

@@ -4,8 +4,8 @@
 -- ARGV   now ms, closed before ms, how many closed alarms stay at most, how many to remove at most (1 to 1000)
 -- reply  how many were removed
 -- errors INVALID
--- keys   alarmsrv:alarm:{id} w, alarmsrv:alarms:closed_by_time w, alarmsrv:alarms:by_time w, alarmsrv:alarms:by_level:{level} w,
---   alarmsrv:alarms:by_source:{source} w
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:definitions w, alarmsrv:order:closed w, alarmsrv:order:all w, alarmsrv:order:source:{source} w,
+--   alarmsrv:alarms:by_level:{level} w, alarmsrv:alarms:by_source:{source} w, alarmsrv:counts w
 -- flags  allow-oom
 local function alarm_cleanup(keys, args)
   local call = redis.call
@@ -14,22 +14,28 @@ local function alarm_cleanup(keys, args)
   check_time('now', args[1])
   local before, stay = check_time('closed before', args[2]), check_integer('how many stay', args[3], 0, 9999999)
   local most = check_integer('how many to remove', args[4], 1, 1000)
-  local prefix = namespace .. 'alarmsrv:alarms:'
-  local ids = call('ZRANGEBYSCORE', prefix .. 'closed_by_time', '-inf', '(' .. before, 'LIMIT', 0, most)
+  local prefix = namespace .. 'alarmsrv:'
+  local ids = call('ZRANGEBYSCORE', prefix .. 'order:closed', '-inf', '(' .. before, 'LIMIT', 0, most)
   if #ids < most then
-    local surplus = math.min(call('ZCARD', prefix .. 'closed_by_time') - stay, most)
+    local surplus = math.min(call('ZCARD', prefix .. 'order:closed') - stay, most)
     if surplus > #ids then
-      ids = call('ZRANGE', prefix .. 'closed_by_time', 0, surplus - 1)
+      ids = call('ZRANGE', prefix .. 'order:closed', 0, surplus - 1)
     end
   end
   for _, id in ipairs(ids) do
-    local key = namespace .. 'alarmsrv:alarm:' .. id
-    local level, source = unpack(call('HMGET', key, 'level', 'source'))
+    local key = prefix .. 'alarm:' .. id
+    local level, source, rule = unpack(call('HMGET', key, 'level', 'source', 'rule'))
+    local definition = rule .. '|' .. source
     call('DEL', key)
-    call('SREM', prefix .. 'by_level:' .. (level or ''), id)
-    call('SREM', prefix .. 'by_source:' .. (source or ''), id)
-    call('ZREM', prefix .. 'by_time', id)
-    call('ZREM', prefix .. 'closed_by_time', id)
+    if call('HGET', prefix .. 'definitions', definition) == id then
+      call('HDEL', prefix .. 'definitions', definition)
+    end
+    call('SREM', prefix .. 'alarms:by_level:' .. level, id)
+    call('SREM', prefix .. 'alarms:by_source:' .. source, id)
+    call('ZREM', prefix .. 'order:all', id)
+    call('ZREM', prefix .. 'order:source:' .. source, id)
+    call('ZREM', prefix .. 'order:closed', id)
+    alarm_count(namespace, 'closed:' .. level, -1)
   end
   return tostring(#ids)
 end

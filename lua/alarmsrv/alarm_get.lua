@@ -1,7 +1,9 @@
 -- alarm_get: return one alarm
 -- KEYS   [{site}:]alarm id
 -- ARGV   none
--- reply  id, source, rule, level, title, description, state, value, occurrences, raised ms, last ms, cleared ms, acknowledged ms, acknowledged by
+-- reply  id, source, rule, level, title, description, state, last value, occurrences, raised ms, last raised ms, cleared ms, acknowledged ms,
+--   acknowledged by, worst value, shelved until ms, shelved by, shelved why, 1 when suppressed, 1 when chattering, level before escalation,
+--   number of comments; '' for what there is not
 -- errors INVALID, NOT_FOUND
 -- keys   alarmsrv:alarm:{id} r
 -- flags  no-writes

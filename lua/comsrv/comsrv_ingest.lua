@@ -62,9 +62,10 @@ local function comsrv_ingest(keys, args)
     call('HSET', base .. ':q', unpack(marks))
   end
   if good > 0 then
-    local cache, bound, numbers = watched_points(namespace, channel, kind)
+    local cache, bound = watched_points(namespace, channel, kind)
+    local due, known
     if bound then
-      numbers = numbers_of(args, first)
+      due, known = rules_due(bound, args, first)
     end
     -- The numbers have been stored: their places take the time of each.
     for i = first + 1, #args, 2 do
@@ -72,8 +73,8 @@ local function comsrv_ingest(keys, args)
     end
     call('HSET', base .. ':ts', unpack(args, first))
     feed_history(namespace, 'comsrv:' .. channel .. ':' .. kind, time, text)
-    if bound then
-      changed = run_rules(namespace, cache, bound, base, numbers, time)
+    if due then
+      changed = run_rules(namespace, cache, due, known, time)
     end
   end
   if #args > 4 then

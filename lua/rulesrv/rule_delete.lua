@@ -3,8 +3,7 @@
 -- ARGV   now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND
--- keys   rulesrv:rule:{id} w, rulesrv:rules w, rulesrv:index:{channel}:{type} w, rulesrv:state:{id} w, rulesrv:standing w,
---   rulesrv:version w, rulesrv:sequence w, as alarm_resolve
+-- keys   rulesrv:rule:{id} w, rulesrv:rules w, rulesrv:index:{source} w, rulesrv:sequence w, rulesrv:version w, as rule_evaluate
 -- flags  none
 local function rule_delete(keys, args)
   local namespace, id = split_key(keys)

@@ -11,15 +11,14 @@ local function rule_enable(keys, args)
   check_count(args, 2, 2)
   check_integer('enabled', args[1], 0, 1)
   local now = check_time('now', args[2])
-  local key = namespace .. 'rulesrv:rule:' .. id
   local rule = compiled_rule(namespace, cached_rules(namespace), id)
   if not rule then
     refuse('NOT_FOUND', 'no rule ' .. shown(id))
   end
-  redis.call('HSET', key, 'enabled', args[1])
+  redis.call('HSET', namespace .. 'rulesrv:rule:' .. id, 'enabled', args[1])
   touch_rules(namespace, now)
-  if args[1] == '0' and rule_status(namespace, id) == 'active' then
-    rule_idle(namespace, rule, now)
+  if args[1] == '0' then
+    rest_rule(namespace, rule, now)
   end
   look_at_rule(namespace, id, now)
   return redis.status_reply('OK')

@@ -1,7 +1,7 @@
 -- rule_get: return a rule and where it stands
 -- KEYS   [{site}:]rule id
 -- ARGV   none
--- reply  rule as JSON, status (idle, active or disabled), since ms, times fired, last fired ms
+-- reply  rule as JSON, status (idle, pending, active, clearing or disabled), since ms, times fired, last fired ms
 -- errors INVALID, NOT_FOUND
 -- keys   rulesrv:rule:{id} r, rulesrv:state:{id} r, rulesrv:standing r
 -- flags  no-writes

@@ -1,98 +1,310 @@
--- The life cycle of alarms (ISA-18.2): raise, clear, acknowledge. Rules inside
--- comsrv_ingest and the alarm functions go through here, so that indexes and
--- journal always follow.
-
-local journal_limit = 100000        -- transitions kept
+-- The life cycle of alarms (ISA-18.2): raise, clear, acknowledge, escalate. Rules
+-- inside comsrv_ingest and the alarm functions go through here, so that indexes,
+-- counts and journal always follow.
+--
+-- A definition is a rule and a source, "rule|source". It has one open alarm at
+-- most; alarmsrv:definitions leads to the last alarm of each.
 
 local alarm_fields = {'source', 'rule', 'level', 'title', 'description', 'state', 'value', 'occurrences',
-  'raised_at', 'last_at', 'cleared_at', 'acknowledged_at', 'acknowledged_by'}
+  'raised_at', 'last_at', 'cleared_at', 'acknowledged_at', 'acknowledged_by', 'worst', 'shelved_until', 'shelved_by', 'shelved_reason',
+  'suppressed', 'chattering', 'escalated_from', 'comments'}
 
--- alarm_row returns the 14 texts that describe one alarm, nil if there is none.
+local is_active = {active_unacknowledged = true, active_acknowledged = true}
+
+-- alarm_row returns the 22 texts that describe one alarm, nil if there is none.
 local function alarm_row(namespace, id)
-  local fields = redis.call('HMGET', namespace .. 'alarmsrv:alarm:' .. id, unpack(alarm_fields))
-  if not fields[1] then
+  local row = redis.call('HMGET', alarm_keys(namespace).alarm .. id, unpack(alarm_fields))
+  if not row[1] then
     return nil
   end
-  local row = {id}
   for i = 1, #alarm_fields do
-    row[i + 1] = fields[i] or ''
+    row[i] = row[i] or ''
   end
+  table.insert(row, 1, id)
   return row
 end
 
-local function check_level(level)
-  if level ~= 'Critical' and level ~= 'Major' and level ~= 'Minor' and level ~= 'Warning' and level ~= 'Info' then
-    refuse('INVALID', 'unknown alarm level ' .. shown(tostring(level)) .. ': use Critical, Major, Minor, Warning or Info')
-  end
-  return level
+-- Beside what is told of an alarm: when it became active lately, and how many
+-- steps of escalation were taken at its level.
+local kept_fields = {'recent', 'steps'}
+for i = 1, #alarm_fields do
+  kept_fields[i + 2] = alarm_fields[i]
 end
 
--- check_alarm_source accepts what an alarm is about: a point, a model, a device.
-local function check_alarm_source(source)
-  if #source > 200 or not string.find(source, '^%w[%w_.:%-]*$') then
-    refuse('INVALID', 'source ' .. shown(source) .. ": use 1 to 200 letters, digits, '_', '-', '.' or ':'")
+-- alarm_load returns an alarm by the names of its fields, nil if there is none.
+local function alarm_load(namespace, id)
+  local texts, alarm = redis.call('HMGET', alarm_keys(namespace).alarm .. id, unpack(kept_fields)), {id = id}
+  for i, name in ipairs(kept_fields) do
+    alarm[name] = texts[i] or ''
   end
-  return source
+  return alarm.source ~= '' and alarm or nil
 end
 
--- alarm_moved writes the journal entry of a transition and tells the screens.
-local function alarm_moved(namespace, id, from, to, now, by)
-  local call, encode = redis.call, cjson.encode
-  local alarm = call('HMGET', namespace .. 'alarmsrv:alarm:' .. id, 'level', 'source', 'title')
-  call('XADD', namespace .. 'alarmsrv:journal', 'MAXLEN', '~', journal_limit, '*',
-    'alarm', id, 'from', from, 'to', to, 'time', now, 'by', by)
-  call('PUBLISH', namespace .. 'alarmsrv:new', '{"id":' .. encode(id) .. ',"from":' .. encode(from) .. ',"state":' .. encode(to)
-    .. ',"level":' .. encode(alarm[1]) .. ',"source":' .. encode(alarm[2]) .. ',"title":' .. encode(alarm[3])
-    .. ',"by":' .. encode(by) .. ',"time":' .. now .. '}')
+-- need_alarm refuses an id that no alarm has.
+local function need_alarm(namespace, id)
+  check_id('alarm id', id)
+  local alarm = alarm_load(namespace, id)
+  if not alarm then
+    refuse('NOT_FOUND', 'no alarm ' .. shown(id))
+  end
+  return alarm
 end
 
--- alarm_raise returns the id of the active alarm of this rule and source, made
--- new if there was none.
-local function alarm_raise(namespace, now, alarm)
-  local call = redis.call
-  local open, field = namespace .. 'alarmsrv:open', alarm.rule .. '|' .. alarm.source
-  local id = call('HGET', open, field)
-  if id then
-    local key = namespace .. 'alarmsrv:alarm:' .. id
-    call('HINCRBY', key, 'occurrences', 1)
-    call('HSET', key, 'last_at', now)
-    return id
+local function alarm_count(namespace, field, by)
+  redis.call('HINCRBY', alarm_keys(namespace).counts, field, by)
+end
+
+-- is_aside reports whether an alarm is shelved or suppressed: people are not told.
+local function is_aside(alarm)
+  return alarm.shelved_until ~= '' or alarm.suppressed ~= ''
+end
+
+local function steps_taken(alarm)
+  return tonumber(alarm.steps) or 0
+end
+
+-- schedule_escalation sets the time at which the next step of an alarm that
+-- nobody acknowledges is due.
+local function schedule_escalation(namespace, settings, alarm, now)
+  local step = settings.steps[alarm.level] and settings.steps[alarm.level][steps_taken(alarm) + 1]
+  if step and not is_aside(alarm) then
+    redis.call('ZADD', alarm_keys(namespace).due, after(now, step.wait), 'escalate:' .. alarm.id)
   end
-  id = tostring(call('INCR', namespace .. 'alarmsrv:sequence'))
-  call('HSET', namespace .. 'alarmsrv:alarm:' .. id, 'source', alarm.source, 'rule', alarm.rule, 'level', alarm.level,
-    'title', alarm.title, 'description', alarm.description, 'state', 'active_unacknowledged', 'value', alarm.value or '',
-    'occurrences', 1, 'raised_at', now, 'last_at', now)
-  call('HSET', open, field, id)
-  call('SADD', namespace .. 'alarmsrv:alarms:active', id)
-  call('SADD', namespace .. 'alarmsrv:alarms:by_level:' .. alarm.level, id)
-  call('SADD', namespace .. 'alarmsrv:alarms:by_source:' .. alarm.source, id)
-  call('ZADD', namespace .. 'alarmsrv:alarms:by_time', now, id)
-  call('ZADD', namespace .. 'alarmsrv:alarms:active_by_time', now, id)
-  alarm_moved(namespace, id, '', 'active_unacknowledged', now, alarm.rule ~= '' and 'rule:' .. alarm.rule or 'operator')
+end
+
+-- alarm_aside_ends takes the marks of shelving and suppression away.
+local function alarm_aside_ends(namespace, alarm, shelved, suppressed)
+  local key = namespace .. 'alarmsrv:alarm:' .. alarm.id
+  if shelved and alarm.shelved_until ~= '' then
+    redis.call('HDEL', key, 'shelved_until', 'shelved_by', 'shelved_reason')
+    alarm_count(namespace, 'shelved', -1)
+    alarm.shelved_until = ''
+  end
+  if suppressed and alarm.suppressed ~= '' then
+    redis.call('HDEL', key, 'suppressed')
+    redis.call('ZREM', namespace .. 'alarmsrv:order:suppressed', alarm.id)
+    alarm_count(namespace, 'suppressed', -1)
+    alarm.suppressed = ''
+  end
+end
+
+-- alarm_set_state moves an alarm through indexes and counts, and journals it.
+local function alarm_set_state(namespace, settings, alarm, event, to, now, by, text)
+  local call, from, prefix = redis.call, alarm.state, namespace .. 'alarmsrv:'
+  if is_active[from] and not is_active[to] then
+    call('SREM', prefix .. 'alarms:active', alarm.id)
+    call('ZREM', prefix .. 'order:active', alarm.id)
+  elseif is_active[to] and not is_active[from] then
+    call('SADD', prefix .. 'alarms:active', alarm.id)
+    call('ZADD', prefix .. 'order:active', alarm.id, alarm.id)
+  end
+  if to == 'closed' then
+    call('ZREM', prefix .. 'order:open', alarm.id)
+    call('ZREM', prefix .. 'order:level:' .. alarm.level, alarm.id)
+    call('ZADD', prefix .. 'order:closed', now, alarm.id)
+    alarm_aside_ends(namespace, alarm, true, true)
+    if alarm.chattering ~= '' then
+      alarm_count(namespace, 'chattering', -1)
+    end
+  end
+  if to ~= 'active_unacknowledged' then
+    call('ZREM', prefix .. 'due', 'escalate:' .. alarm.id)
+  end
+  call('HSET', prefix .. 'alarm:' .. alarm.id, 'state', to)
+  alarm_count(namespace, from .. ':' .. alarm.level, -1)
+  alarm_count(namespace, to .. ':' .. alarm.level, 1)
+  alarm.state = to
+  alarm_moved(namespace, settings, alarm, event, from, to, now, by, text)
+end
+
+-- alarm_set_level moves an open alarm to another level.
+local function alarm_set_level(namespace, alarm, level)
+  local call, prefix = redis.call, namespace .. 'alarmsrv:'
+  call('HSET', prefix .. 'alarm:' .. alarm.id, 'level', level)
+  for _, index in ipairs({'alarms:by_level:', 'order:level:'}) do
+    local old, new = prefix .. index .. alarm.level, prefix .. index .. level
+    if index == 'order:level:' then
+      call('ZREM', old, alarm.id)
+      call('ZADD', new, alarm.id, alarm.id)
+    else
+      call('SREM', old, alarm.id)
+      call('SADD', new, alarm.id)
+    end
+  end
+  alarm_count(namespace, alarm.state .. ':' .. alarm.level, -1)
+  alarm_count(namespace, alarm.state .. ':' .. level, 1)
+  alarm.level = level
+end
+
+-- worse_value returns the value furthest in a direction.
+local function worse_value(worst, value, direction)
+  if value == '' or direction == '' then
+    return worst
+  elseif worst == '' then
+    return value
+  end
+  local further = direction == 'high' and tonumber(value) > tonumber(worst) or direction == 'low' and tonumber(value) < tonumber(worst)
+  return further and value or worst
+end
+
+-- recent_raises adds a time to those at which a definition became active lately,
+-- and reports whether they are so many that it chatters.
+local function recent_raises(settings, recent, now)
+  local times = {}
+  for time in string.gmatch(recent, '%d+') do
+    times[#times + 1] = time
+  end
+  times[#times + 1] = now
+  while #times > settings.chatter_count do
+    table.remove(times, 1)
+  end
+  return table.concat(times, ' '), #times == settings.chatter_count and tonumber(now) - tonumber(times[1]) <= settings.chatter_period
+end
+
+-- note_chatter marks an alarm that has become active too often, once, and sets
+-- the time at which to see whether it is quiet.
+local function note_chatter(namespace, settings, alarm, chatters, now)
+  if alarm.chattering == '' and not chatters then
+    return
+  end
+  redis.call('ZADD', namespace .. 'alarmsrv:due', after(now, settings.chatter_period), 'chatter:' .. alarm.rule .. '|' .. alarm.source)
+  if alarm.chattering == '' then
+    alarm.chattering = '1'
+    redis.call('HSET', namespace .. 'alarmsrv:alarm:' .. alarm.id, 'chattering', '1')
+    alarm_count(namespace, 'chattering', 1)
+    alarm_moved(namespace, settings, alarm, 'chatter', alarm.state, alarm.state, now, 'alarmsrv', '')
+  end
+end
+
+local function raiser(alarm)
+  return alarm.rule ~= '' and 'rule:' .. alarm.rule or 'operator'
+end
+
+-- told_aside says in the journal why people were not told.
+local function told_aside(alarm)
+  return alarm.shelved_until ~= '' and 'shelved' or alarm.suppressed ~= '' and 'suppressed' or ''
+end
+
+-- alarm_again counts one more raise of an open alarm. One that had cleared is
+-- active again, as its rule describes it now.
+local function alarm_again(namespace, settings, now, alarm, raised)
+  local call, key = redis.call, namespace .. 'alarmsrv:alarm:' .. alarm.id
+  alarm.occurrences = string.format('%.0f', tonumber(alarm.occurrences) + 1)
+  alarm.value = raised.value ~= '' and raised.value or alarm.value
+  call('HSET', key, 'occurrences', alarm.occurrences, 'last_at', now, 'value', alarm.value, 'worst', worse_value(alarm.worst, raised.value, raised.worse))
+  if is_active[alarm.state] then
+    return alarm.id
+  end
+  local recent, chatters = recent_raises(settings, alarm.recent, now)
+  alarm.title, alarm.description = raised.title, raised.description
+  call('HSET', key, 'recent', recent, 'title', alarm.title, 'description', alarm.description)
+  call('HDEL', key, 'cleared_at')
+  if raised.level ~= (alarm.escalated_from ~= '' and alarm.escalated_from or alarm.level) then
+    call('HDEL', key, 'escalated_from', 'steps')
+    alarm.steps = ''
+    alarm_set_level(namespace, alarm, raised.level)
+  end
+  if alarm.suppressed == '' and is_covered(settings, alarm, now) then
+    alarm.suppressed = '1'
+    call('HSET', key, 'suppressed', '1')
+    call('ZADD', namespace .. 'alarmsrv:order:suppressed', alarm.id, alarm.id)
+    alarm_count(namespace, 'suppressed', 1)
+  end
+  alarm_set_state(namespace, settings, alarm, 'return', 'active_unacknowledged', now, raiser(alarm), told_aside(alarm))
+  note_chatter(namespace, settings, alarm, chatters, now)
+  schedule_escalation(namespace, settings, alarm, now)
+  if not is_aside(alarm) then
+    announce(namespace, settings, alarm, now, 'return')
+  end
+  return alarm.id
+end
+
+-- alarm_new begins a new alarm of a definition, whose last one has closed, if
+-- there was any: from it the new one inherits whether the definition chatters.
+local function alarm_new(namespace, settings, now, raised, definition, former)
+  local call, keys, level = redis.call, alarm_keys(namespace), raised.level
+  local recent, chatters = recent_raises(settings, former and former.recent or '', now)
+  local id = string.format('%.0f', call('INCR', keys.sequence))
+  local alarm = {id = id, source = raised.source, rule = raised.rule, level = level, title = raised.title,
+    description = raised.description, value = raised.value, occurrences = '1', state = 'active_unacknowledged',
+    chattering = former and former.chattering or '', steps = '', shelved_until = '', suppressed = is_covered(settings, raised, now) and '1' or ''}
+  local more = {}
+  local function add(name, value)
+    more[#more + 1], more[#more + 2] = name, value
+  end
+  if alarm.value ~= '' and raised.worse ~= '' then
+    add('worst', alarm.value)
+  end
+  if alarm.chattering ~= '' then
+    add('chattering', '1')
+    alarm_count(namespace, 'chattering', 1)
+  end
+  local shelved = call('HGET', keys.shelved, definition)
+  if shelved then
+    local expires, length, rest = string.match(shelved, '^(%d+) (%d+) (.*)$')
+    alarm.shelved_until = expires
+    add('shelved_until', expires)
+    add('shelved_by', string.sub(rest, 1, tonumber(length)))
+    add('shelved_reason', string.sub(rest, tonumber(length) + 1))
+    alarm_count(namespace, 'shelved', 1)
+  end
+  if alarm.suppressed ~= '' then
+    add('suppressed', '1')
+    call('ZADD', namespace .. 'alarmsrv:order:suppressed', id, id)
+    alarm_count(namespace, 'suppressed', 1)
+  end
+  call('HSET', keys.alarm .. id, 'source', alarm.source, 'rule', alarm.rule, 'level', alarm.level, 'title', alarm.title,
+    'description', alarm.description, 'state', alarm.state, 'value', alarm.value, 'occurrences', 1, 'raised_at', now, 'last_at', now,
+    'recent', recent, unpack(more))
+  call('HSET', keys.definitions, definition, id)
+  call('SADD', keys.active, id)
+  call('SADD', keys.by_level[level], id)
+  call('SADD', keys.by_source .. alarm.source, id)
+  call('ZADD', keys.order_all, id, id)
+  call('ZADD', keys.order_open, id, id)
+  call('ZADD', keys.order_active, id, id)
+  call('ZADD', keys.order_level[level], id, id)
+  call('ZADD', keys.order_source .. alarm.source, id, id)
+  alarm_count(namespace, 'active_unacknowledged:' .. level, 1)
+  alarm_moved(namespace, settings, alarm, 'raise', '', alarm.state, now, raiser(alarm), told_aside(alarm))
+  note_chatter(namespace, settings, alarm, chatters, now)
+  schedule_escalation(namespace, settings, alarm, now)
+  if not is_aside(alarm) then
+    announce(namespace, settings, alarm, now, 'raise')
+  end
   return id
 end
 
--- alarm_set_state moves an alarm and keeps the list of closed ones.
-local function alarm_set_state(namespace, id, from, to, now, by)
-  redis.call('HSET', namespace .. 'alarmsrv:alarm:' .. id, 'state', to)
-  if to == 'closed' then
-    redis.call('ZADD', namespace .. 'alarmsrv:alarms:closed_by_time', now, id)
+-- alarm_raise raises an alarm: {source, rule, level, title, description, value,
+-- worse}, where value may be '' and worse says in which direction ('high', 'low'
+-- or '') a value is worse. It returns the id of the open alarm of this rule and
+-- source, made new if there was none.
+local function alarm_raise(namespace, now, raised)
+  local settings, definition = alarm_settings(namespace), raised.rule .. '|' .. raised.source
+  raised.value, raised.worse = raised.value or '', raised.worse or ''
+  local id = redis.call('HGET', alarm_keys(namespace).definitions, definition)
+  local last = id and alarm_load(namespace, id)
+  if last and last.state ~= 'closed' then
+    return alarm_again(namespace, settings, now, last, raised)
   end
-  alarm_moved(namespace, id, from, to, now, by)
+  return alarm_new(namespace, settings, now, raised, definition, last)
 end
 
 -- alarm_clear ends the active part of an alarm's life; false when it has none.
-local function alarm_clear(namespace, id, now, by)
-  local call = redis.call
-  local key = namespace .. 'alarmsrv:alarm:' .. id
-  local state, rule, source = unpack(call('HMGET', key, 'state', 'rule', 'source'))
-  if state ~= 'active_unacknowledged' and state ~= 'active_acknowledged' then
+local function alarm_clear(namespace, alarm, now, by)
+  if not is_active[alarm.state] then
     return false
   end
-  call('HSET', key, 'cleared_at', now)
-  call('HDEL', namespace .. 'alarmsrv:open', rule .. '|' .. source)
-  call('SREM', namespace .. 'alarmsrv:alarms:active', id)
-  call('ZREM', namespace .. 'alarmsrv:alarms:active_by_time', id)
-  alarm_set_state(namespace, id, state, state == 'active_acknowledged' and 'closed' or 'cleared_unacknowledged', now, by)
+  redis.call('HSET', namespace .. 'alarmsrv:alarm:' .. alarm.id, 'cleared_at', now)
+  alarm_set_state(namespace, alarm_settings(namespace), alarm, 'clear',
+    alarm.state == 'active_acknowledged' and 'closed' or 'cleared_unacknowledged', now, by, '')
   return true
+end
+
+-- alarm_clear_definition clears the alarm that a rule has raised about a source;
+-- false when none was active.
+local function alarm_clear_definition(namespace, rule, source, now, by)
+  local id = redis.call('HGET', namespace .. 'alarmsrv:definitions', rule .. '|' .. source)
+  local alarm = id and alarm_load(namespace, id)
+  return alarm and alarm_clear(namespace, alarm, now, by) or false
 end

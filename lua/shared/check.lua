@@ -183,6 +183,17 @@ local function decode_object(what, text)
   return object
 end
 
+-- check_types refuses a field, where it is given, that is not of the type that
+-- follows its name.
+local function check_types(path, object, types)
+  for i = 1, #types, 2 do
+    local field = object[types[i]]
+    if field ~= nil and type(field) ~= types[i + 1] then
+      refuse('INVALID', path .. types[i] .. ' must be a ' .. types[i + 1])
+    end
+  end
+end
+
 -- check_entry accepts the id of an entry of a stream.
 local function check_entry(text)
   local time, sequence = string.match(text, '^(%d+)%-(%d+)$')

@@ -56,15 +56,6 @@ local function points_of(args, not_good, first, value)
   return fields
 end
 
--- numbers_of returns the good numbers by point, as text.
-local function numbers_of(args, first)
-  local numbers = {}
-  for i = first, #args, 2 do
-    numbers[args[i]] = args[i + 1]
-  end
-  return numbers
-end
-
 -- clear_marks takes the quality of good points away.
 local function clear_marks(base, args, first)
   if redis.call('EXISTS', base .. ':q') == 1 then

@@ -1,378 +1,424 @@
--- Rules: checked when stored, compiled once per version, evaluated for the
--- points that changed.
+-- Rules: compiled once per version of the rules and models, evaluated for the
+-- points that changed, and moved from state to state:
+--
+--	idle -> pending (on-delay runs) -> active -> clearing (off-delay runs) -> idle
+--
+-- Rules that are not idle stand in one hash, "state since": a site at rest costs
+-- one look for all of its rules.
 
-local operators = {['>'] = true, ['>='] = true, ['<'] = true, ['<='] = true, ['=='] = true, ['!='] = true}
-local action_limit = 10000          -- waiting actions of the site
-
--- check_types refuses a field, where it is given, that is not of the type that
--- follows its name.
-local function check_types(path, object, types)
-  for i = 1, #types, 2 do
-    local field = object[types[i]]
-    if field ~= nil and type(field) ~= types[i + 1] then
-      refuse('INVALID', path .. types[i] .. ' must be a ' .. types[i + 1])
-    end
-  end
-end
-
--- check_conditions walks a tree of conditions and calls bind for every source.
-local function check_conditions(path, logic, conditions, depth, budget, bind)
-  if logic ~= nil and logic ~= 'AND' and logic ~= 'OR' then
-    refuse('INVALID', path .. 'logic must be AND or OR')
-  end
-  if type(conditions) ~= 'table' or #conditions == 0 then
-    refuse('INVALID', path .. 'conditions must hold at least one condition')
-  end
-  if depth > 8 then
-    refuse('INVALID', path .. 'conditions are nested deeper than 8')
-  end
-  for i, condition in ipairs(conditions) do
-    local here = path .. 'conditions[' .. (i - 1) .. '].'
-    budget.left = budget.left - 1
-    if budget.left < 0 then
-      refuse('INVALID', here .. ' more than 100 conditions')
-    end
-    if type(condition) ~= 'table' then
-      refuse('INVALID', here .. ' is not a condition')
-    end
-    check_types(here, condition, {'source', 'string', 'operator', 'string', 'logic', 'string', 'value', 'number'})
-    if condition.conditions then
-      check_conditions(here, condition.logic, condition.conditions, depth + 1, budget, bind)
-    else
-      local channel, kind, point = check_source(here .. 'source', condition.source)
-      if not operators[condition.operator] then
-        refuse('INVALID', here .. 'operator ' .. shown(tostring(condition.operator)) .. ' is unknown: use > >= < <= == or !=')
-      end
-      local value = condition.value
-      if type(value) ~= 'number' or value ~= value or value == math.huge or value == -math.huge then
-        refuse('INVALID', here .. 'value must be a finite number')
-      end
-      bind(channel, kind, point)
-    end
-  end
-end
-
-local function check_action(path, action)
-  local params = type(action) == 'table' and (action.params or {})
-  if type(params) ~= 'table' then
-    refuse('INVALID', path .. ' is not an action')
-  end
-  local function text(name, least, most)
-    if type(params[name] or '') ~= 'string' then
-      refuse('INVALID', path .. '.params.' .. name .. ' must be a text')
-    end
-    return check_text(path .. '.params.' .. name, params[name] or '', least, most)
-  end
-  if action.type == 'create_alarm' then
-    check_level(params.level)
-    text('title', 1, 200)
-    text('description', 0, 2000)
-  elseif action.type == 'resolve_alarm' then
-    check_id(path .. '.params.rule', text('rule', 1, 64))
-  elseif action.type == 'notify' then
-    text('message', 1, 2000)
-  elseif action.type == 'control' then
-    local _, kind = check_source(path .. '.params.target', params.target)
-    check_writable(kind)
-    local value = params.value
-    if type(value) ~= 'number' or value ~= value or value == math.huge or value == -math.huge then
-      refuse('INVALID', path .. '.params.value must be a finite number')
-    end
-  else
-    refuse('INVALID', path .. '.type ' .. shown(tostring(action.type)) .. ' is unknown: use create_alarm, resolve_alarm, control or notify')
-  end
-end
-
--- check_rule returns the points that a rule watches: {'1001:T' = {'1', …}}.
-local function check_rule(rule)
-  local bound = {}
-  check_types('', rule, {'name', 'string', 'enabled', 'boolean', 'logic', 'string'})
-  check_conditions('', rule.logic, rule.conditions, 1, {left = 100}, function(channel, kind, point)
-    local index = channel .. ':' .. kind
-    bound[index] = bound[index] or {}
-    bound[index][point] = true
-  end)
-  if type(rule.actions or {}) ~= 'table' or #(rule.actions or {}) > 20 then
-    refuse('INVALID', 'actions must be a list of at most 20')
-  end
-  for i, action in ipairs(rule.actions or {}) do
-    check_action('actions[' .. (i - 1) .. ']', action)
-  end
-  return bound
-end
-
--- compile turns sources into keys, so that evaluation only reads and compares.
-local function compile_conditions(namespace, conditions)
-  local compiled = {}
-  for i, condition in ipairs(conditions) do
-    if condition.conditions then
-      compiled[i] = {any = condition.logic == 'OR', nodes = compile_conditions(namespace, condition.conditions)}
-    else
-      local channel, kind, point = check_source('source', condition.source)
-      local key = namespace .. 'comsrv:' .. channel .. ':' .. kind
-      compiled[i] = {key = key, point = point, name = key .. ':' .. point, status = namespace .. 'comsrv:' .. channel .. ':status',
-        operator = condition.operator, value = condition.value, source = condition.source}
-    end
-  end
-  return compiled
-end
-
-local function first_source(nodes)
-  return nodes[1].source and nodes[1] or first_source(nodes[1].nodes)
-end
+local cascade_limit = 8             -- rules that set off one another in one call
+local standing_few = 50             -- rules not idle that are read in one go
+local tick_period = 1000            -- ms, of rules that time alone may change
 
 -- Compiled rules by namespace. A function forgets nothing between calls, so the
--- cache is checked against the stored version on every call.
+-- cache is checked against the stored versions on every call.
 local rule_cache = {}
 
 local function cached_rules(namespace)
-  local version = redis.call('GET', namespace .. 'rulesrv:version') or ''
+  local rules, models = unpack(redis.call('MGET', namespace .. 'rulesrv:version', namespace .. 'modsrv:version'))
+  models = models or ''
   local cache = rule_cache[namespace]
-  if not cache or cache.version ~= version then
-    cache = {version = version, bound = {}, rules = {}}
+  if not cache or cache.version ~= rules or cache.models ~= models then
+    -- Where the models stay as they are, so do the points behind their names.
+    local behind = rules and cache and cache.version and cache.models == models and cache.behind or {}
+    cache = {version = rules, models = models, bound = {}, rules = {}, behind = behind}
     rule_cache[namespace] = cache
   end
   return cache
 end
 
--- touch_rules makes every cache of this namespace out of date.
+-- touch_rules makes every cache of this namespace out of date. The time keeps a
+-- version from returning after all keys were lost.
 local function touch_rules(namespace, now)
   local sequence = redis.call('INCR', namespace .. 'rulesrv:sequence')
   redis.call('SET', namespace .. 'rulesrv:version', now .. '-' .. string.format('%d', sequence))
 end
 
--- compiled_rule returns a rule ready to run, nil when there is none.
+-- watched_models returns, by "channel:type", the points behind the model values
+-- that rules watch, with the ids of those rules.
+local function watched_models(namespace, cache)
+  if not cache.by_hash then
+    cache.by_hash = {}
+    local fields = redis.call('HGETALL', namespace .. 'rulesrv:index:modsrv')
+    for i = 1, #fields, 2 do
+      local points = cache.behind[fields[i]]
+      if not points then
+        points = model_points(namespace, string.match(fields[i], '^([^:]+):([^:]+)$')) or {}
+        cache.behind[fields[i]] = points
+      end
+      for _, point in ipairs(points) do
+        local hash = point.channel .. ':' .. point.kind
+        cache.by_hash[hash] = cache.by_hash[hash] or {}
+        table.insert(cache.by_hash[hash], {point.point, fields[i + 1]})
+      end
+    end
+  end
+  return cache.by_hash
+end
+
+local function bind_ids(bound, hash, point, ids)
+  local entry = bound[point]
+  if not entry then
+    entry = {slot = hash .. ':' .. point, ids = {}}
+    bound[point] = entry
+  end
+  for id in string.gmatch(ids, '%S+') do
+    entry.ids[#entry.ids + 1] = id
+  end
+end
+
+-- watched returns, for each point of "channel:type" that some rule watches, its
+-- slot and the ids of those rules; false where none does.
+local function watched(namespace, cache, hash)
+  local bound = cache.bound[hash]
+  if bound == nil then
+    bound = {}
+    local fields = redis.call('HGETALL', namespace .. 'rulesrv:index:' .. hash)
+    for i = 1, #fields, 2 do
+      bind_ids(bound, hash, fields[i], fields[i + 1])
+    end
+    for _, entry in ipairs(watched_models(namespace, cache)[hash] or {}) do
+      bind_ids(bound, hash, entry[1], entry[2])
+    end
+    bound = next(bound) and bound or false
+    cache.bound[hash] = bound
+  end
+  return bound
+end
+
+-- watched_points returns the cache of rules, and what watched says of a channel
+-- and type, nil where no rule watches them.
+local function watched_points(namespace, channel, kind)
+  local cache = cached_rules(namespace)
+  if not cache.version then
+    return nil
+  end
+  return cache, watched(namespace, cache, channel .. ':' .. kind) or nil
+end
+
+-- compile_rule makes a rule ready to run.
+local function compile_rule(namespace, config)
+  local rule = {id = config.id, name = config.name or config.id, actions = config.actions or {}, count = 0, nodes = {},
+    priority = config.priority or 0, bad_input = config.bad_input or 'ignore',
+    on_delay = parse_duration('on_delay', config.on_delay, window_most), off_delay = parse_duration('off_delay', config.off_delay, window_most),
+    cooldown = parse_duration('cooldown', config.cooldown, window_most), scheduled = config.schedule ~= nil}
+  rule.holds = compile_group(namespace, config.logic, config.conditions, {hysteresis = config.hysteresis or 0, bad_input = rule.bad_input}, rule)
+  rule.quick = rule.bad_input ~= 'alarm' and quick_terms(namespace, config.logic, config.conditions)
+  rule.ticks = rule.window ~= nil or rule.scheduled or rule.bad_input ~= 'ignore'
+  return rule
+end
+
+-- compiled_rule returns a rule ready to run, false when there is none.
 local function compiled_rule(namespace, cache, id)
   local rule = cache.rules[id]
   if rule == nil then
-    local config, enabled = unpack(redis.call('HMGET', namespace .. 'rulesrv:rule:' .. id, 'config', 'enabled'))
-    if not config then
-      return nil
+    local config, enabled, windows = unpack(redis.call('HMGET', namespace .. 'rulesrv:rule:' .. id, 'config', 'enabled', 'windows'))
+    rule = config and compile_rule(namespace, decode_object('the rule', config)) or false
+    if rule then
+      rule.enabled, rule.windows = enabled == '1', {}
+      for from, till in string.gmatch(windows or '', '(%d+)-(%d+)') do
+        table.insert(rule.windows, {tonumber(from), tonumber(till)})
+      end
     end
-    local decoded = decode_object('the rule', config)
-    rule = {id = id, enabled = enabled == '1', any = decoded.logic == 'OR',
-      nodes = compile_conditions(namespace, decoded.conditions), actions = decoded.actions or {}}
-    rule.first = first_source(rule.nodes)
     cache.rules[id] = rule
   end
   return rule
 end
 
--- hash_state returns what holds for all points of a hash: whether any is marked,
--- whether any is of a poll group of its own, and when the default group and the
--- others last succeeded. It is kept for the rest of the call.
-local function hash_state(node, now, inputs)
-  inputs.hashes = inputs.hashes or {}
-  local state = inputs.hashes[node.key]
-  if not state then
-    local call = redis.call
-    local stale_after, success = unpack(call('HMGET', node.status, 'stale_after_ms', 'group:default'))
-    state = {marked = call('EXISTS', node.key .. ':q') == 1, grouped = call('EXISTS', node.key .. ':g') == 1,
-      oldest = tonumber(now) - tonumber(stale_after or default_stale_after), groups = {default = tonumber(success or 0)}}
-    inputs.hashes[node.key] = state
+-- in_schedule reports whether a rule is to be in force at a time.
+local function in_schedule(rule, at)
+  if not rule.scheduled then
+    return true
   end
-  return state
+  for _, window in ipairs(rule.windows) do
+    if at >= window[1] and at < window[2] then
+      return true
+    end
+  end
+  return false
 end
 
--- is_usable reports whether a point that is not of this batch may be acted on: it
--- is good, and its poll group has succeeded within the channel's stale_after_ms.
-local function is_usable(node, now, inputs)
-  local call, state = redis.call, hash_state(node, now, inputs)
-  if state.marked and call('HEXISTS', node.key .. ':q', node.point) == 1 then
+-- next_state is the state machine alone. known is the time up to which the
+-- outcome is known to hold; delays run in it.
+local function next_state(rule, state, since, last_fired, outcome, now, known)
+  if state == 'idle' then
+    if outcome ~= true or last_fired and now - last_fired < rule.cooldown then
+      return 'idle', since
+    end
+    return rule.on_delay > 0 and 'pending' or 'active', now
+  elseif outcome == nil then
+    return state, since
+  elseif state == 'pending' then
+    if not outcome then
+      return 'idle', now
+    elseif known - since >= rule.on_delay then
+      return 'active', now
+    end
+  elseif state == 'active' and not outcome then
+    return rule.off_delay > 0 and 'clearing' or 'idle', now
+  elseif state == 'clearing' then
+    if outcome then
+      return 'active', now
+    elseif known - since >= rule.off_delay then
+      return 'idle', now
+    end
+  end
+  return state, since
+end
+
+-- judge evaluates the conditions of a rule that stands in a state. ctx.memory is
+-- what it remembers, ctx.event the time up to which the outcome is known.
+local function judge(ctx, rule, state)
+  ctx.standing, ctx.event, ctx.unusable = state == 'active' or state == 'clearing', math.huge, nil
+  local outcome = rule.holds(ctx)
+  if ctx.event > ctx.at then
+    ctx.event = ctx.at
+  end
+  if not in_schedule(rule, ctx.at) then
     return false
   end
-  local group = state.grouped and call('HGET', node.key .. ':g', node.point) or 'default'
-  if not state.groups[group] then
-    state.groups[group] = tonumber(call('HGET', node.status, 'group:' .. group) or 0)
-  end
-  return state.groups[group] >= state.oldest or tonumber(call('HGET', node.key .. ':ts', node.point) or 0) >= state.oldest
+  return outcome
 end
 
--- input returns the number behind a condition, nil when there is none that may
--- be acted on: bad, stale and uncertain inputs trigger nothing. inputs holds the
--- numbers of the batch, as text, and what was read before in this call.
-local function input(node, now, inputs)
-  if node.key == inputs.base then
-    local text = inputs.numbers[node.point]
-    if text then
-      return tonumber(text)
+-- delay_of returns how long a state lasts, nil where no delay ends it.
+local function delay_of(rule, state)
+  return state == 'pending' and rule.on_delay or state == 'clearing' and rule.off_delay or nil
+end
+
+-- look_again has rule_tick evaluate a rule at a time, or earlier if that was asked
+-- for before.
+local function look_again(ctx, rule, at)
+  redis.call('ZADD', ctx.namespace .. 'rulesrv:due', 'LT', string.format('%.0f', at), rule.id)
+end
+
+-- rule_moved writes what follows from a change of state.
+local function rule_moved(ctx, rule, from, to, now)
+  local call, namespace = redis.call, ctx.namespace
+  local key = namespace .. 'rulesrv:state:' .. rule.id
+  if to == 'idle' then
+    call('HDEL', namespace .. 'rulesrv:standing', rule.id)
+  else
+    call('HSET', namespace .. 'rulesrv:standing', rule.id, to .. ' ' .. now)
+  end
+  local fires = to == 'active' and from ~= 'clearing'
+  local ends = to == 'idle' and from ~= 'pending'
+  call('HSET', key, 'since', now)
+  if fires then
+    call('HSET', key, 'last_fired', now)
+    call('HINCRBY', key, 'fired', 1)
+  end
+  if delay_of(rule, to) then
+    look_again(ctx, rule, tonumber(now) + delay_of(rule, to))
+  elseif not rule.ticks then
+    call('ZREM', namespace .. 'rulesrv:due', rule.id)
+  end
+  tell_rule(ctx, rule, from, to, now)
+  if fires then
+    act(ctx, rule, 'active', now)
+  elseif ends then
+    alarm_clear_definition(namespace, rule.id, rule.first.source, now, 'rule:' .. rule.id)
+    act(ctx, rule, 'idle', now)
+  end
+end
+
+-- tell_input raises or clears the alarm of a rule whose input cannot be used.
+local function tell_input(ctx, rule, now)
+  local source = 'rulesrv:' .. rule.id .. ':input'
+  if ctx.unusable and ctx.memory.unusable ~= ctx.unusable then
+    ctx.memory.unusable = ctx.unusable
+    alarm_raise(ctx.namespace, now, {source = source, rule = rule.id, level = 'Warning', worse = '', value = '',
+      title = 'Input of a rule cannot be used', description = 'Rule ' .. rule.id .. ' cannot be judged: ' .. ctx.unusable .. ' is bad, stale or unknown'})
+  elseif not ctx.unusable and ctx.memory.unusable then
+    ctx.memory.unusable = nil
+    alarm_clear_definition(ctx.namespace, rule.id, source, now, 'rule:' .. rule.id)
+  end
+end
+
+-- step_rule evaluates one rule and acts on a change. standing is "state since",
+-- false when it is idle. It returns the state and whether it changed.
+local function step_rule(ctx, rule, standing, now)
+  if not standing and rule.quick and not quick_holds(ctx, rule, rule.quick, 1) then
+    return 'idle', false
+  end
+  local state, since = 'idle', 0
+  if standing then
+    state, since = string.match(standing, '^(%a+) (%d+)$')
+  end
+  local keeps = rule.remembers or rule.bad_input == 'alarm'
+  if keeps then
+    local packed = redis.call('HGET', ctx.namespace .. 'rulesrv:memory', rule.id)
+    ctx.memory = packed and cmsgpack.unpack(packed) or {}
+  end
+  local outcome = judge(ctx, rule, state)
+  local known = ctx.event
+  if keeps then
+    if rule.bad_input == 'alarm' then
+      tell_input(ctx, rule, now)
+    end
+    redis.call('HSET', ctx.namespace .. 'rulesrv:memory', rule.id, cmsgpack.pack(ctx.memory))
+  end
+  if state == 'idle' and outcome ~= true then
+    return 'idle', false
+  end
+  local last_fired
+  if rule.cooldown > 0 and state == 'idle' then
+    last_fired = tonumber(redis.call('HGET', ctx.namespace .. 'rulesrv:state:' .. rule.id, 'last_fired') or nil)
+    if last_fired and ctx.at - last_fired < rule.cooldown then
+      look_again(ctx, rule, last_fired + rule.cooldown)
+      return 'idle', false
     end
   end
-  local number = inputs[node.name]
-  if number == nil then
-    local text = redis.call('HGET', node.key, node.point)
-    number = text and is_usable(node, now, inputs) and tonumber(text)
-    inputs[node.name] = number or false
+  local to = next_state(rule, state, tonumber(since), last_fired, outcome, ctx.at, known)
+  if to == state then
+    return state, false
   end
-  return number or nil
+  rule_moved(ctx, rule, state, to, now)
+  return to, true
 end
 
-local function compare(left, operator, right)
-  if operator == '>' then return left > right end
-  if operator == '>=' then return left >= right end
-  if operator == '<' then return left < right end
-  if operator == '<=' then return left <= right end
-  if operator == '==' then return left == right end
-  return left ~= right
-end
-
--- holds returns true, false, or nil when a missing input decides.
-local function holds(nodes, any, now, inputs)
-  local unknown = false
-  for _, node in ipairs(nodes) do
-    local outcome
-    if node.nodes then
-      outcome = holds(node.nodes, node.any, now, inputs)
-    else
-      local number = input(node, now, inputs)
-      if number ~= nil then
-        outcome = compare(number, node.operator, node.value)
-      end
+-- advance evaluates rules whose numbers were fetched, the most urgent first. It
+-- returns how many changed.
+local function advance(ctx, rules)
+  local changed = 0
+  table.sort(rules, function(a, b)
+    if a.priority ~= b.priority then
+      return a.priority > b.priority
     end
-    if outcome == nil then
-      unknown = true
-    elseif outcome == any then
-      return any
-    end
-  end
-  if unknown then
-    return nil
-  end
-  return not any
-end
-
-local function tell_rule(namespace, rule, status, now)
-  redis.call('PUBLISH', namespace .. 'rulesrv:triggered',
-    '{"rule":' .. cjson.encode(rule.id) .. ',"status":"' .. status .. '","time":' .. now .. '}')
-end
-
--- clear_rule_alarms clears the alarm that a rule holds active on a source.
-local function clear_rule_alarm(namespace, rule_id, source, now)
-  local id = redis.call('HGET', namespace .. 'alarmsrv:open', rule_id .. '|' .. source)
-  if id then
-    alarm_clear(namespace, id, now, 'rule:' .. rule_id)
-  end
-end
-
--- rule_idle takes a rule back to idle.
-local function rule_idle(namespace, rule, now)
-  redis.call('HDEL', namespace .. 'rulesrv:standing', rule.id)
-  redis.call('HSET', namespace .. 'rulesrv:state:' .. rule.id, 'since', now)
-  clear_rule_alarm(namespace, rule.id, rule.first.source, now)
-  tell_rule(namespace, rule, 'idle', now)
-end
-
-local function queue_action(namespace, rule, message, now)
-  local stream = namespace .. 'rulesrv:actions'
-  if redis.call('XLEN', stream) >= action_limit then
-    redis.call('HINCRBY', namespace .. 'rulesrv:counters', 'actions_dropped', 1)
-    return
-  end
-  redis.call('XADD', stream, '*', 'rule', rule.id, 'type', 'notify', 'message', message, 'time', now)
-end
-
--- act carries out what a rule does on becoming active. A full command queue is
--- told to the people instead of failing the values that came with it.
-local function act(namespace, rule, now, inputs)
-  for index, action in ipairs(rule.actions) do
-    local params = action.params or {}
-    if action.type == 'create_alarm' then
-      local value = input(rule.first, now, inputs)
-      alarm_raise(namespace, now, {source = rule.first.source, rule = rule.id, level = params.level,
-        title = params.title, description = params.description or '', value = value and string.format('%.6f', value) or ''})
-    elseif action.type == 'resolve_alarm' then
-      clear_rule_alarm(namespace, params.rule, rule.first.source, now)
-    elseif action.type == 'notify' then
-      queue_action(namespace, rule, params.message, now)
-    else
-      local channel, kind, point = check_source('target', params.target)
-      local queued, fault = pcall(queue_command, namespace, channel, {id = 'rule-' .. rule.id .. '-' .. index .. '-' .. now, kind = kind,
-        point = point, value = string.format('%.6f', params.value), issued = now, deadline = string.format('%.0f', tonumber(now) + 5000),
-        origin = 'rule:' .. rule.id})
-      if not queued and not (type(fault) == 'table' and fault.refused) then
-        error(fault)
-      elseif not queued then
-        queue_action(namespace, rule, 'control of ' .. params.target .. ' was not queued: too many commands wait', now)
-      end
-    end
-  end
-end
-
--- rule_status returns active or idle. Only rules that are not idle stand in the
--- hash, so that a site at rest costs one look for all of its rules.
-local function rule_status(namespace, id)
-  return redis.call('HGET', namespace .. 'rulesrv:standing', id) or 'idle'
-end
-
--- step_rule evaluates one rule, whose status the caller knows, and acts on an
--- edge. It returns the status and whether it changed.
-local function step_rule(namespace, rule, status, now, inputs)
-  local outcome = holds(rule.nodes, rule.any, now, inputs)
-  if outcome == true and status ~= 'active' then
-    local key = namespace .. 'rulesrv:state:' .. rule.id
-    redis.call('HSET', namespace .. 'rulesrv:standing', rule.id, 'active')
-    redis.call('HSET', key, 'since', now, 'last_fired', now)
-    redis.call('HINCRBY', key, 'fired', 1)
-    act(namespace, rule, now, inputs)
-    tell_rule(namespace, rule, 'active', now)
-    return 'active', true
-  elseif outcome == false and status == 'active' then
-    rule_idle(namespace, rule, now)
-    return 'idle', true
-  end
-  return status, false
-end
-
--- watched_points returns the cache of rules and, for each point of a channel and
--- type that some rule watches, the ids of those rules; nil where none does.
-local function watched_points(namespace, channel, kind)
-  local cache, index = cached_rules(namespace), channel .. ':' .. kind
-  if cache.version == '' then
-    return nil
-  end
-  local bound = cache.bound[index]
-  if bound == nil then
-    bound = {}
-    local fields = redis.call('HGETALL', namespace .. 'rulesrv:index:' .. index)
-    for i = 1, #fields, 2 do
-      local ids = {}
-      for id in string.gmatch(fields[i + 1], '%S+') do
-        ids[#ids + 1] = id
-      end
-      bound[fields[i]] = ids
-    end
-    bound = next(bound) and bound or false
-    cache.bound[index] = bound
-  end
-  return cache, bound or nil
-end
-
--- run_rules evaluates the rules of bound that watch the points of a batch, whose
--- numbers are given by point. It returns how many changed.
-local function run_rules(namespace, cache, bound, base, numbers, now)
-  local inputs, due, done = {base = base, numbers = numbers}, {}, {}
-  for point, ids in pairs(bound) do
-    if numbers[point] then
-      for _, id in ipairs(ids) do
-        if not done[id] then
-          done[id] = true
-          due[#due + 1] = id
-        end
-      end
-    end
-  end
-  if #due == 0 then
-    return 0
-  end
-  table.sort(due)
-  local standing, changed = namespace .. 'rulesrv:standing', 0
-  local statuses = redis.call('EXISTS', standing) == 1 and redis.call('HMGET', standing, unpack(due)) or {}
-  for i, id in ipairs(due) do
-    local rule = compiled_rule(namespace, cache, id)
-    if rule and rule.enabled then
-      local _, moved = step_rule(namespace, rule, statuses[i] or 'idle', now, inputs)
-      changed = changed + (moved and 1 or 0)
-    end
+    return a.id < b.id
+  end)
+  for _, rule in ipairs(rules) do
+    local _, moved = step_rule(ctx, rule, redis.call('HGET', ctx.namespace .. 'rulesrv:standing', rule.id), ctx.now)
+    changed = changed + (moved and 1 or 0)
   end
   return changed
+end
+
+-- enabled_rules returns the rules of ids, without those that are switched off.
+local function enabled_rules(namespace, cache, ids)
+  local rules = {}
+  for _, id in ipairs(ids) do
+    local rule = compiled_rule(namespace, cache, id)
+    if rule and rule.enabled then
+      rules[#rules + 1] = rule
+    end
+  end
+  return rules
+end
+
+-- set_value sets a custom value and evaluates the rules that watch it. Rules that
+-- set off one another are stopped at a depth, and an alarm says so.
+local function set_value(ctx, name, number, now)
+  local namespace = ctx.namespace
+  redis.call('HSET', namespace .. 'rulesrv:custom', name, number)
+  ctx.numbers['custom:' .. name] = tonumber(number) -- of all rules that this call still evaluates
+  local due = redis.call('HGET', namespace .. 'rulesrv:index:custom', name)
+  if not due then
+    return 0
+  end
+  if ctx.depth >= cascade_limit then
+    alarm_raise(namespace, now, {source = 'custom:' .. name, rule = 'rule_cascade', level = 'Major', worse = '', value = '',
+      title = 'Rules set off one another', description = 'Setting ' .. name .. ' was the ' .. cascade_limit .. 'th step of one chain: the rules that watch it were not evaluated'})
+    return 0
+  end
+  local nested, ids = rule_context(namespace, now, ctx.numbers), {}
+  nested.known, nested.hashes, nested.depth = ctx.known, ctx.hashes, ctx.depth + 1
+  for id in string.gmatch(due, '%S+') do
+    ids[#ids + 1] = id
+  end
+  local rules = enabled_rules(namespace, cached_rules(namespace), ids)
+  prefetch(nested, gather_nodes(rules))
+  return advance(nested, rules)
+end
+
+cascade.set_value = set_value
+
+-- rules_due returns the entries of bound for the good points of a batch, and the
+-- numbers of those points by slot; nil where no rule watches them.
+local function rules_due(bound, args, first)
+  local due, numbers
+  for i = first, #args, 2 do
+    local entry = bound[args[i]]
+    if entry then
+      due, numbers = due or {}, numbers or {}
+      due[#due + 1] = entry
+      numbers[entry.slot] = tonumber(args[i + 1])
+    end
+  end
+  return due, numbers
+end
+
+-- plan_entry works out, once, what the rules of an entry need: the points that they
+-- read beside it, and in one list each rule, its id and its terms.
+local function plan_entry(namespace, cache, entry)
+  local rules, program = enabled_rules(namespace, cache, entry.ids), {}
+  for _, rule in ipairs(rules) do
+    program[#program + 1], program[#program + 2] = rule, rule.id
+    for _, part in ipairs(rule.quick or {false, 0}) do
+      program[#program + 1] = part
+    end
+  end
+  entry.program, entry.lists = program, gather_nodes(rules)
+end
+
+-- join_lists appends the points of an entry whose numbers are not known to those
+-- that are to be read.
+local function join_lists(wanted, numbers, lists)
+  for l = 1, #lists do
+    local list = lists[l]
+    local joined = wanted[list.node.key]
+    if not joined then
+      joined = {node = list.node, points = {}, slots = {}}
+      wanted[list.node.key], wanted[#wanted + 1] = joined, joined
+    end
+    local points, slots = joined.points, joined.slots
+    for i, slot in ipairs(list.slots) do
+      if numbers[slot] == nil then
+        points[#points + 1], slots[#slots + 1] = list.points[i], slot
+      end
+    end
+  end
+end
+
+-- few_standing returns the ids of the rules that are not idle as a set, nil where
+-- they are so many that it is better to ask for one at a time.
+local function few_standing(namespace)
+  local key, ids = namespace .. 'rulesrv:standing', {}
+  local count = redis.call('HLEN', key)
+  if count > standing_few then
+    return nil
+  elseif count > 0 then
+    for _, id in ipairs(redis.call('HKEYS', key)) do
+      ids[id] = true
+    end
+  end
+  return ids
+end
+
+local function stands(namespace, id)
+  return redis.call('HEXISTS', namespace .. 'rulesrv:standing', id) == 1
+end
+
+-- run_rules evaluates what rules_due found. It returns how many changed.
+local function run_rules(namespace, cache, due, numbers, now)
+  local ctx, wanted = rule_context(namespace, now, numbers), {}
+  for _, entry in ipairs(due) do
+    if not entry.program then
+      plan_entry(namespace, cache, entry)
+    end
+    join_lists(wanted, numbers, entry.lists)
+  end
+  prefetch(ctx, wanted)
+  local standing, moving, seen = few_standing(namespace), {}, {}
+  for _, entry in ipairs(due) do
+    local program, at = entry.program, 1
+    while program[at] do
+      local rule, id, count = program[at], program[at + 1], program[at + 3]
+      if not seen[id] and (count == 0 or quick_holds(ctx, rule, program, at + 2) or not standing and stands(namespace, id)
+        or standing and standing[id]) then
+        seen[id], moving[#moving + 1] = true, rule
+      end
+      at = at + 4 + 3 * count
+    end
+  end
+  return #moving > 0 and advance(ctx, moving) or 0
 end

@@ -1,36 +1,197 @@
 -- Keeping rules: bindings and state go with the rule.
 
+local rule_limit = 20000            -- rules of a site
+local loop_steps = 2000             -- rules that are looked at in search of a loop
+
+-- What the decoder cannot tell from what is meant: to it [] and {} are the same,
+-- and so are 2 and 2.0.
+local other_forms = {'"actions"%s*:%s*{', '"conditions"%s*:%s*{', '"days"%s*:%s*{', '"params"%s*:%s*%[', '"schedule"%s*:%s*%[',
+  '"priority"%s*:%s*%-?%d*[.eE]'}
+
+-- decode_rule decodes a rule that everybody else can read, too.
+local function decode_rule(text)
+  local rule, plain = decode_object('the rule', text), check_json('the rule', text)
+  for _, form in ipairs(other_forms) do
+    if string.find(plain, form) then
+      refuse('INVALID', 'actions, conditions and days must be lists, params and schedule objects, and priority a whole number')
+    end
+  end
+  return rule
+end
+
+-- check_schedule checks the form; rulesrv, which knows time zones, works out when
+-- a schedule is in force.
+local function check_schedule(schedule)
+  check_types('schedule.', schedule, {'time_zone', 'string', 'days', 'table', 'from', 'string', 'to', 'string'})
+  for name, day in pairs(schedule.days or {}) do
+    if type(name) ~= 'number' or type(day) ~= 'string' then
+      refuse('INVALID', 'schedule.days must be a list of texts')
+    end
+  end
+end
+
+-- check_rule checks a rule and returns the sources that it watches.
+local function check_rule(rule)
+  local sources, seen = {}, {}
+  check_types('', rule, {'name', 'string', 'description', 'string', 'enabled', 'boolean', 'priority', 'number', 'logic', 'string',
+    'hysteresis', 'number', 'on_delay', 'string', 'off_delay', 'string', 'cooldown', 'string', 'schedule', 'table', 'bad_input', 'string',
+    'conditions', 'table', 'actions', 'table'})
+  check_conditions('', rule.logic, rule.conditions, 1, {left = condition_limit}, function(source)
+    if not seen[source] then
+      seen[source] = true
+      sources[#sources + 1] = source
+    end
+  end)
+  local priority, hysteresis = rule.priority or 0, rule.hysteresis or 0
+  if not is_finite(priority) or priority % 1 ~= 0 or priority < 0 or priority > 1000 then
+    refuse('INVALID', 'priority must be a whole number from 0 to 1000')
+  elseif not is_finite(hysteresis) or hysteresis < 0 then
+    refuse('INVALID', 'hysteresis must be a number of 0 or more')
+  end
+  for _, name in ipairs({'on_delay', 'off_delay', 'cooldown'}) do
+    parse_duration(name, rule[name], window_most)
+  end
+  local bad_input = rule.bad_input
+  if bad_input ~= nil and bad_input ~= '' and bad_input ~= 'ignore' and bad_input ~= 'false' and bad_input ~= 'alarm' then
+    refuse('INVALID', 'bad_input ' .. shown(tostring(bad_input)) .. ' is unknown: use ignore, false or alarm')
+  end
+  check_schedule(rule.schedule or {})
+  if #(rule.actions or {}) > 20 then
+    refuse('INVALID', 'actions must be a list of at most 20')
+  end
+  for i, action in ipairs(rule.actions or {}) do
+    check_action('actions[' .. (i - 1) .. ']', action)
+  end
+  return sources
+end
+
+-- index_of returns the hash and field under which a source leads to rules.
+local function index_of(source)
+  local kind, first, second, third = split_source('source', source)
+  if kind == 'point' then
+    return first .. ':' .. second, third
+  elseif kind == 'model' then
+    return 'modsrv', first .. ':' .. second
+  end
+  return 'custom', first
+end
+
+-- targets_of returns, as index and field, what the actions of a rule change.
+local function targets_of(rule)
+  local targets = {}
+  for _, action in ipairs(rule.actions or {}) do
+    local params = action.params or {}
+    if action.type == 'set_value' then
+      targets[#targets + 1] = {'custom', params.name}
+    elseif action.type == 'control' then
+      local channel, kind, point = check_source('target', params.target)
+      targets[#targets + 1] = {channel .. ':' .. kind, point}
+    end
+  end
+  return targets
+end
+
+-- watchers_of returns the ids of the rules that watch a target, through models too.
+local function watchers_of(namespace, cache, target)
+  local ids = {}
+  if target[1] == 'custom' then
+    for id in string.gmatch(redis.call('HGET', namespace .. 'rulesrv:index:custom', target[2]) or '', '%S+') do
+      ids[#ids + 1] = id
+    end
+    return ids
+  end
+  local bound = watched(namespace, cache, target[1])
+  return bound and bound[target[2]] and bound[target[2]].ids or ids
+end
+
+-- check_loop refuses a rule whose actions lead, over other rules or at once, to
+-- what it watches itself.
+local function check_loop(namespace, rule, sources)
+  local own = {}
+  local function watch(index, field)
+    own[index .. ' ' .. field] = true
+  end
+  for _, source in ipairs(sources) do
+    watch(index_of(source))
+    local kind, model, name = split_source('source', source)
+    for _, point in ipairs(kind == 'model' and model_points(namespace, model, name) or {}) do
+      watch(point.channel .. ':' .. point.kind, point.point)
+    end
+  end
+  local cache, seen, steps = cached_rules(namespace), {}, 0
+  local function follow(actor, path)
+    for _, target in ipairs(targets_of(actor)) do
+      if own[target[1] .. ' ' .. target[2]] then
+        refuse('CONFLICT', 'rules would set off one another without end: ' .. path .. ' -> ' .. rule.id)
+      end
+      for _, id in ipairs(watchers_of(namespace, cache, target)) do
+        steps = steps + 1
+        if id ~= rule.id and not seen[id] and steps <= loop_steps then
+          seen[id] = true
+          local config = redis.call('HGET', namespace .. 'rulesrv:rule:' .. id, 'config')
+          if config then
+            follow(decode_object('the rule', config), path .. ' -> ' .. id)
+          end
+        end
+      end
+    end
+  end
+  follow(rule, rule.id)
+end
+
+-- bind_rule enters a rule into the indexes of what it watches.
+local function bind_rule(namespace, id, sources)
+  for _, source in ipairs(sources) do
+    local index, field = index_of(source)
+    local key = namespace .. 'rulesrv:index:' .. index
+    local others = redis.call('HGET', key, field)
+    redis.call('HSET', key, field, (others and others .. ' ' or '') .. id)
+  end
+end
+
+local function unbind_rule(namespace, id, sources)
+  for source in string.gmatch(sources, '%S+') do
+    local index, field = index_of(source)
+    local key, kept = namespace .. 'rulesrv:index:' .. index, {}
+    for other in string.gmatch(redis.call('HGET', key, field) or '', '%S+') do
+      if other ~= id then
+        kept[#kept + 1] = other
+      end
+    end
+    if #kept == 0 then
+      redis.call('HDEL', key, field)
+    else
+      redis.call('HSET', key, field, table.concat(kept, ' '))
+    end
+  end
+end
+
+-- rest_rule takes a rule back to idle, with all that follows, and forgets what it
+-- remembers.
+local function rest_rule(namespace, rule, now)
+  local standing = redis.call('HGET', namespace .. 'rulesrv:standing', rule.id)
+  if standing then
+    rule_moved(rule_context(namespace, now), rule, string.match(standing, '^%a+'), 'idle', now)
+  end
+  if rule.bad_input == 'alarm' then
+    alarm_clear_definition(namespace, rule.id, 'rulesrv:' .. rule.id .. ':input', now, 'rule:' .. rule.id)
+  end
+  redis.call('HDEL', namespace .. 'rulesrv:memory', rule.id)
+  redis.call('ZREM', namespace .. 'rulesrv:due', rule.id)
+end
+
 -- remove_rule takes a rule, its bindings and its state away, and clears the
 -- alarm that it holds active. It returns false when there is no such rule.
 local function remove_rule(namespace, id, now)
   local call = redis.call
   local key = namespace .. 'rulesrv:rule:' .. id
-  local indexes = call('HGET', key, 'indexes')
-  if not indexes then
+  local sources = call('HGET', key, 'sources')
+  if not sources then
     return false
   end
-  local rule = compiled_rule(namespace, cached_rules(namespace), id)
-  if rule_status(namespace, id) == 'active' then
-    rule_idle(namespace, rule, now)
-  end
-  for index in string.gmatch(indexes, '%S+') do
-    local index_key = namespace .. 'rulesrv:index:' .. index
-    local bound = call('HGETALL', index_key)
-    for i = 1, #bound, 2 do
-      local kept = {}
-      for other in string.gmatch(bound[i + 1], '%S+') do
-        if other ~= id then
-          kept[#kept + 1] = other
-        end
-      end
-      if #kept == 0 then
-        call('HDEL', index_key, bound[i])
-      else
-        call('HSET', index_key, bound[i], table.concat(kept, ' '))
-      end
-    end
-  end
-  call('DEL', key, namespace .. 'rulesrv:state:' .. id)
+  rest_rule(namespace, compiled_rule(namespace, cached_rules(namespace), id), now)
+  unbind_rule(namespace, id, sources)
+  call('DEL', key, namespace .. 'rulesrv:state:' .. id, namespace .. 'rulesrv:firings:' .. id)
   call('ZREM', namespace .. 'rulesrv:rules', id)
   touch_rules(namespace, now)
   return true
@@ -43,7 +204,8 @@ local function rule_row(namespace, id)
     return nil
   end
   local state = redis.call('HMGET', namespace .. 'rulesrv:state:' .. id, 'since', 'fired', 'last_fired')
-  local status = enabled == '1' and rule_status(namespace, id) or 'disabled'
+  local standing = redis.call('HGET', namespace .. 'rulesrv:standing', id)
+  local status = enabled == '1' and (standing and string.match(standing, '^%a+') or 'idle') or 'disabled'
   return {config, status, state[1] or '0', state[2] or '0', state[3] or '0'}
 end
 
@@ -51,7 +213,12 @@ end
 -- condition may hold already: no value need change for it to be seen.
 local function look_at_rule(namespace, id, now)
   local rule = compiled_rule(namespace, cached_rules(namespace), id)
-  if rule and rule.enabled then
-    step_rule(namespace, rule, rule_status(namespace, id), now, {})
+  if not rule or not rule.enabled then
+    return 'disabled', false
   end
+  local ctx = rule_context(namespace, now)
+  if rule.ticks then
+    look_again(ctx, rule, ctx.at + tick_period)
+  end
+  return step_rule(ctx, rule, redis.call('HGET', namespace .. 'rulesrv:standing', id), now)
 end

@@ -313,18 +313,10 @@ func TestOperatorInputShowsAtTheNextTick(t *testing.T) {
 	}
 }
 
-// siteRule is a rule with a single condition, as those of this site are.
-type siteRule struct {
-	ID         string
-	Conditions []struct {
-		Source, Operator string
-		Value            float64
-	}
-}
-
-// ruleJudge evaluates the rules of the site against the truth.
+// ruleJudge evaluates the rules of the site against the truth, without delays and
+// what else takes time.
 type ruleJudge struct {
-	rules   []siteRule
+	rules   []ems.Rule
 	sources map[string]ruleSource // by the source of a condition
 }
 
@@ -335,7 +327,7 @@ type ruleSource struct {
 
 func newRuleJudge(t *testing.T) ruleJudge {
 	t.Helper()
-	var file struct{ Rules []siteRule }
+	var file struct{ Rules []ems.Rule }
 	readYAML(t, "rules.yaml", &file)
 	judge := ruleJudge{rules: file.Rules, sources: map[string]ruleSource{}}
 	for _, channel := range readChannels(t) {
@@ -349,26 +341,59 @@ func newRuleJudge(t *testing.T) ruleJudge {
 	return judge
 }
 
-// firing returns the ids of the rules whose condition holds.
+// firing returns the ids of the rules whose conditions hold.
 func (j ruleJudge) firing(t *testing.T, p *plant.Plant) string {
 	t.Helper()
 	var ids []string
 	for _, rule := range j.rules {
-		c := rule.Conditions[0]
-		from, ok := j.sources[c.Source]
-		if !ok || len(rule.Conditions) != 1 {
-			t.Fatalf("%s: source %s", rule.ID, c.Source)
-		}
-		value := truthOf(t, p, from.device, from.register)
-		fires, known := map[string]bool{">": value > c.Value, "<": value < c.Value, "==": value == c.Value}[c.Operator]
-		if !known {
-			t.Fatalf("%s: operator %s", rule.ID, c.Operator)
-		}
-		if fires {
+		if j.holds(t, p, rule.Logic, rule.Conditions) {
 			ids = append(ids, rule.ID)
 		}
 	}
 	return strings.Join(ids, " ")
+}
+
+func (j ruleJudge) holds(t *testing.T, p *plant.Plant, logic ems.Logic, conditions []ems.Condition) bool {
+	t.Helper()
+	held := 0
+	for _, c := range conditions {
+		if c.Conditions != nil && j.holds(t, p, c.Logic, c.Conditions) || c.Conditions == nil && j.compares(t, p, c) {
+			held++
+		}
+	}
+	switch logic {
+	case ems.Any:
+		return held > 0
+	case ems.None:
+		return held == 0
+	default:
+		return held == len(conditions)
+	}
+}
+
+func (j ruleJudge) compares(t *testing.T, p *plant.Plant, c ems.Condition) bool {
+	t.Helper()
+	if c.Function != "" {
+		return false // an undisturbed value has no slope that matters
+	}
+	number := func(source string) float64 {
+		if source == "" {
+			return 0
+		}
+		from, ok := j.sources[source]
+		if !ok && source != "modsrv:battery_001:cell_temperature_max" {
+			t.Fatalf("source %s", source)
+		} else if !ok {
+			from = j.sources["comsrv:1002:T:5"]
+		}
+		return truthOf(t, p, from.device, from.register)
+	}
+	left, right := number(c.Source)-number(c.Minus), c.Value.Number
+	fires, known := map[string]bool{">": left > right, ">=": left >= right, "<": left < right, "==": left == right}[c.Operator]
+	if !known {
+		t.Fatalf("%s: operator %s", c.Source, c.Operator)
+	}
+	return fires
 }
 
 // TestUndisturbedPlantRaisesNoAlarm holds every rule of the site against the
@@ -382,6 +407,18 @@ func TestUndisturbedPlantRaisesNoAlarm(t *testing.T) {
 	}
 	source.definition.Step = time.Second
 	p := plant.New(source.definition)
+	for base, want := range map[float64]string{0: "grid_reverse_power", 80: ""} { // at noon
+		if err := p.SetInput("load", "base_kw", base); err != nil {
+			t.Fatal(err)
+		}
+		p.Step(time.Time{})
+		if got := judge.firing(t, p); got != want {
+			t.Errorf("a load of %v kW: %q fire, want %q", base, got, want)
+		}
+	}
+	if err := p.SetInput("load", "base_kw", 80); err != nil {
+		t.Fatal(err)
+	}
 	for range 8 * 3600 {
 		p.Step(time.Time{})
 		if got := judge.firing(t, p); got != "" {

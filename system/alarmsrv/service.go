@@ -1,11 +1,14 @@
 // Package alarmsrv is the front of the alarms: raising them by hand, listing,
-// acknowledging and resolving them, and forgetting the closed ones in time.
+// acknowledging, shelving and suppressing them, their journal as pages and as
+// live events, what they say of the alarm system itself, and all that becomes due
+// for them as time passes.
 package alarmsrv
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,25 +33,21 @@ type Options struct {
 // Service serves the alarms of one site.
 type Service struct {
 	retention config.AlarmRetention
+	settings  ems.AlarmSettings
 	db        *rtdb.Client
 	clock     ems.Clock
 	logger    *slog.Logger
 	server    *httpserver.Server
-	active    *prometheus.GaugeVec
-	removed   prometheus.Counter
+	metrics   *metrics
+	feed      *feed
+	stored    atomic.Bool // the settings are in Redis
 }
 
 // New listens and prepares the routes; nothing is served before Run.
 func New(options Options) (*Service, error) {
 	service := &Service{
-		retention: options.Site.Retention, db: options.DB, clock: options.Clock, logger: options.Logger,
-		active: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "voltage_alarmsrv_active",
-			Help: "Alarms whose condition holds, by level; at most 1000 of a level are counted, and none while Redis cannot be asked.",
-		}, []string{"level"}),
-		removed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "voltage_alarmsrv_removed_total", Help: "Closed alarms removed by retention.",
-		}),
+		retention: options.Site.Retention, settings: options.Site.Alarms, db: options.DB, clock: options.Clock, logger: options.Logger,
+		metrics: newMetrics(options.Registry), feed: newFeed(options.Registry),
 	}
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Alarmsrv, Listen: options.Service.Listen, Logger: options.Logger,
@@ -63,13 +62,29 @@ func New(options Options) (*Service, error) {
 		return nil, err
 	}
 	service.server = server
-	options.Registry.MustRegister(service.active, service.removed)
-	server.Echo.GET("/api/alarms", service.listAlarms)
-	server.Echo.POST("/api/alarms", service.raiseAlarm)
-	server.Echo.GET("/api/alarms/:id", service.getAlarm)
-	server.Echo.POST("/api/alarms/:id/acknowledge", service.acknowledgeAlarm)
-	server.Echo.POST("/api/alarms/:id/resolve", service.resolveAlarm)
+	service.routes()
 	return service, nil
+}
+
+func (s *Service) routes() {
+	api := s.server.Echo.Group("/api/alarms")
+	api.GET("", s.listAlarms)
+	api.POST("", s.raiseAlarm)
+	api.GET("/active", s.listActive)
+	api.GET("/counts", s.countAlarms)
+	api.GET("/kpi", s.judge)
+	api.GET("/export.csv", s.exportAlarms)
+	api.GET("/journal", s.listJournal)
+	api.GET("/events", s.streamEvents)
+	api.GET("/suppressions", s.listSuppressions)
+	api.POST("/suppressions", s.suppress)
+	api.DELETE("/suppressions/:id", s.unsuppress)
+	api.GET("/:id", s.getAlarm)
+	api.POST("/:id/acknowledge", s.acknowledgeAlarm)
+	api.POST("/:id/resolve", s.resolveAlarm)
+	api.POST("/:id/shelve", s.shelveAlarm)
+	api.POST("/:id/unshelve", s.unshelveAlarm)
+	api.POST("/:id/comment", s.commentAlarm)
 }
 
 // Addr returns the address on which the service listens.
@@ -82,21 +97,37 @@ func (s *Service) Close() error { return s.server.Close() }
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.server.Run(ctx) })
-	group.Go(func() error { s.every(ctx, countPeriod, s.countActive); return nil })
+	group.Go(func() error { s.db.Watch(ctx, s.configure); return nil })
+	group.Go(func() error { s.follow(ctx); return nil })
+	group.Go(func() error { s.every(ctx, tickPeriod, s.tick); return nil })
+	group.Go(func() error { s.every(ctx, countPeriod, s.measure); return nil })
 	group.Go(func() error { s.every(ctx, retentionPeriod, s.retain); return nil })
 	return group.Wait()
 }
 
-// checkConfiguration is always healthy: the site's retention is all there is to
-// know, and it is applied from here, not stored in Redis.
-func (s *Service) checkConfiguration(context.Context) (string, error) {
-	return fmt.Sprintf("closed alarms stay %v, at most %d", s.retention.MaxAge, s.retention.MaxCount), nil
+// configure stores what the alarms of the site are treated by.
+func (s *Service) configure(ctx context.Context) error {
+	s.stored.Store(false)
+	if err := s.db.ConfigureAlarms(ctx, s.settings); err != nil {
+		return err
+	}
+	s.stored.Store(true)
+	return nil
 }
 
-// How often closed alarms are removed and active ones counted.
+func (s *Service) checkConfiguration(context.Context) (string, error) {
+	if !s.stored.Load() {
+		return "", ems.Errorf(ems.CodeUnavailable, "the alarm settings of the site are not stored in redis yet")
+	}
+	return fmt.Sprintf("closed alarms stay %v, at most %d; %d steps of escalation", s.retention.MaxAge, s.retention.MaxCount, len(s.settings.Escalation)), nil
+}
+
+// How often it is looked what is due, closed alarms are removed, and the numbers
+// of the metrics are read.
 const (
-	retentionPeriod = time.Minute
+	tickPeriod      = time.Second
 	countPeriod     = 5 * time.Second
+	retentionPeriod = time.Minute
 )
 
 // every runs a task at once and then periodically until ctx ends.
@@ -121,6 +152,26 @@ func (s *Service) every(ctx context.Context, period time.Duration, task func(con
 	}
 }
 
+// ticksAtOnce bounds what one period does of what is due; the rest follows in
+// the next.
+const ticksAtOnce = 100
+
+// tick does what has become due. The function library does each thing once,
+// however many services ask.
+func (s *Service) tick(ctx context.Context) error {
+	for range ticksAtOnce {
+		done, more, err := s.db.TickAlarms(ctx)
+		if err != nil {
+			return err
+		}
+		s.metrics.due.Add(float64(done))
+		if !more {
+			break
+		}
+	}
+	return nil
+}
+
 // retain removes closed alarms beyond the site's retention. One call removes a
 // bounded number, so that others of Redis need not wait long.
 func (s *Service) retain(ctx context.Context) error {
@@ -129,20 +180,7 @@ func (s *Service) retain(ctx context.Context) error {
 		if err != nil || removed == 0 {
 			return err
 		}
-		s.removed.Add(float64(removed))
+		s.metrics.removed.Add(float64(removed))
 		s.logger.Info("closed alarms removed", "count", removed)
 	}
-}
-
-// countActive brings the gauge of active alarms up to date.
-func (s *Service) countActive(ctx context.Context) error {
-	for _, level := range ems.AlarmLevels {
-		alarms, err := s.db.Alarms(ctx, rtdb.AlarmFilter{Active: true, Level: level, Count: longestList})
-		if err != nil {
-			s.active.Reset()
-			return err
-		}
-		s.active.WithLabelValues(string(level)).Set(float64(len(alarms)))
-	}
-	return nil
 }

@@ -69,7 +69,7 @@ func TestEventsComeAsTheLibraryToldThem(t *testing.T) {
 	first, second := f.listen(), f.listen()
 	limit := 20.0
 	err := f.DB.UpsertRule(t.Context(), ems.Rule{
-		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: &limit}},
+		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: ems.Number(limit)}},
 		Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Info", "title": "line\nbreak"}}},
 	})
 	if err != nil {
@@ -83,9 +83,9 @@ func TestEventsComeAsTheLibraryToldThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range []*stream{first, second} {
+		servicetest.Same(t, s.next(), "event: rule\ndata: "+`{"rule":"hot","from":"idle","status":"active","time":1772366400123}`+"\n")
 		servicetest.Same(t, s.next(), "event: alarm\ndata: "+
 			`{"id":"1","from":"","state":"active_unacknowledged","level":"Info","source":"comsrv:1001:T:1","title":"line\nbreak","by":"rule:hot","time":1772366400123}`+"\n")
-		servicetest.Same(t, s.next(), "event: rule\ndata: "+`{"rule":"hot","status":"active","time":1772366400123}`+"\n")
 		servicetest.Same(t, s.next(), "event: update\ndata: "+`{"channel":1001,"type":"T","time":1772366400123,"values":["1","23.900000"],"quality":{}}`+"\n")
 	}
 }

@@ -231,6 +231,11 @@ function showAlarm(alarm) {
   text.append(element("span", "", alarm.title));
   const parts = [alarm.source, "since " + new Date(alarm.raised_at).toLocaleString()];
   if (alarm.value !== undefined) parts.push("value " + short(alarm.value));
+  if (alarm.occurrences > 1) parts.push(alarm.occurrences + " times");
+  if (alarm.chattering) parts.push("chattering");
+  if (alarm.escalated_from) parts.push("escalated from " + alarm.escalated_from);
+  if (alarm.shelved) parts.push("shelved until " + new Date(alarm.shelved.until).toLocaleString() + " by " + alarm.shelved.by);
+  if (alarm.suppressed) parts.push("suppressed");
   if (alarm.description) parts.push(alarm.description);
   if (!open) parts.push("acknowledged by " + (alarm.acknowledged_by || "somebody"));
   text.append(element("span", "detail", parts.join(" · ")));
@@ -240,17 +245,19 @@ function showAlarm(alarm) {
   button.disabled = !open;
   button.dataset.alarm = alarm.id;
   button.setAttribute("aria-label", button.textContent + ": " + alarm.title);
-  button.addEventListener("click", () => acknowledge(alarm.id, button));
+  button.addEventListener("click", () => acknowledge(alarm, button));
   item.append(button);
   return item;
 }
 
-async function acknowledge(id, button) {
+// acknowledge names the occurrence that the person has seen: one that came since
+// is refused, and shown.
+async function acknowledge(alarm, button) {
   button.disabled = true;
   const by = place("operator").value.trim() || "operator";
   try {
-    await ask("/api/alarms/" + encodeURIComponent(id) + "/acknowledge", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ by }),
+    await ask("/api/alarms/" + encodeURIComponent(alarm.id) + "/acknowledge", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ by, occurrence: alarm.occurrences }),
     });
     notice("acknowledge", "");
   } catch (fault) {

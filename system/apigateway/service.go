@@ -54,6 +54,7 @@ var routes = map[string]ems.Target{
 	"/api/points":    ems.Modsrv,
 	"/api/alarms":    ems.Alarmsrv,
 	"/api/rules":     ems.Rulesrv,
+	"/api/values":    ems.Rulesrv,
 	"/api/history":   ems.Hissrv,
 	"/api/network":   ems.Netsrv,
 }

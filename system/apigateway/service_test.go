@@ -116,7 +116,7 @@ func TestRequestsArePassedOnAsTheyAre(t *testing.T) {
 		"/api/templates": ems.Modsrv, "/api/templates/battery": ems.Modsrv,
 		"/api/models": ems.Modsrv, "/api/models/battery_001/values": ems.Modsrv, "/api/points/1001/T/1/models": ems.Modsrv,
 		"/api/alarms": ems.Alarmsrv, "/api/alarms/7/acknowledge": ems.Alarmsrv,
-		"/api/rules": ems.Rulesrv, "/api/rules/hot/enable": ems.Rulesrv,
+		"/api/rules": ems.Rulesrv, "/api/rules/hot/enable": ems.Rulesrv, "/api/values/mode": ems.Rulesrv,
 		"/api/history/query": ems.Hissrv, "/api/network/status": ems.Netsrv,
 		"/api/models/a%20b%2Fc": ems.Modsrv,
 	} {

@@ -53,10 +53,9 @@ type bound struct {
 }
 
 func ruleBound(what string, sound bool, change func(*ems.Rule)) bound {
-	limit := 55.0
 	rule := ems.Rule{
 		ID:         "r",
-		Conditions: []ems.Condition{{Source: "comsrv:1001:T:2", Operator: ">", Value: &limit}},
+		Conditions: []ems.Condition{{Source: "comsrv:1001:T:2", Operator: ">", Value: ems.Number(55)}},
 		Actions: []ems.Action{
 			{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Major", "title": "hot", "description": "too hot"}},
 			{Type: ems.ActionNotify, Params: map[string]any{"message": "look"}},
@@ -207,8 +206,7 @@ func names(count int, point ems.ModelPoint) map[string]ems.ModelPoint {
 }
 
 func nested(depth int) []ems.Condition {
-	limit := 1.0
-	conditions := []ems.Condition{{Source: "comsrv:1001:T:2", Operator: ">", Value: &limit}}
+	conditions := []ems.Condition{{Source: "comsrv:1001:T:2", Operator: ">", Value: ems.Number(55)}}
 	for range depth - 1 {
 		conditions = []ems.Condition{{Logic: ems.Any, Conditions: conditions}}
 	}
@@ -242,7 +240,7 @@ func ruleBounds() []bound {
 		ruleBound("21 actions", false, func(r *ems.Rule) { r.Actions = repeated(21, notify) }),
 		ruleBound("less than 1 MiB", true, func(r *ems.Rule) { r.Name = strings.Repeat("x", mebibyte-1000) }),
 		ruleBound("more than 1 MiB", false, func(r *ems.Rule) { r.Name = strings.Repeat("x", mebibyte) }),
-		ruleBound("infinite value", false, func(r *ems.Rule) { infinite := math.Inf(1); r.Conditions[0].Value = &infinite }),
+		ruleBound("infinite value", false, func(r *ems.Rule) { r.Conditions[0].Value = ems.Number(math.Inf(1)) }),
 		textBound(0, "title", "", false),
 		textBound(0, "title", strings.Repeat("x", 200), true),
 		textBound(0, "title", strings.Repeat("x", 201), false),
@@ -254,6 +252,8 @@ func ruleBounds() []bound {
 		textBound(1, "message", strings.Repeat("x", 2000), true),
 		textBound(1, "message", strings.Repeat("x", 2001), false),
 	}
+	bounds = append(bounds, settingBounds()...)
+	bounds = append(bounds, comparisonBounds()...)
 	for character := range rune(0x20) {
 		allowed := character == '\n' || character == '\t'
 		bounds = append(bounds, textBound(0, "title", "x"+string(character), allowed))
@@ -262,6 +262,91 @@ func ruleBounds() []bound {
 		for action, param := range []string{"description", "message"} {
 			bounds = append(bounds, textBound(action, param, "x"+string(character), character != 0x7f))
 		}
+	}
+	return bounds
+}
+
+func settingBounds() []bound {
+	bounds := []bound{
+		ruleBound("priority 1000", true, func(r *ems.Rule) { r.Priority = 1000 }),
+		ruleBound("priority 1001", false, func(r *ems.Rule) { r.Priority = 1001 }),
+		ruleBound("priority -1", false, func(r *ems.Rule) { r.Priority = -1 }),
+		ruleBound("hysteresis", true, func(r *ems.Rule) { r.Hysteresis = 0.5 }),
+		ruleBound("hysteresis below 0", false, func(r *ems.Rule) { r.Hysteresis = -0.5 }),
+		ruleBound("logic NOT", true, func(r *ems.Rule) { r.Logic = ems.None }),
+		ruleBound("logic XOR", false, func(r *ems.Rule) { r.Logic = "XOR" }),
+		ruleBound("schedule", true, func(r *ems.Rule) { r.Schedule = &ems.Schedule{TimeZone: "Europe/Berlin", From: "22:00", To: "06:00"} }),
+		ruleBound("action when idle", true, func(r *ems.Rule) { r.Actions[1].When = "idle" }),
+		ruleBound("alarm when idle", false, func(r *ems.Rule) { r.Actions[0].When = "idle" }),
+		ruleBound("action sometimes", false, func(r *ems.Rule) { r.Actions[1].When = "sometimes" }),
+		ruleBound("two functions of a group", false, func(r *ems.Rule) {
+			r.Conditions = []ems.Condition{{Operator: ">", Conditions: r.Conditions}}
+		}),
+	}
+	for choice, sound := range map[ems.BadInput]bool{"ignore": true, "false": true, "alarm": true, "true": false, "Ignore": false} {
+		bounds = append(bounds, ruleBound("bad_input "+string(choice), sound, func(r *ems.Rule) { r.BadInput = choice }))
+	}
+	for text, sound := range map[ems.Duration]bool{
+		"0s": true, "250ms": true, "1m30s": true, "1.5h": true, "24h": true, "24h1ms": false, "10": false, "-1s": false, "1d": false, " 1s": false,
+		"1s ": false, ".5s": false, "1e3s": false, "1us": false, "s": false,
+	} {
+		bounds = append(bounds,
+			ruleBound("on_delay "+string(text), sound, func(r *ems.Rule) { r.OnDelay = text }),
+			ruleBound("cooldown "+string(text), sound, func(r *ems.Rule) { r.Cooldown = text }))
+	}
+	for _, action := range []struct {
+		what   string
+		sound  bool
+		action ems.Action
+	}{
+		{"publish", true, ems.Action{Type: ems.ActionPublish, Params: map[string]any{"channel": "c", "message": "m"}}},
+		{"publish to a name with a colon", false, ems.Action{Type: ems.ActionPublish, Params: map[string]any{"channel": "a:b", "message": "m"}}},
+		{"set_value", true, ems.Action{Type: ems.ActionSetValue, Params: map[string]any{"name": "n", "value": -1.5}}},
+		{"set_value to a text", false, ems.Action{Type: ems.ActionSetValue, Params: map[string]any{"name": "n", "value": "1"}}},
+		{"set_value without a name", false, ems.Action{Type: ems.ActionSetValue, Params: map[string]any{"value": 1}}},
+		{"control", true, ems.Action{Type: ems.ActionControl, Params: map[string]any{"target": "comsrv:1001:A:1", "value": 50, "deadline": "1h"}}},
+		{"control for too long", false, ems.Action{Type: ems.ActionControl, Params: map[string]any{"target": "comsrv:1001:A:1", "value": 50, "deadline": "61m"}}},
+		{"control of what is read", false, ems.Action{Type: ems.ActionControl, Params: map[string]any{"target": "comsrv:1001:T:1", "value": 50}}},
+	} {
+		bounds = append(bounds, ruleBound(action.what, action.sound, func(r *ems.Rule) { r.Actions[1] = action.action }))
+	}
+	return bounds
+}
+
+func comparisonBounds() []bound {
+	var bounds []bound
+	for _, test := range []struct {
+		what      string
+		sound     bool
+		condition ems.Condition
+	}{
+		{"between", true, ems.Condition{Operator: ems.Between, Value: ems.Numbers(1, 1)}},
+		{"between the wrong way", false, ems.Condition{Operator: ems.Between, Value: ems.Numbers(2, 1)}},
+		{"between one", false, ems.Condition{Operator: ems.Between, Value: ems.Numbers(2)}},
+		{"between a number", false, ems.Condition{Operator: ems.Between, Value: ems.Number(2)}},
+		{"in 100", true, ems.Condition{Operator: ems.In, Value: &ems.Operand{List: make([]float64, 100)}}},
+		{"in 101", false, ems.Condition{Operator: ems.In, Value: &ems.Operand{List: make([]float64, 101)}}},
+		{"in nothing", false, ems.Condition{Operator: ems.In, Value: ems.Numbers()}},
+		{"above a list", false, ems.Condition{Operator: ">", Value: ems.Numbers(1)}},
+		{"above a text", false, ems.Condition{Operator: ">", Value: &ems.Operand{Wrong: "much"}}},
+		{"above nothing", false, ems.Condition{Operator: ">"}},
+		{"changed", true, ems.Condition{Operator: ems.Changed}},
+		{"changed to", false, ems.Condition{Operator: ems.Changed, Value: ems.Number(1)}},
+		{"above a point", true, ems.Condition{Operator: ">", CompareTo: "comsrv:1001:T:1"}},
+		{"above a point and a number", false, ems.Condition{Operator: ">", CompareTo: "comsrv:1001:T:1", Value: ems.Number(1)}},
+		{"in a point", false, ems.Condition{Operator: ems.In, CompareTo: "comsrv:1001:T:1"}},
+		{"a difference", true, ems.Condition{Operator: ">", Minus: "modsrv:battery_001:soc", Value: ems.Number(1)}},
+		{"a custom value", true, ems.Condition{Operator: ">", Minus: "custom:x", Value: ems.Number(1)}},
+		{"a custom value without a name", false, ems.Condition{Operator: ">", Minus: "custom:", Value: ems.Number(1)}},
+		{"mean", true, ems.Condition{Function: ems.FunctionMean, Window: "24h", Operator: ">", Value: ems.Number(1)}},
+		{"mean over nothing", false, ems.Condition{Function: ems.FunctionMean, Operator: ">", Value: ems.Number(1)}},
+		{"mean over a moment", false, ems.Condition{Function: ems.FunctionMean, Window: "999ms", Operator: ">", Value: ems.Number(1)}},
+		{"a window alone", false, ems.Condition{Window: "10s", Operator: ">", Value: ems.Number(1)}},
+		{"median", false, ems.Condition{Function: "median", Window: "10s", Operator: ">", Value: ems.Number(1)}},
+		{"an unknown operator", false, ems.Condition{Operator: "=>", Value: ems.Number(1)}},
+	} {
+		test.condition.Source = "comsrv:1001:T:2"
+		bounds = append(bounds, ruleBound(test.what, test.sound, func(r *ems.Rule) { r.Conditions[0] = test.condition }))
 	}
 	return bounds
 }

@@ -27,11 +27,25 @@ type table string
 const (
 	pointTables   table = "points" // channels.yaml and points/
 	templateFiles table = "templates"
+	modelTable    table = "models" // models.yaml
 )
+
+// file is the file of the site folder that lists what a table keeps, empty where
+// there is none.
+func (t table) file() string {
+	switch t {
+	case pointTables:
+		return "channels.yaml"
+	case modelTable:
+		return "models.yaml"
+	default:
+		return ""
+	}
+}
 
 // holds reports whether a fault is one of the table itself.
 func (t table) holds(fault Fault) bool {
-	return fault.missing == "" && (strings.HasPrefix(fault.File, string(t)+"/") || t == pointTables && fault.File == "channels.yaml")
+	return fault.missing == "" && (strings.HasPrefix(fault.File, string(t)+"/") || fault.File == t.file())
 }
 
 func (f Fault) String() string {
@@ -51,7 +65,7 @@ func (f *faults) add(file string, line int, format string, args ...any) {
 // settle drops what only follows from another fault: while a table that others
 // refer to is itself at fault, a reference that leads nowhere says nothing.
 func (f *faults) settle() {
-	for _, kept := range []table{pointTables, templateFiles} {
+	for _, kept := range []table{pointTables, templateFiles, modelTable} {
 		if slices.ContainsFunc(f.list, kept.holds) {
 			f.list = slices.DeleteFunc(f.list, func(fault Fault) bool { return fault.missing == kept })
 		}

@@ -1,257 +1,278 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// Bounds of a rule.
-const (
-	maxConditionDepth = 8
-	maxConditions     = 100
-	maxActions        = 20
-)
+// rulesName is the file of the rules in a site folder.
+const rulesName = "rules.yaml"
 
 // rulesFile is the shape of rules.yaml: a list, or one rule alone.
 type rulesFile struct {
 	Rules []ems.Rule `yaml:"rules"`
-	Rule  *ems.Rule  `yaml:"rule"`
+	Rule  *ems.Rule  `yaml:"rule,omitempty"`
 }
 
 func (s *siteReader) readRules(site *Site) {
 	var file rulesFile
-	doc, ok := readDocument(s.path("rules.yaml"), "rules.yaml", &file, &s.faults)
-	if !ok {
-		return
-	}
-	seen := map[string]bool{}
-	check := func(at []any, rule *ems.Rule) {
-		if seen[rule.ID] {
-			doc.add(append(at, "id"), "%q stands twice", rule.ID)
-		}
-		seen[rule.ID] = true
-		for _, fault := range RuleFaults(rule) {
-			doc.add(append(slices.Clone(at), fault.Path...), "%s", fault.Message)
-		}
-		s.checkSources(doc, at, site, rule)
-	}
-	for i := range file.Rules {
-		check([]any{"rules", i}, &file.Rules[i])
-	}
-	if file.Rule != nil {
-		check([]any{"rule"}, file.Rule)
-		file.Rules = append(file.Rules, *file.Rule)
-	}
-	site.Rules = file.Rules
-}
-
-// CheckRule returns one error that lists all of RuleFaults.
-func CheckRule(rule *ems.Rule) error { return ems.Refuse("rule "+rule.ID, RuleFaults(rule)) }
-
-// RuleFaults checks a rule by itself, without asking whether its points exist.
-func RuleFaults(rule *ems.Rule) []ems.Fault {
-	var check ruleCheck
-	if err := ems.CheckID("rule id", rule.ID); err != nil {
-		check.add([]any{"id"}, "%v", err)
-	}
-	check.logic(nil, rule.Logic)
-	check.conditions(nil, rule.Conditions, 1)
-	if len(rule.Actions) > maxActions {
-		check.add([]any{"actions"}, "more than %d actions", maxActions)
-	}
-	alarms := 0
-	for i, action := range rule.Actions {
-		check.action([]any{"actions", i}, action)
-		if action.Type == ems.ActionCreateAlarm {
-			alarms++
-		}
-		if alarms > 1 {
-			check.add([]any{"actions", i}, "a rule raises one alarm: a second create_alarm would count as the same")
-		}
-	}
-	if err := checkStored(rule); err != nil && len(check.found) == 0 {
-		check.add(nil, "%v", err)
-	}
-	return check.found
-}
-
-type ruleCheck struct {
-	found []ems.Fault
-	count int
-}
-
-func (c *ruleCheck) add(path []any, format string, args ...any) {
-	c.found = append(c.found, ems.Fault{Path: slices.Clone(path), Message: fmt.Sprintf(format, args...)})
-}
-
-func (c *ruleCheck) logic(at []any, logic ems.Logic) {
-	if logic != "" && logic != ems.All && logic != ems.Any {
-		c.add(append(at, "logic"), "unknown logic %q: use AND or OR", logic)
+	doc, ok := readDocument(s.path(rulesName), rulesName, &file, &s.faults)
+	if ok {
+		site.Rules = file.check(doc, site)
 	}
 }
 
-func (c *ruleCheck) conditions(at []any, conditions []ems.Condition, depth int) {
-	at = append(slices.Clone(at), "conditions")
-	c.count += len(conditions)
-	switch {
-	case len(conditions) == 0:
-		c.add(at, "at least one condition is needed")
-	case depth > maxConditionDepth:
-		c.add(at, "groups are nested deeper than %d", maxConditionDepth)
-		return
-	case c.count > maxConditions:
-		c.add(at, "more than %d conditions", maxConditions)
-		return
-	}
-	for i, condition := range conditions {
-		here := append(slices.Clone(at), i)
-		if len(condition.Conditions) > 0 {
-			if condition.Source != "" || condition.Operator != "" || condition.Value != nil {
-				c.add(here, "a group has conditions, not a source, operator or value of its own")
-			}
-			c.logic(here, condition.Logic)
-			c.conditions(here, condition.Conditions, depth+1)
-			continue
-		}
-		c.comparison(here, condition)
-	}
+// ReadRules reads rules.yaml of the site folder anew.
+func (s *Site) ReadRules() ([]ems.Rule, error) {
+	reader := &siteReader{dir: s.Dir}
+	fresh := *s
+	reader.readRules(&fresh)
+	return fresh.Rules, reader.faults.err()
 }
 
-func (c *ruleCheck) comparison(at []any, condition ems.Condition) {
-	if _, err := ems.ParsePointRef(condition.Source); err != nil {
-		c.add(append(slices.Clone(at), "source"), "%v", err)
+// ParseRules reads rules in the form of rules.yaml. The error lists every fault
+// with its line; name is what it calls the text.
+func (s *Site) ParseRules(name string, text []byte) ([]ems.Rule, error) {
+	var found faults
+	var file rulesFile
+	doc := &document{file: name, faults: &found}
+	if !doc.decode(text, &file) {
+		return nil, found.err()
 	}
-	if !contains(ems.Operators[:], condition.Operator) {
-		c.add(append(slices.Clone(at), "operator"), "unknown operator %q: use one of %s", condition.Operator, listText(ems.Operators[:]))
-	}
-	if condition.Value == nil {
-		c.add(append(slices.Clone(at), "value"), "a comparison needs a value")
-	} else if _, err := ems.FormatNumber(*condition.Value); err != nil {
-		c.add(append(slices.Clone(at), "value"), "%v", err)
-	}
-	if condition.Logic != "" {
-		c.add(append(slices.Clone(at), "logic"), "logic belongs to a group of conditions")
-	}
+	rules := file.check(doc, s)
+	return rules, found.err()
 }
 
-// actionParams names what each type of action takes; a true value is needed.
-func actionParams(kind string) (map[string]bool, bool) {
-	switch kind {
-	case ems.ActionCreateAlarm:
-		return map[string]bool{"level": true, "title": true, "description": false}, true
-	case ems.ActionResolveAlarm:
-		return map[string]bool{"rule": true}, true
-	case ems.ActionControl:
-		return map[string]bool{"target": true, "value": true}, true
-	case ems.ActionNotify:
-		return map[string]bool{"message": true}, true
-	default:
-		return nil, false
+// check gathers the rules of a file and everything wrong with them.
+func (f *rulesFile) check(doc *document, site *Site) []ems.Rule {
+	rules, paths := slices.Clone(f.Rules), make([][]any, 0, len(f.Rules)+1)
+	for i := range f.Rules {
+		paths = append(paths, []any{"rules", i})
 	}
+	if f.Rule != nil {
+		rules, paths = append(rules, *f.Rule), append(paths, []any{"rule"})
+	}
+	world, seen := newRuleWorld(site), map[string]bool{}
+	for i := range rules {
+		at := func(path []any) []any { return append(slices.Clone(paths[i]), path...) }
+		if seen[rules[i].ID] {
+			doc.add(at([]any{"id"}), "%q stands twice", rules[i].ID)
+		}
+		seen[rules[i].ID] = true
+		unknown, limits := world.faults(&rules[i])
+		for _, fault := range slices.Concat(RuleFaults(&rules[i]), limits) {
+			doc.add(at(fault.Path), "%s", fault.Message)
+		}
+		for _, fault := range unknown {
+			doc.addReference(fault.kept, at(fault.Path), "%s", fault.Message)
+		}
+	}
+	for i, circle := range world.loops(rules) {
+		doc.add(paths[i], "rules would set off one another without end: %s", strings.Join(circle, " -> "))
+	}
+	return rules
 }
 
-func (c *ruleCheck) action(at []any, action ems.Action) {
-	params, known := actionParams(action.Type)
-	if !known {
-		c.add(append(slices.Clone(at), "type"), "unknown action %q: use create_alarm, resolve_alarm, control or notify", action.Type)
-		return
+// RuleFaults lists what a rule names and this site does not have, and commands
+// beyond the limits of their points. isModel, where it is not nil, is asked about
+// models that the site folder does not name.
+func (s *Site) RuleFaults(rule *ems.Rule, isModel func(model, name string) bool) []ems.Fault {
+	world := newRuleWorld(s)
+	world.isModel = isModel
+	unknown, limits := world.faults(rule)
+	var found []ems.Fault
+	for _, fault := range unknown {
+		found = append(found, fault.Fault)
 	}
-	here := func(name string) []any { return append(slices.Clone(at), "params", name) }
-	for _, name := range slices.Sorted(maps.Keys(action.Params)) {
-		if _, ok := params[name]; !ok {
-			c.add(here(name), "%s takes no %q", action.Type, name)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(params)) {
-		needed := params[name]
-		value, given := action.Params[name]
-		if !given {
-			if needed {
-				c.add(append(slices.Clone(at), "params"), "%s needs %q", action.Type, name)
-			}
-			continue
-		}
-		if err := checkParam(name, value); err != nil {
-			c.add(here(name), "%v", err)
-		}
-	}
+	return append(found, limits...)
 }
 
-func checkParam(name string, value any) error {
-	if name == "value" {
-		switch number := value.(type) {
-		case int, int64, uint64:
-			return nil
-		case float64:
-			_, err := ems.FormatNumber(number)
-			return err
-		default:
-			return fmt.Errorf("%v is not a number", value)
-		}
-	}
-	text, ok := value.(string)
-	switch {
-	case !ok:
-		return fmt.Errorf("%v is not a text", value)
-	case text == "" && name != "description":
-		return errors.New("it is empty")
-	}
-	switch name {
-	case "level":
-		_, err := ems.ParseAlarmLevel(text)
-		return err
-	case "target":
-		ref, err := ems.ParsePointRef(text)
-		if err == nil && !ref.Type.Writable() {
-			return fmt.Errorf("%s cannot be written: name a control (C) or an adjustment (A)", text)
-		}
-		return err
-	case "rule":
-		return ems.CheckID("rule id", text)
-	case "title":
-		return checkText(text, ems.MaxAlarmTitle)
-	default:
-		return checkText(text, ems.MaxAlarmDescription)
-	}
-}
-
-func checkText(text string, most int) error {
-	if len(text) > most {
-		return fmt.Errorf("%d bytes are more than the %d that fit", len(text), most)
-	}
-	for _, r := range text {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
-			return fmt.Errorf("a control character %q is not allowed", r)
-		}
+// RuleLoop returns the ids of rules that would set off one another without end,
+// the first of them again at the end; nil when there are none.
+func (s *Site) RuleLoop(rules []ems.Rule) []string {
+	for _, circle := range newRuleWorld(s).loops(rules) {
+		return circle
 	}
 	return nil
 }
 
-// checkSources asks whether the points of a rule exist in this site.
-func (s *siteReader) checkSources(doc *document, at []any, site *Site, rule *ems.Rule) {
+// ruleWorld is what the rules of a site may name.
+type ruleWorld struct {
+	site    *Site
+	models  map[string]map[string][]ems.PointRef // the points behind each name of a model; nil where the model has faults of its own
+	isModel func(model, name string) bool
+}
+
+func newRuleWorld(site *Site) *ruleWorld {
+	world := &ruleWorld{site: site, models: map[string]map[string][]ems.PointRef{}}
+	for _, model := range site.Models {
+		expansion, faults := ems.Expand(model, site.Template)
+		if len(faults) > 0 {
+			world.models[model.ID] = nil
+			continue
+		}
+		names := map[string][]ems.PointRef{}
+		for _, field := range expansion.Data {
+			names[field.Name] = []ems.PointRef{field.Point}
+		}
+		for _, field := range expansion.Computed { // each after its inputs
+			formula, err := field.Formula()
+			if err != nil {
+				continue
+			}
+			names[field.Name] = []ems.PointRef{}
+			for _, input := range formula.Names() {
+				names[field.Name] = append(names[field.Name], names[input]...)
+			}
+		}
+		world.models[model.ID] = names
+	}
+	return world
+}
+
+// unknownFault is something that a rule names and the table where it is kept lacks.
+type unknownFault struct {
+	ems.Fault
+	kept table
+}
+
+// sourceFault says why a source that is well written has no number here.
+func (w *ruleWorld) sourceFault(source ems.Source) (message string, kept table) {
+	switch source.Kind {
+	case ems.PointSource:
+		if _, found := w.site.Point(source.Point); !found {
+			return fmt.Sprintf("no point %s in this site", source.Point), pointTables
+		}
+	case ems.ModelSource:
+		names, known := w.models[source.Model]
+		switch {
+		case known && names == nil || w.isModel != nil && w.isModel(source.Model, source.Name):
+		case !known:
+			return fmt.Sprintf("no model %q in this site", source.Model), modelTable
+		case names[source.Name] == nil:
+			return fmt.Sprintf("model %q has no data and no computed value %q", source.Model, source.Name), modelTable
+		}
+	}
+	return "", ""
+}
+
+// faults lists what a rule names that there is not, and commands that would be
+// refused.
+func (w *ruleWorld) faults(rule *ems.Rule) (unknown []unknownFault, limits []ems.Fault) {
+	miss := func(kept table, message string, path ...any) {
+		unknown = append(unknown, unknownFault{ems.Fault{Path: path, Message: message}, kept})
+	}
 	var visit func(at []any, conditions []ems.Condition)
 	visit = func(at []any, conditions []ems.Condition) {
 		for i, condition := range conditions {
 			here := append(slices.Clone(at), "conditions", i)
 			visit(here, condition.Conditions)
-			if ref, err := ems.ParsePointRef(condition.Source); err == nil {
-				if _, found := site.Point(ref); !found {
-					doc.addReference(pointTables, append(here, "source"), "no point %s in this site", ref)
+			for _, side := range [][2]string{{"source", condition.Source}, {"minus", condition.Minus}, {"compare_to", condition.CompareTo}} {
+				source, err := ems.ParseSource(side[1])
+				if err != nil {
+					continue
+				}
+				if message, kept := w.sourceFault(source); message != "" {
+					miss(kept, message, append(slices.Clone(here), side[0])...)
 				}
 			}
 		}
 	}
-	visit(at, rule.Conditions)
+	visit(nil, rule.Conditions)
 	for i, action := range rule.Actions {
 		text, _ := action.Params["target"].(string)
-		if ref, err := ems.ParsePointRef(text); err == nil {
-			if _, found := site.Point(ref); !found {
-				doc.addReference(pointTables, append(slices.Clone(at), "actions", i, "params", "target"), "no point %s in this site", ref)
+		ref, err := ems.ParsePointRef(text)
+		if err != nil || action.Type != ems.ActionControl {
+			continue
+		}
+		point, found := w.site.Point(ref)
+		if !found {
+			miss(pointTables, fmt.Sprintf("no point %s in this site", ref), "actions", i, "params", "target")
+			continue
+		}
+		if number, ok := paramNumber(action.Params["value"]); ok {
+			if err := point.CheckRange(number); err != nil {
+				limits = append(limits, ems.Fault{Path: []any{"actions", i, "params", "value"}, Message: err.Error()})
 			}
 		}
+	}
+	return unknown, limits
+}
+
+// watches returns what a change of makes a rule be evaluated: sources in their
+// text form, with the points behind the names of models.
+func (w *ruleWorld) watches(rule *ems.Rule) []string {
+	watched := rule.Sources()
+	for _, text := range watched {
+		source, err := ems.ParseSource(text)
+		if err == nil && source.Kind == ems.ModelSource {
+			for _, point := range w.models[source.Model][source.Name] {
+				watched = append(watched, point.String())
+			}
+		}
+	}
+	return watched
+}
+
+// loops returns, by the index of a rule, the circle that leads back to it; of each
+// circle the rule that comes first has it.
+func (w *ruleWorld) loops(rules []ems.Rule) map[int][]string {
+	watchers := map[string][]int{}
+	for i := range rules {
+		for _, source := range w.watches(&rules[i]) {
+			watchers[source] = append(watchers[source], i)
+		}
+	}
+	search := loopSearch{rules: rules, watchers: watchers, state: make([]int, len(rules)), circles: map[int][]string{}}
+	for i := range rules {
+		search.visit(i)
+	}
+	return search.circles
+}
+
+type loopSearch struct {
+	rules    []ems.Rule
+	watchers map[string][]int
+	state    []int // 0 not seen, 1 on the path, 2 done
+	path     []int
+	circles  map[int][]string
+}
+
+func (l *loopSearch) visit(at int) {
+	l.state[at] = 1
+	l.path = append(l.path, at)
+	for _, action := range l.rules[at].Actions {
+		for _, next := range l.watchers[changedBy(action)] {
+			switch l.state[next] {
+			case 0:
+				l.visit(next)
+			case 1:
+				circle := l.path[slices.Index(l.path, next):]
+				var ids []string
+				for _, rule := range circle {
+					ids = append(ids, l.rules[rule].ID)
+				}
+				l.circles[next] = append(ids, l.rules[next].ID)
+			}
+		}
+	}
+	l.path = l.path[:len(l.path)-1]
+	l.state[at] = 2
+}
+
+// changedBy is the source that an action changes, empty for none.
+func changedBy(action ems.Action) string {
+	switch action.Type {
+	case ems.ActionSetValue:
+		name, _ := action.Params["name"].(string)
+		return "custom:" + name
+	case ems.ActionControl:
+		target, _ := action.Params["target"].(string)
+		return target
+	default:
+		return ""
 	}
 }

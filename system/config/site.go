@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -25,13 +24,8 @@ type Site struct {
 	Rules     []ems.Rule
 	History   []ems.HistoryMapping
 	Retention AlarmRetention
+	Alarms    ems.AlarmSettings
 	Forward   Forward
-}
-
-// AlarmRetention bounds what is kept of closed alarms; open ones always stay.
-type AlarmRetention struct {
-	MaxAge   time.Duration `yaml:"max_age"`
-	MaxCount int           `yaml:"max_count"`
 }
 
 // Forward is where netsrv sends updates.
@@ -166,23 +160,6 @@ func checkStored(thing any) error {
 		return fmt.Errorf("it has %d bytes as JSON, more than the %d that fit", len(text), maxStoredBytes)
 	}
 	return nil
-}
-
-func (s *siteReader) readAlarms(site *Site) {
-	file := struct {
-		Retention AlarmRetention `yaml:"retention"`
-	}{AlarmRetention{MaxAge: 30 * 24 * time.Hour, MaxCount: 100_000}}
-	doc, ok := readDocument(s.path("alarms.yaml"), "alarms.yaml", &file, &s.faults)
-	if !ok {
-		return
-	}
-	if file.Retention.MaxAge < time.Minute {
-		doc.add([]any{"retention", "max_age"}, "%v is below one minute", file.Retention.MaxAge)
-	}
-	if file.Retention.MaxCount < 1 || file.Retention.MaxCount > 1_000_000 {
-		doc.add([]any{"retention", "max_count"}, "%d is not between 1 and 1000000", file.Retention.MaxCount)
-	}
-	site.Retention = file.Retention
 }
 
 func (s *siteReader) readForward(site *Site) {

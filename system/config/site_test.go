@@ -53,7 +53,7 @@ func TestASoundSiteIsReadWhole(t *testing.T) {
 	if site.Name != "north" || site.Namespace != "{north}:" {
 		t.Errorf("site %q in namespace %q", site.Name, site.Namespace)
 	}
-	if len(site.Rules) != 2 || site.Rules[0].ID != "hot" || site.Rules[1].ID != "rule_001" || *site.Rules[1].Conditions[0].Value != 80 {
+	if len(site.Rules) != 2 || site.Rules[0].ID != "hot" || site.Rules[1].ID != "rule_001" || site.Rules[1].Conditions[0].Value.Number != 80 {
 		t.Errorf("rules %+v", site.Rules)
 	}
 	if len(site.Models) != 1 || site.Models[0].Mapping.Data["soc"] != "1" || site.Models[0].Mapping.Action["power"] != "A:1" {
@@ -130,6 +130,24 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"rule value", "rules.yaml", "value: 55", "value: .nan", []string{"rules.yaml:7: rules[0].conditions[0].value: NaN is not a finite number"}},
 		{"rule action", "rules.yaml", "create_alarm", "ring_bell", []string{`rules.yaml:9: rules[0].actions[0].type: unknown action "ring_bell"`}},
 		{"alarm level", "rules.yaml", "level: Critical", "level: Awful", []string{`rules.yaml:11: rules[0].actions[0].params.level: unknown alarm level "Awful"`}},
+		{"rule text for a number", "rules.yaml", "value: 55", "value: fifty", []string{`rules.yaml:7: rules[0].conditions[0].value: "fifty" is neither a number nor a list of numbers`}},
+		{"rule of a model that is not", "rules.yaml", "comsrv:1001:T:2", "modsrv:tank:level", []string{`rules.yaml:5: rules[0].conditions[0].source: no model "tank" in this site`}},
+		{"rule of a name that is not", "rules.yaml", "comsrv:1001:T:2", "modsrv:battery_001:level", []string{`rules.yaml:5: rules[0].conditions[0].source: model "battery_001" has no data and no computed value "level"`}},
+		{"rule source of a kind", "rules.yaml", "comsrv:1001:T:2", "gps:1", []string{`rules.yaml:5: rules[0].conditions[0].source: unknown source "gps:1": write comsrv:`}},
+		{"rule key", "rules.yaml", "name: Too hot", "hysterisis: 1", []string{`rules.yaml:3: unknown key "hysterisis": check its spelling`}},
+		{"rule delay", "rules.yaml", "name: Too hot", "on_delay: 10", []string{`rules.yaml:3: rules[0].on_delay: "10" is not a duration: write a length of time from 0s to 24h0m0s`}},
+		{"rule schedule", "rules.yaml", "name: Too hot", "schedule: {time_zone: Europe/Berlln, days: [mon, someday], from: \"8\", to: \"18:00\"}", []string{
+			`rules.yaml:3: rules[0].schedule.time_zone: unknown time zone "Europe/Berlln"`, `rules.yaml:3: rules[0].schedule.days[1]: unknown day "someday"`,
+			`rules.yaml:3: rules[0].schedule.from: "8" is not a time of the day`,
+		}},
+		{"rule command beyond the limits", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high", "type: control\n        params:\n          target: comsrv:1001:A:1\n          value: 50.5", []string{
+			"rules.yaml:12: rules[0].actions[0].params.value: 50.5 is above the greatest value of power_setpoint, 50 kW",
+		}},
+		{"rule that feeds itself", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high",
+			"type: set_value\n        params: {name: a, value: 1}\n  - {id: b, name: b, conditions: [{source: custom:a, operator: changed}], actions: [{type: set_value, params: {name: c, value: 1}}]}\n" +
+				"  - {id: c, name: c, conditions: [{source: custom:c, operator: changed}], actions: [{type: set_value, params: {name: a, value: 2}}]}", []string{
+				"rules.yaml:11: rules[1]: rules would set off one another without end: b -> c -> b",
+			}},
 		{"history source", "history.yaml", "comsrv:1001:T", "comsrv:7:T", []string{"history.yaml:3: mappings[0].source: no channel 7"}},
 		{"history field", "history.yaml", "hottest_cell", "time", []string{`history.yaml:2: mappings[0]: field "time" is a name that InfluxDB keeps`}},
 		{"retention", "alarms.yaml", "24h", "1s", []string{"alarms.yaml:2: retention.max_age: 1s is below one minute"}},

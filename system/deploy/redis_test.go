@@ -198,9 +198,8 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 	now, soon := time.Now(), time.Now().Add(time.Minute)
 	target := ems.PointRef{Channel: 77, Type: ems.Adjustment, Point: 1}
 	sample := rtdb.Batch{Channel: 77, Type: ems.Telemetry, Group: "default", Time: now, Samples: []rtdb.Sample{{Point: 1, Number: 60}}}
-	limit := 50.0
 	rule := ems.Rule{
-		ID: "rights", Name: "Rights", Conditions: []ems.Condition{{Source: "comsrv:77:T:1", Operator: ">", Value: &limit}},
+		ID: "rights", Name: "Rights", Conditions: []ems.Condition{{Source: "comsrv:77:T:1", Operator: ">", Value: ems.Number(50)}},
 		Actions: []ems.Action{
 			{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Warning", "title": "rights"}},
 			{Type: ems.ActionNotify, Params: map[string]any{"message": "rights"}},
@@ -239,7 +238,7 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 		},
 		func() error {
 			alarm, err := db.StoreAlarm(ctx, ems.NewAlarm{Source: "here", Level: "Warning", Title: "rights"})
-			return errors.Join(err, db.AcknowledgeAlarm(ctx, alarm.ID, "me"), db.ResolveAlarm(ctx, alarm.ID, "me"))
+			return errors.Join(err, db.AcknowledgeAlarm(ctx, alarm.ID, 1, "me"), db.ResolveAlarm(ctx, alarm.ID, "me"))
 		},
 		func() error { _, err := db.CleanUpAlarms(ctx, time.Nanosecond, 1); return err },
 		func() (err error) { lines, err = db.CollectLines(ctx, "here", false, 10); return err },

@@ -77,11 +77,20 @@ func (n Namespace) UpdatesPattern() string { return n.Of("comsrv:updates:*") }
 // AlarmsNew is the pub/sub channel of alarm transitions.
 func (n Namespace) AlarmsNew() string { return n.Of("alarmsrv:new") }
 
+// AlarmsJournal is the stream of alarm transitions.
+func (n Namespace) AlarmsJournal() string { return n.Of("alarmsrv:journal") }
+
+// Notifications is the stream of what people are to be told of alarms.
+func (n Namespace) Notifications() string { return n.Of("alarmsrv:notifications") }
+
 // RulesTriggered is the pub/sub channel of rules that became active or idle.
 func (n Namespace) RulesTriggered() string { return n.Of("rulesrv:triggered") }
 
 // Actions is the stream of rule actions that a service must carry out.
 func (n Namespace) Actions() string { return n.Of("rulesrv:actions") }
+
+// RuleEvents is the stream of changes of state of all rules.
+func (n Namespace) RuleEvents() string { return n.Of("rulesrv:events") }
 
 // HistoryStream is the stream of samples that wait to be written to history.
 func (n Namespace) HistoryStream() string { return n.Of("hissrv:stream") }

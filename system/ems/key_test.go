@@ -31,6 +31,8 @@ func TestKeysOfASingleSiteAndOfANamedOne(t *testing.T) {
 		{func(n ems.Namespace) string { return n.Updates(1001) }, "comsrv:updates:1001"},
 		{ems.Namespace.UpdatesPattern, "comsrv:updates:*"},
 		{ems.Namespace.AlarmsNew, "alarmsrv:new"},
+		{ems.Namespace.AlarmsJournal, "alarmsrv:journal"},
+		{ems.Namespace.Notifications, "alarmsrv:notifications"},
 		{ems.Namespace.RulesTriggered, "rulesrv:triggered"},
 		{ems.Namespace.Actions, "rulesrv:actions"},
 		{ems.Namespace.HistoryStream, "hissrv:stream"},

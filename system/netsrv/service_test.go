@@ -199,7 +199,7 @@ func TestUpdatesAlarmsAndRulesAreForwarded(t *testing.T) {
 	f := start(t, config.Forward{Enabled: true})
 	limit := 20.0
 	err := f.DB.UpsertRule(t.Context(), ems.Rule{
-		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: &limit}},
+		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: ems.Number(limit)}},
 		Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Info", "title": "hot"}}},
 	})
 	if err != nil {
@@ -215,8 +215,8 @@ func TestUpdatesAlarmsAndRulesAreForwarded(t *testing.T) {
 	f.awaitStill(status{Queued: 3})
 	f.awaitStatus(status{Connected: true, Sent: 3})
 	servicetest.Same(t, strings.Join(f.target.taken, "\n"), `{"site":"test","events":[`+
+		`{"kind":"rule","data":{"rule":"hot","from":"idle","status":"active","time":1772366400123}},`+
 		`{"kind":"alarm","data":{"id":"1","from":"","state":"active_unacknowledged","level":"Info","source":"comsrv:1001:T:1","title":"hot","by":"rule:hot","time":1772366400123}},`+
-		`{"kind":"rule","data":{"rule":"hot","status":"active","time":1772366400123}},`+
 		`{"kind":"update","data":{"channel":1001,"type":"T","time":1772366400123,"values":["1","23.900000"],"quality":{"2":"bad"}}}]}`)
 }
 

@@ -7,10 +7,19 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// StoreAlarm raises an alarm. Raised again while active it is the same alarm
+// StoreAlarm raises an alarm. Raised again while it is open it is the same alarm
 // with one more occurrence.
 func (c *Client) StoreAlarm(ctx context.Context, alarm ems.NewAlarm) (ems.Alarm, error) {
-	id, err := c.text(ctx, "alarm_store", "new", alarm.Source, alarm.Rule, string(alarm.Level), alarm.Title, alarm.Description, c.now())
+	value := ""
+	if alarm.Value != nil {
+		text, err := ems.FormatNumber(*alarm.Value)
+		if err != nil {
+			return ems.Alarm{}, err
+		}
+		value = text
+	}
+	id, err := c.text(ctx, "alarm_store", "new", alarm.Source, alarm.Rule, string(alarm.Level), alarm.Title, alarm.Description,
+		value, alarm.Worse, c.now())
 	if err != nil {
 		return ems.Alarm{}, err
 	}
@@ -35,30 +44,80 @@ func (c *Client) Alarm(ctx context.Context, id string) (ems.Alarm, error) {
 
 // AlarmFilter narrows a list of alarms; empty fields match everything.
 type AlarmFilter struct {
-	Active bool // only those whose condition still holds
-	Level  ems.AlarmLevel
-	Source string
-	Count  int // at most so many, newest first; 1 to 1000
+	Active     bool   // only those whose condition still holds; goes before State
+	State      string // one of ems.AlarmStates, "active", or "open" for all that are not closed
+	Level      ems.AlarmLevel
+	Source     string
+	Rule       string
+	From, To   time.Time // raised at or after From and before To
+	Shelved    *bool
+	Suppressed *bool
+	After      string // the id of the alarm after which the list begins: it and newer ones are left out
+	Count      int    // at most so many, newest first; 1 to 1000
 }
+
+// listPatience is how many calls are made to fill one page: each looks at 1000
+// alarms, and there may be few among many that are asked for.
+const listPatience = 20
 
 // Alarms lists alarms, newest first.
 func (c *Client) Alarms(ctx context.Context, filter AlarmFilter) ([]ems.Alarm, error) {
-	function := "alarm_list"
+	alarms, _, err := c.AlarmPage(ctx, filter)
+	return alarms, err
+}
+
+// AlarmPage lists alarms, newest first, and returns the After of the next page,
+// which is empty at the end. A page may be short before the end, where few of
+// many alarms are asked for.
+func (c *Client) AlarmPage(ctx context.Context, filter AlarmFilter) (alarms []ems.Alarm, next string, err error) {
+	state, next := filter.State, filter.After
 	if filter.Active {
-		function = "get_active_alarms"
+		state = "active"
 	}
-	texts, err := c.texts(ctx, function, "all", string(filter.Level), filter.Source, filter.Count)
-	if err != nil {
-		return nil, err
+	alarms = []ems.Alarm{}
+	for range listPatience {
+		texts, err := c.texts(ctx, "alarm_list", "all", next, filter.Count-len(alarms), state, string(filter.Level), filter.Source, filter.Rule,
+			optionalMS(filter.From), optionalMS(filter.To), optionalBool(filter.Shelved), optionalBool(filter.Suppressed))
+		if err != nil {
+			return nil, "", err
+		}
+		if len(texts) == 0 {
+			return nil, "", ems.Errorf(ems.CodeInternal, "alarm_list answered nothing")
+		}
+		page, err := parseAlarms(texts[1:])
+		if err != nil {
+			return nil, "", err
+		}
+		alarms, next = append(alarms, page...), texts[0]
+		if next == "" || len(alarms) >= filter.Count {
+			break
+		}
 	}
-	return parseAlarms(texts)
+	return alarms, next, nil
+}
+
+func optionalMS(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return milliseconds(at)
+}
+
+func optionalBool(wanted *bool) string {
+	switch {
+	case wanted == nil:
+		return ""
+	case *wanted:
+		return "1"
+	default:
+		return "0"
+	}
 }
 
 // alarmFields is how many texts describe one alarm.
-const alarmFields = 14
+const alarmFields = 22
 
-// parseAlarms reads id, source, rule, level, title, description, state, value,
-// occurrences, raised, last, cleared, acknowledged, acknowledged by.
+// parseAlarms reads what alarm_get replies, any number of times.
 func parseAlarms(texts []string) ([]ems.Alarm, error) {
 	if len(texts)%alarmFields != 0 {
 		return nil, ems.Errorf(ems.CodeInternal, "a list of alarms has %d texts, which is no multiple of %d", len(texts), alarmFields)
@@ -71,13 +130,17 @@ func parseAlarms(texts []string) ([]ems.Alarm, error) {
 			State: ems.AlarmState(t[6]), Occurrences: integer(t[8]),
 			RaisedAt: ems.FromUnixMS(integer(t[9])), LastAt: ems.FromUnixMS(integer(t[10])),
 			ClearedAt: optionalTime(t[11]), Acknowledged: optionalTime(t[12]), AckedBy: t[13],
+			Suppressed: t[18] != "", Chattering: t[19] != "", EscalatedFrom: ems.AlarmLevel(t[20]), Comments: integer(t[21]),
 		}
-		if t[7] != "" {
-			number, err := ems.ParseNumber(t[7])
-			if err != nil {
-				return nil, err
-			}
-			alarm.Value = &number
+		if t[15] != "" {
+			alarm.Shelved = &ems.Shelving{Until: ems.FromUnixMS(integer(t[15])), By: t[16], Reason: t[17]}
+		}
+		var err error
+		if alarm.Value, err = optionalNumber(t[7]); err != nil {
+			return nil, err
+		}
+		if alarm.Worst, err = optionalNumber(t[14]); err != nil {
+			return nil, err
 		}
 		alarms = append(alarms, alarm)
 	}
@@ -92,10 +155,19 @@ func optionalTime(text string) *time.Time {
 	return &at
 }
 
-// AcknowledgeAlarm records that somebody has seen an alarm. CONFLICT when it was
-// acknowledged before or is closed.
-func (c *Client) AcknowledgeAlarm(ctx context.Context, id, by string) error {
-	_, err := c.text(ctx, "alarm_acknowledge", id, by, c.now())
+func optionalNumber(text string) (*float64, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // no number is no fault
+	}
+	number, err := ems.ParseNumber(text)
+	return &number, err
+}
+
+// AcknowledgeAlarm records that somebody has seen an alarm when it had occurred so
+// often. CONFLICT when it has occurred again since, was acknowledged before or is
+// closed.
+func (c *Client) AcknowledgeAlarm(ctx context.Context, id string, occurrences int64, by string) error {
+	_, err := c.text(ctx, "alarm_acknowledge", id, occurrences, by, c.now())
 	return err
 }
 
@@ -103,6 +175,58 @@ func (c *Client) AcknowledgeAlarm(ctx context.Context, id, by string) error {
 func (c *Client) ResolveAlarm(ctx context.Context, id, by string) error {
 	_, err := c.text(ctx, "alarm_resolve", id, by, c.now())
 	return err
+}
+
+// ShelveAlarm sets an open alarm aside. CONFLICT when it is closed, INVALID when
+// the time is longer than the settings allow.
+func (c *Client) ShelveAlarm(ctx context.Context, id, by, reason string, until time.Time) error {
+	_, err := c.text(ctx, "alarm_shelve", id, by, reason, milliseconds(until), c.now())
+	return err
+}
+
+// UnshelveAlarm ends the shelving of an alarm. CONFLICT when it is not shelved.
+func (c *Client) UnshelveAlarm(ctx context.Context, id, by string) error {
+	_, err := c.text(ctx, "alarm_unshelve", id, by, c.now())
+	return err
+}
+
+// CommentAlarm writes a remark about an alarm into the journal.
+func (c *Client) CommentAlarm(ctx context.Context, id, by, text string) error {
+	_, err := c.text(ctx, "alarm_comment", id, by, text, c.now())
+	return err
+}
+
+// SuppressAlarms holds alarms back from now on. CONFLICT when the id is in use,
+// FULL when there are too many.
+func (c *Client) SuppressAlarms(ctx context.Context, s ems.Suppression) error {
+	until := ""
+	if s.Until != nil {
+		until = milliseconds(*s.Until)
+	}
+	_, err := c.text(ctx, "alarm_suppress", s.ID, s.Scope, s.Value, s.By, s.Reason, until, c.now())
+	return err
+}
+
+// EndSuppression ends a suppression; NOT_FOUND when there is none.
+func (c *Client) EndSuppression(ctx context.Context, id, by string) error {
+	_, err := c.text(ctx, "alarm_unsuppress", id, by, c.now())
+	return err
+}
+
+// Suppressions lists the suppressions in the order of their ids.
+func (c *Client) Suppressions(ctx context.Context) ([]ems.Suppression, error) {
+	texts, err := c.texts(ctx, "alarm_suppressions", "all")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]ems.Suppression, 0, len(texts)/7)
+	for i := 0; i+6 < len(texts); i += 7 {
+		list = append(list, ems.Suppression{
+			ID: texts[i], Scope: texts[i+1], Value: texts[i+2], By: texts[i+3], Reason: texts[i+4],
+			Since: ems.FromUnixMS(integer(texts[i+5])), Until: optionalTime(texts[i+6]),
+		})
+	}
+	return list, nil
 }
 
 // CleanUpAlarms removes closed alarms that are older than maxAge or beyond the

@@ -84,6 +84,10 @@ func (b *bench) show(t testing.TB, key string) string {
 		members, err = b.raw.SMembers(b.ctx, key).Result()
 		slices.Sort(members)
 		text = strings.Join(members, " ")
+	case "list":
+		var items []string
+		items, err = b.raw.LRange(b.ctx, key, 0, -1).Result()
+		text = strings.Join(items, "\n")
 	case "zset":
 		var members []redis.Z
 		members, err = b.raw.ZRangeWithScores(b.ctx, key, 0, -1).Result()

@@ -111,7 +111,7 @@ const count = "comsrv:1001:T:3"
 // counting is a rule that fires on every second value of the writer.
 func counting() ems.Rule {
 	return ems.Rule{
-		ID: "even", Name: "Even", Conditions: []ems.Condition{{Source: count, Operator: ">", Value: number(0.5)}},
+		ID: "even", Name: "Even", Conditions: []ems.Condition{{Source: count, Operator: ">", Value: ems.Number(0.5)}},
 		Actions: []ems.Action{{Type: ems.ActionNotify, Params: map[string]any{"message": "even"}}},
 	}
 }

@@ -1,9 +1,6 @@
 package rtdb_test
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 func TestContractOfComsrv(t *testing.T) {
 	t.Parallel()
@@ -32,27 +29,66 @@ const hotRule = `{"id":"hot","name":"Too hot","conditions":[{"source":"comsrv:10
 
 var upsertHot = step{"rule_upsert", "hot", hotRule, "1000"}
 
+// What is told of the rule, and kept of each change of its state.
+func hotSeen(number string) string {
+	if number != "null" {
+		number = `"` + number + `"`
+	}
+	return `{"comsrv:1001:T:1":` + number + `}`
+}
+
+func hotMoved(from, to, time, number string) string {
+	return "* rule=hot from=" + from + " to=" + to + " time=" + time + " values=" + hotSeen(number)
+}
+
+func triggered(rule, from, to, time string) string {
+	return `rulesrv:triggered {"rule":"` + rule + `","from":"` + from + `","status":"` + to + `","time":` + time + `}`
+}
+
+// hotAlarm is the alarm of the rule, on its way.
+func hotAlarm(before, state string) string {
+	return before + "description= last_at=5000 level=Critical occurrences=1 raised_at=5000 recent=5000 rule=hot source=comsrv:1001:T:1 state=" +
+		state + " title=Too hot value=60.000000 worst=60.000000"
+}
+
+// hotEntry is an entry of the journal about it.
+func hotEntry(event, from, to, time, by string) string {
+	return "* event=" + event + " alarm=1 from=" + from + " to=" + to + " time=" + time + " by=" + by +
+		" level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=60.000000 text="
+}
+
 // hotFired is what is there after the rule has fired on a value of 60 at 5000 ms.
 func hotFired() map[string]string {
-	return map[string]string{
-		"rulesrv:state:hot": "fired=1 last_fired=5000 since=5000", "rulesrv:standing": "hot=active",
+	return with(hotStands(), map[string]string{
 		"rulesrv:actions":      "* rule=hot type=notify message=call somebody time=5000",
 		"comsrv:1002:commands": "* id=rule-hot-3-5000 type=A point=2 value=-1.500000 issued=5000 deadline=10000 origin=rule:hot",
 		"comsrv:1002:command:rule-hot-3-5000": "deadline=10000 issued=5000 origin=rule:hot point=2 state=queued time=5000 type=A " +
 			"value=-1.500000 (expires in 60 min)",
-		"alarmsrv:alarm:1": "description= last_at=5000 level=Critical occurrences=1 raised_at=5000 rule=hot source=comsrv:1001:T:1 " +
-			"state=active_unacknowledged title=Too hot value=60.000000",
-		"alarmsrv:sequence": "1", "alarmsrv:open": hotOpen, "alarmsrv:alarms:active": "1", "alarmsrv:alarms:active_by_time": "1=5000",
-		"alarmsrv:alarms:by_time": "1=5000", "alarmsrv:alarms:by_level:Critical": "1", hotSource: "1",
-		"alarmsrv:journal": strings.Replace(hotRaised, "1000", "5000", 1),
+	}, hotAlarmRaised())
+}
+
+// hotStands is what the rule itself leaves.
+func hotStands() map[string]string {
+	return map[string]string{
+		"rulesrv:state:hot": "fired=1 last_fired=5000 since=5000", "rulesrv:standing": "hot=active 5000",
+		"rulesrv:events": hotMoved("idle", "active", "5000", "60.000000"), "rulesrv:firings:hot": `{"time":5000,"values":` + hotSeen("60.000000") + `}`,
+	}
+}
+
+func hotAlarmRaised() map[string]string {
+	return map[string]string{
+		"alarmsrv:alarm:1": hotAlarm("", "active_unacknowledged"), "alarmsrv:sequence": "1", "alarmsrv:definitions": hotOpen,
+		"alarmsrv:alarms:active": "1", "alarmsrv:alarms:by_level:Critical": "1", hotSource: "1", "alarmsrv:order:all": "1=1",
+		"alarmsrv:order:open": "1=1", "alarmsrv:order:active": "1=1", "alarmsrv:order:level:Critical": "1=1",
+		"alarmsrv:order:source:comsrv:1001:T:1": "1=1", "alarmsrv:counts": "active_unacknowledged:Critical=1", "alarmsrv:flood": "minute=0 s0=1 total=1",
+		"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot"),
+		"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description= " +
+			"occurrence=1 value=60.000000 time=5000 text=raise",
 	}
 }
 
 func hotFiredTold() []string {
-	return []string{
-		hotToldFrom + `","state":"active_unacknowledged"` + hotTold + `"rule:hot","time":5000}`,
-		`rulesrv:triggered {"rule":"hot","status":"active","time":5000}`,
-	}
+	return []string{triggered("hot", "idle", "active", "5000"), hotToldFrom + `","state":"active_unacknowledged"` + hotTold + `"rule:hot","time":5000}`}
 }
 
 // with returns what the first map and then the others say.

@@ -42,16 +42,19 @@ func TestAFaultOfTheLibraryNamesItsLine(t *testing.T) {
 		}
 	}
 	_, err := b.Alarm(b.ctx, "7")
-	want := "alarm_get failed in redis: ERR " + lineOf(t, "lua/shared/alarm.lua", "local fields = redis.call('HMGET'") + ": WRONGTYPE Operation against a key holding the wrong kind of value"
+	want := "alarm_get failed in redis: ERR " + lineOf(t, "lua/shared/alarm.lua", "local row = redis.call('HMGET'") + ": WRONGTYPE Operation against a key holding the wrong kind of value"
 	if ems.CodeOf(err) != ems.CodeInternal || err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	// A rule that was never checked, because it was not stored by the library.
-	if err := b.raw.HSet(b.ctx, "rulesrv:rule:odd", "config", `{"id":"odd","conditions":[]}`, "enabled", "1").Err(); err != nil {
+	if err := b.raw.HSet(b.ctx, "rulesrv:rule:odd", "config", `{"id":"odd","conditions":[{"source":"custom:x","operator":"between","value":5}]}`, "enabled", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.raw.HSet(b.ctx, "rulesrv:custom", "x", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, err = b.EvaluateRule(b.ctx, "odd")
-	want = "rule_evaluate failed in redis: ERR " + lineOf(t, "lua/shared/rule.lua", "return nodes[1].source and nodes[1] or") + ": attempt to index field '?' (a nil value)"
+	want = "rule_evaluate failed in redis: ERR " + lineOf(t, "lua/shared/rule_condition.lua", "if operator == 'between' then return function") + ": attempt to index upvalue 'value' (a number value)"
 	if ems.CodeOf(err) != ems.CodeInternal || err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -270,6 +270,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   local kind, text = redis.call('TYPE', key).ok
   if kind == 'string' then text = redis.call('GET', key)
   elseif kind == 'hash' then text = sorted(pairs_of(redis.call('HGETALL', key)))
+  elseif kind == 'list' then text = table.concat(redis.call('LRANGE', key, 0, -1), '\n')
   elseif kind == 'set' then text = sorted(redis.call('SMEMBERS', key))
   elseif kind == 'zset' then text = table.concat(pairs_of(redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')), ' ')
   elseif kind == 'stream' then text = stream(key) end

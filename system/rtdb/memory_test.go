@@ -153,7 +153,7 @@ func (b *bench) drain(t *testing.T, deliveries []rtdb.Delivery, alarm string) {
 	if err := b.AcknowledgeAction(b.ctx, actions[0].Entry); err != nil {
 		t.Errorf("acknowledging an action: %v", err)
 	}
-	if err := errors.Join(b.AcknowledgeAlarm(b.ctx, alarm, "me"), b.ResolveAlarm(b.ctx, alarm, "me")); err != nil {
+	if err := errors.Join(b.AcknowledgeAlarm(b.ctx, alarm, 1, "me"), b.ResolveAlarm(b.ctx, alarm, "me")); err != nil {
 		t.Errorf("the alarm: %v", err)
 	}
 	if removed, err := b.CleanUpAlarms(b.ctx, time.Hour, 1); err != nil || removed != 0 {

@@ -2,6 +2,7 @@ package rtdb
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -9,8 +10,9 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// UpsertRule stores a rule and binds it to the points of its conditions. A rule
-// that stays the same keeps its state.
+// UpsertRule stores a rule, binds it to what its conditions watch, and looks at
+// it at once. A rule that stays the same keeps its state. CONFLICT when rules
+// would set off one another without end.
 func (c *Client) UpsertRule(ctx context.Context, rule ems.Rule) error {
 	text, err := encode(rule)
 	if err != nil {
@@ -19,6 +21,44 @@ func (c *Client) UpsertRule(ctx context.Context, rule ems.Rule) error {
 	_, err = c.text(ctx, "rule_upsert", rule.ID, text, c.now())
 	return about("rule", rule.ID, err)
 }
+
+// UpsertRules does the same for many rules, which travel together. The result has
+// one error for each, nil where it was stored; err is that of the way to Redis.
+func (c *Client) UpsertRules(ctx context.Context, rules []ems.Rule) (refusals []error, err error) {
+	refusals = make([]error, 0, len(rules))
+	for part := range slices.Chunk(rules, bulkRules) {
+		var on redis.Cmdable = c.redis
+		send := func() {}
+		if c.cluster == nil { // where slots move, what travels together is torn apart
+			pipeline := c.redis.Pipeline()
+			on, send = pipeline, func() { _, _ = pipeline.Exec(ctx) } // each call has its own error
+		}
+		calls := make([]*redis.Cmd, len(part))
+		for i, rule := range part {
+			text, err := encode(rule)
+			if err != nil {
+				return nil, about("rule", rule.ID, err)
+			}
+			calls[i] = c.fcall(ctx, on, "rule_upsert", rule.ID, text, c.now())
+		}
+		send()
+		for i, call := range calls {
+			fault := about("rule", part[i].ID, c.fail("rule_upsert", call.Err()))
+			switch ems.CodeOf(fault) {
+			case ems.CodeInvalid, ems.CodeConflict, ems.CodeFull:
+			default:
+				if fault != nil {
+					return nil, fault
+				}
+			}
+			refusals = append(refusals, fault)
+		}
+	}
+	return refusals, nil
+}
+
+// bulkRules travel together. Others wait for one of them at most.
+const bulkRules = 200
 
 // RuleState is a rule with where it stands.
 type RuleState struct {
@@ -94,54 +134,93 @@ func (c *Client) EvaluateRule(ctx context.Context, id string) (ems.RuleStatus, e
 	return ems.RuleStatus(text), err
 }
 
-// ActionEvent is an action that a service carries out: a rule fired a notify.
-type ActionEvent struct {
-	Entry   string
-	Rule    string
-	Type    string
-	Message string
-	Time    time.Time
+// EvaluateRules does the same for up to 1000 rules in one step. A rule that there
+// is not is missing, and stops none of the others.
+func (c *Client) EvaluateRules(ctx context.Context, ids []string) ([]ems.RuleStatus, error) {
+	args := []any{c.now()}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	texts, err := c.texts(ctx, "rule_batch_evaluate", "all", args...)
+	if err != nil {
+		return nil, err
+	}
+	states := make([]ems.RuleStatus, len(texts))
+	for i, text := range texts {
+		states[i] = ems.RuleStatus(text)
+	}
+	return states, nil
 }
 
-// actionGroup is the consumer group of rulesrv.
-const actionGroup = "rulesrv"
+// Tick says what one call of TickRules did.
+type Tick struct {
+	Evaluated int64
+	Changed   int64
+	More      bool // more rules are due
+}
 
-// NextActions waits up to wait for actions that rules asked for. An action is
-// delivered again after a restart until AcknowledgeAction; fresh asks for new
-// ones, else those delivered and never acknowledged.
-func (c *Client) NextActions(ctx context.Context, consumer string, fresh bool, wait time.Duration) ([]ActionEvent, error) {
-	key, from := c.namespace.Actions(), "0"
-	if fresh {
-		from = ">"
-	} else {
-		wait = -1
-		if err := c.createGroup(ctx, key, actionGroup); err != nil {
+// TickRules evaluates up to most (1 to 1000) of the rules that the passing of
+// time may change: those with delays that run, windows, schedules, or a choice
+// for inputs that are missing.
+func (c *Client) TickRules(ctx context.Context, most int) (Tick, error) {
+	texts, err := c.texts(ctx, "rule_tick", "all", c.now(), most)
+	if err != nil {
+		return Tick{}, err
+	}
+	if len(texts) != 3 {
+		return Tick{}, ems.Errorf(ems.CodeInternal, "rule_tick answered %d texts", len(texts))
+	}
+	return Tick{Evaluated: integer(texts[0]), Changed: integer(texts[1]), More: texts[2] == "1"}, nil
+}
+
+// ScheduleRule says when a rule with a schedule is in force, in at most 100
+// windows, and returns where it stands now. What is said again changes nothing.
+func (c *Client) ScheduleRule(ctx context.Context, id string, windows []ems.Window) (ems.RuleStatus, error) {
+	args := []any{c.now()}
+	for _, window := range windows {
+		args = append(args, window.From.UnixMilli(), window.Till.UnixMilli())
+	}
+	text, err := c.text(ctx, "rule_schedule", id, args...)
+	return ems.RuleStatus(text), about("rule", id, err)
+}
+
+// TriggerRule carries out the actions of a rule by hand, as if it had become
+// active, and returns how many there were. The state of the rule stays.
+func (c *Client) TriggerRule(ctx context.Context, id, by string) (int64, error) {
+	text, err := c.text(ctx, "rule_trigger_action", id, by, c.now())
+	return integer(text), err
+}
+
+// ResetRule takes a rule back to idle, with all that follows; it forgets what it
+// remembers. It returns where the rule stands then: active, where its conditions
+// hold.
+func (c *Client) ResetRule(ctx context.Context, id string) (ems.RuleStatus, error) {
+	text, err := c.text(ctx, "rule_update_state", id, string(ems.RuleIdle), c.now())
+	return ems.RuleStatus(text), err
+}
+
+// SetCustomValue sets a number that rules watch as custom:{name}, and returns how
+// many of them changed state.
+func (c *Client) SetCustomValue(ctx context.Context, name string, number float64) (int64, error) {
+	text, err := ems.FormatNumber(number)
+	if err != nil {
+		return 0, err
+	}
+	reply, err := c.text(ctx, "rule_set_value", name, text, c.now())
+	return integer(reply), err
+}
+
+// CustomValues returns all custom values by name.
+func (c *Client) CustomValues(ctx context.Context) (map[string]float64, error) {
+	texts, err := c.texts(ctx, "rule_values", "all")
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]float64{}
+	for i := 0; i+1 < len(texts); i += 2 {
+		if values[texts[i]], err = ems.ParseNumber(texts[i+1]); err != nil {
 			return nil, err
 		}
 	}
-	streams, err := c.redis.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: actionGroup, Consumer: consumer, Streams: []string{key, from}, Count: 100, Block: wait,
-	}).Result()
-	if isNil(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, c.fail("XREADGROUP", err)
-	}
-	var events []ActionEvent
-	for _, stream := range streams {
-		for _, message := range stream.Messages {
-			field := func(name string) string { text, _ := message.Values[name].(string); return text }
-			events = append(events, ActionEvent{
-				Entry: message.ID, Rule: field("rule"), Type: field("type"), Message: field("message"),
-				Time: ems.FromUnixMS(integer(field("time"))),
-			})
-		}
-	}
-	return events, nil
-}
-
-// AcknowledgeAction says that an action was carried out.
-func (c *Client) AcknowledgeAction(ctx context.Context, entry string) error {
-	return c.remove(ctx, c.namespace.Actions(), actionGroup, entry)
+	return values, nil
 }

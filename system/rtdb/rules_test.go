@@ -16,7 +16,7 @@ func number(value float64) *float64 { return &value }
 func hot() ems.Rule {
 	return ems.Rule{
 		ID: "hot", Name: "Too hot",
-		Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: number(55)}},
+		Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: ems.Number(55)}},
 		Actions: []ems.Action{
 			{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Critical", "title": "Cell temperature high"}},
 			{Type: ems.ActionNotify, Params: map[string]any{"message": "call somebody"}},
@@ -59,7 +59,7 @@ func TestTheValueThatTripsARuleAndWhatFollowsAreOneStep(t *testing.T) {
 	raised := start.Add(time.Second)
 	want := ems.Alarm{
 		ID: "1", Source: "comsrv:1001:T:1", Rule: "hot", Level: ems.Critical, Title: "Cell temperature high",
-		State: ems.ActiveUnacknowledged, Value: number(55.25), Occurrences: 1, RaisedAt: raised, LastAt: raised,
+		State: ems.ActiveUnacknowledged, Value: number(55.25), Worst: number(55.25), Occurrences: 1, RaisedAt: raised, LastAt: raised,
 	}
 	expect(t, "the alarm", alarms, []ems.Alarm{want})
 	expect(t, "the command", b.show(t, "comsrv:1001:commands"),
@@ -97,10 +97,10 @@ func TestTheValueThatTripsARuleAndWhatFollowsAreOneStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, "the cleared alarm", alarm, want)
-	// A return is a new occurrence.
+	// A return is a new occurrence, which nobody has acknowledged yet either.
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 56})
 	active, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Active: true, Count: 10})
-	if err != nil || len(active) != 1 || active[0].ID != "2" {
+	if err != nil || len(active) != 1 || active[0].ID != "1" || active[0].Occurrences != 2 {
 		t.Errorf("after the return: %+v, %v", active, err)
 	}
 }
@@ -110,7 +110,7 @@ func TestInputsThatMayNotBeActedOnChangeNothing(t *testing.T) {
 	b := newBench(t, "")
 	both := hot()
 	both.Actions = nil
-	both.Conditions = append(both.Conditions, ems.Condition{Source: "comsrv:1002:T:9", Operator: "==", Value: number(1)})
+	both.Conditions = append(both.Conditions, ems.Condition{Source: "comsrv:1002:T:9", Operator: "==", Value: ems.Number(1)})
 	if err := b.UpsertRule(b.ctx, both); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestAStaleInputChangesNothing(t *testing.T) {
 	b := newBench(t, "")
 	both := hot()
 	both.Actions = nil
-	both.Conditions = append(both.Conditions, ems.Condition{Source: "comsrv:1002:T:9", Operator: "==", Value: number(1)})
+	both.Conditions = append(both.Conditions, ems.Condition{Source: "comsrv:1002:T:9", Operator: "==", Value: ems.Number(1)})
 	if err := b.UpsertRule(b.ctx, both); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestARuleStoredWhileItsConditionHoldsIsActiveAtOnce(t *testing.T) {
 	}
 	expect(t, "switched off and on", b.status(t, "hot"), ems.RuleActive)
 	active, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Active: true, Count: 10})
-	if err != nil || len(active) != 1 || active[0].ID != "2" {
+	if err != nil || len(active) != 1 || active[0].Occurrences != 2 {
 		t.Errorf("alarms: %+v, %v", active, err)
 	}
 	b.clock.Advance(time.Minute) // long enough for the value to be stale
@@ -211,7 +211,7 @@ func TestARuleThatStaysTheSameKeepsItsState(t *testing.T) {
 	}
 	expect(t, "stored again", b.status(t, "hot"), ems.RuleActive)
 	changed := hot()
-	changed.Conditions[0].Value = number(80)
+	changed.Conditions[0].Value = ems.Number(80)
 	if err := b.UpsertRule(b.ctx, changed); err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestConditionsFollowThreeValuedLogic(t *testing.T) {
 			}
 			// Undecided leaves the rule as it was; evaluating it by itself, which
 			// reads everything from Redis, must agree with what ingest did.
-			if outcome := evaluate(rule.Conditions, rule.Logic == ems.Any, values); outcome != nil {
+			if outcome := evaluate(rule.Conditions, rule.Logic, values); outcome != nil {
 				status = ems.RuleIdle
 				if *outcome {
 					status = ems.RuleActive
@@ -345,7 +345,7 @@ func TestConditionsFollowThreeValuedLogic(t *testing.T) {
 }
 
 func drawLogic(t *rapid.T) ems.Logic {
-	return rapid.SampledFrom([]ems.Logic{"", ems.All, ems.Any}).Draw(t, "logic")
+	return rapid.SampledFrom([]ems.Logic{"", ems.All, ems.Any, ems.None}).Draw(t, "logic")
 }
 
 func drawConditions(t *rapid.T, channel ems.ChannelID, depth int) []ems.Condition {
@@ -357,22 +357,30 @@ func drawConditions(t *rapid.T, channel ems.ChannelID, depth int) []ems.Conditio
 		}
 		conditions[i] = ems.Condition{
 			Source:   fmt.Sprintf("comsrv:%d:T:%d", channel, rapid.IntRange(1, 4).Draw(t, "point")),
-			Operator: rapid.SampledFrom(ems.Operators[:]).Draw(t, "operator"),
-			Value:    number(float64(rapid.IntRange(0, 2).Draw(t, "limit"))),
+			Operator: rapid.SampledFrom(ems.Operators[:6]).Draw(t, "operator"),
+			Value:    ems.Number(float64(rapid.IntRange(0, 2).Draw(t, "limit"))),
 		}
 	}
 	return conditions
 }
 
 // evaluate returns nil when a missing value decides.
-func evaluate(conditions []ems.Condition, anyOf bool, values map[ems.PointID]*float64) *bool {
-	unknown := false
+func evaluate(conditions []ems.Condition, logic ems.Logic, values map[ems.PointID]*float64) *bool {
+	if logic == ems.None {
+		outcome := evaluate(conditions, ems.Any, values)
+		if outcome != nil {
+			negated := !*outcome
+			outcome = &negated
+		}
+		return outcome
+	}
+	unknown, anyOf := false, logic == ems.Any
 	for _, condition := range conditions {
 		var outcome *bool
 		if len(condition.Conditions) > 0 {
-			outcome = evaluate(condition.Conditions, condition.Logic == ems.Any, values)
+			outcome = evaluate(condition.Conditions, condition.Logic, values)
 		} else if at, err := ems.ParsePointRef(condition.Source); err == nil && values[at.Point] != nil {
-			left, right := *values[at.Point], *condition.Value
+			left, right := *values[at.Point], condition.Value.Number
 			result := map[string]bool{">": left > right, ">=": left >= right, "<": left < right, "<=": left <= right, "==": left == right, "!=": left != right}[condition.Operator]
 			outcome = &result
 		}

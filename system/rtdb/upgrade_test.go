@@ -165,7 +165,7 @@ func (w *writers) start(ctx context.Context, t *testing.T) {
 	})
 	w.write(ctx, t, "rules", func(n int64) error {
 		rule := hot()
-		rule.Conditions[0].Value = number(float64(1000 + n%2))
+		rule.Conditions[0].Value = ems.Number(float64(1000 + n%2))
 		if err := w.UpsertRule(w.ctx, rule); err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (w *writers) start(ctx context.Context, t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(w.AcknowledgeAlarm(w.ctx, alarm.ID, "me"), w.ResolveAlarm(w.ctx, alarm.ID, "me"))
+		return errors.Join(w.AcknowledgeAlarm(w.ctx, alarm.ID, alarm.Occurrences, "me"), w.ResolveAlarm(w.ctx, alarm.ID, "me"))
 	})
 	w.write(ctx, t, "probe", func(n int64) error {
 		said, err := w.raw.FCall(w.ctx, "voltage_probe", []string{"probe"}).StringSlice()

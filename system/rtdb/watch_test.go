@@ -113,8 +113,8 @@ func TestSubscribeDeliversUpdatesAlarmsAndRules(t *testing.T) {
 		got = append(got, <-events)
 	}
 	expect(t, "the events", got, []rtdb.Event{
+		{Kind: "rule", Data: `{"rule":"hot","from":"idle","status":"active","time":1782000000000}`},
 		{Kind: "alarm", Data: `{"id":"1","from":"","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Cell temperature high","by":"rule:hot","time":1782000000000}`},
-		{Kind: "rule", Data: `{"rule":"hot","status":"active","time":1782000000000}`},
 		{Kind: "update", Data: `{"channel":1001,"type":"T","time":1782000000000,"values":["1","60.000000"],"quality":{}}`},
 	})
 	cancel()

@@ -2,6 +2,9 @@ package rulesrv
 
 import (
 	"crypto/rand"
+	"maps"
+	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +20,7 @@ import (
 // state is a rule and where it stands, as the API shows it.
 type state struct {
 	Rule      ems.Rule       `json:"rule"`
-	Status    ems.RuleStatus `json:"status"` // idle, active or disabled
+	Status    ems.RuleStatus `json:"status"` // idle, pending, active, clearing or disabled
 	Since     time.Time      `json:"since,omitzero"`
 	Fired     int64          `json:"fired"` // how often it became active
 	LastFired time.Time      `json:"last_fired,omitzero"`
@@ -60,6 +63,12 @@ func (s *Service) putRule(c echo.Context) error {
 	if err := httpserver.Body(c, &rule); err != nil {
 		return err
 	}
+	if id := c.Param("id"); id != "" {
+		if rule.ID != "" && rule.ID != id {
+			return ems.Errorf(ems.CodeInvalid, "the rule calls itself %q and the path %q: write one id", rule.ID, id)
+		}
+		rule.ID = id
+	}
 	if rule.ID == "" {
 		rule.ID = ems.APIPrefix + strings.ToLower(rand.Text())
 	}
@@ -69,16 +78,24 @@ func (s *Service) putRule(c echo.Context) error {
 	if err := checkOwner(rule.ID); err != nil {
 		return err
 	}
-	if err := s.checkPoints(&rule); err != nil {
+	ctx := c.Request().Context()
+	if err := s.check(ctx, &rule); err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	if err := s.db.UpsertRule(ctx, rule); err != nil {
+		return err
+	}
+	if err := s.scheduleRule(ctx, &rule); err != nil {
 		return err
 	}
 	found, err := s.db.Rule(ctx, rule.ID)
 	if err != nil {
 		return err
+	}
+	if c.Request().Method == http.MethodPut {
+		return httpserver.OK(c, shown(found))
 	}
 	return httpserver.Created(c, shown(found))
 }
@@ -89,7 +106,7 @@ func (s *Service) deleteRule(c echo.Context) error {
 		return err
 	}
 	if s.ofSite(id) {
-		return ems.Errorf(ems.CodeConflict, "rule %q belongs to the site folder: take it out of rules.yaml and restart, or disable it", id)
+		return ems.Errorf(ems.CodeConflict, "rule %q belongs to the site folder: take it out of rules.yaml and reload, or disable it", id)
 	}
 	if err := s.db.DeleteRule(c.Request().Context(), id); err != nil {
 		return err
@@ -149,39 +166,131 @@ func checkOwner(id string) error {
 		id, ems.APIPrefix, ems.APIPrefix+id)
 }
 
-// checkPoints asks whether the points of a rule exist in this site.
-func (s *Service) checkPoints(rule *ems.Rule) error {
-	var faults []string
-	check := func(text string) {
-		ref, err := ems.ParsePointRef(text)
-		if err != nil {
-			return
-		}
-		if _, found := s.site.Point(ref); !found {
-			faults = append(faults, "no point "+text+" in this site")
-		}
+// triggerRule carries out the actions of a rule by hand. Its state stays.
+func (s *Service) triggerRule(c echo.Context) error {
+	id, err := ruleID(c)
+	if err != nil {
+		return err
 	}
-	for _, source := range sources(rule.Conditions) {
-		check(source)
+	var body struct {
+		By string `json:"by"`
 	}
-	for _, action := range rule.Actions {
-		target, _ := action.Params["target"].(string)
-		check(target)
+	if err := httpserver.Body(c, &body); err != nil {
+		return err
 	}
-	if len(faults) == 0 {
-		return nil
+	if body.By == "" {
+		return ems.Errorf(ems.CodeInvalid, `say who carries the actions out: {"by": "…"}`)
 	}
-	return &ems.Error{Code: ems.CodeInvalid, Message: "rule " + rule.ID + " cannot be used: " + faults[0], Details: slices.Compact(faults)}
+	done, err := s.db.TriggerRule(c.Request().Context(), id, body.By)
+	if err != nil {
+		return err
+	}
+	return httpserver.OK(c, map[string]any{"id": id, "actions": done})
 }
 
-// sources lists the sources of a tree of conditions.
-func sources(conditions []ems.Condition) []string {
-	var list []string
-	for _, condition := range conditions {
-		if condition.Source != "" {
-			list = append(list, condition.Source)
-		}
-		list = append(list, sources(condition.Conditions)...)
+// resetRule takes a rule back to idle; one whose conditions hold is active again
+// at once.
+func (s *Service) resetRule(c echo.Context) error {
+	id, err := ruleID(c)
+	if err != nil {
+		return err
 	}
-	return list
+	if _, err := s.db.ResetRule(c.Request().Context(), id); err != nil {
+		return err
+	}
+	return s.replyRule(c, id)
+}
+
+// listFirings replies with the last times that a rule became active, newest first.
+func (s *Service) listFirings(c echo.Context) error {
+	id, err := ruleID(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	if _, err := s.db.Rule(ctx, id); err != nil {
+		return err
+	}
+	firings, err := s.db.RuleFirings(ctx, id, rtdb.MaxFirings)
+	if err != nil {
+		return err
+	}
+	return httpserver.OK(c, firings)
+}
+
+// listEvents replies with changes of state in order: at most ?limit=, those after
+// the entry ?after=.
+func (s *Service) listEvents(c echo.Context) error {
+	after, limit, err := httpserver.Page(c)
+	if err != nil {
+		return err
+	}
+	if after != "" && !entryForm.MatchString(after) {
+		return ems.Errorf(ems.CodeInvalid, "after %q is not the entry of an event, for example 1782000000000-0", after)
+	}
+	events, err := s.db.RuleEvents(c.Request().Context(), after, limit)
+	if err != nil {
+		return err
+	}
+	return httpserver.OK(c, events)
+}
+
+var entryForm = regexp.MustCompile(`^\d{1,19}-\d{1,19}$`)
+
+// value is a custom value, as the API shows it.
+type value struct {
+	Name  string   `json:"name"`
+	Value *float64 `json:"value"`
+}
+
+// listValues replies with the custom values in the order of their names.
+func (s *Service) listValues(c echo.Context) error {
+	found, err := s.db.CustomValues(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	list := []value{}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		number := found[name]
+		list = append(list, value{name, &number})
+	}
+	return httpserver.OK(c, list)
+}
+
+func (s *Service) getValue(c echo.Context) error {
+	name := c.Param("name")
+	if err := ems.CheckID("name", name); err != nil {
+		return err
+	}
+	found, err := s.db.CustomValues(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	number, known := found[name]
+	if !known {
+		return ems.Errorf(ems.CodeNotFound, "nobody has set the custom value %q", name)
+	}
+	return httpserver.OK(c, value{name, &number})
+}
+
+// putValue sets a custom value and evaluates the rules that watch it.
+func (s *Service) putValue(c echo.Context) error {
+	name := c.Param("name")
+	if err := ems.CheckID("name", name); err != nil {
+		return err
+	}
+	var body struct {
+		Value *float64 `json:"value"`
+	}
+	if err := httpserver.Body(c, &body); err != nil {
+		return err
+	}
+	if body.Value == nil {
+		return ems.Errorf(ems.CodeInvalid, `say which number: {"value": 1.5}`)
+	}
+	changed, err := s.db.SetCustomValue(c.Request().Context(), name, *body.Value)
+	if err != nil {
+		return err
+	}
+	return httpserver.OK(c, map[string]any{"name": name, "value": *body.Value, "changed": changed})
 }

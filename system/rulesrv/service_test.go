@@ -45,7 +45,7 @@ func testSite() *config.Site {
 func above(id string, point int, limit float64, actions ...ems.Action) ems.Rule {
 	return ems.Rule{
 		ID: id, Name: id, Actions: actions,
-		Conditions: []ems.Condition{{Source: fmt.Sprintf("comsrv:1001:T:%d", point), Operator: ">", Value: &limit}},
+		Conditions: []ems.Condition{{Source: fmt.Sprintf("comsrv:1001:T:%d", point), Operator: ">", Value: ems.Number(limit)}},
 	}
 }
 

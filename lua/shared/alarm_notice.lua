@@ -1,0 +1,152 @@
+-- Telling of alarms: the journal, which has every transition once; the screens;
+-- and the notifications, which in a flood become summaries.
+
+local summary_period = 60000        -- between two summaries of a flood, ms
+local summary_fields = 1000         -- sources and levels told apart in a summary
+
+-- alarm_moved writes the journal entry of a transition and tells the screens,
+-- where it is one of an alarm.
+local function alarm_moved(namespace, settings, alarm, event, from, to, now, by, text)
+  local call, encode, keys = redis.call, cjson.encode, alarm_keys(namespace)
+  call('XADD', keys.journal, 'MAXLEN', '~', settings.journal_limit, '*',
+    'event', event, 'alarm', alarm.id, 'from', from, 'to', to, 'time', now, 'by', by, 'level', alarm.level, 'source', alarm.source,
+    'rule', alarm.rule, 'title', alarm.title, 'occurrence', alarm.occurrences, 'value', alarm.value, 'text', text)
+  if alarm.id == '' then
+    return
+  end
+  call('PUBLISH', keys.new, '{"id":"' .. alarm.id .. '","from":"' .. from .. '","state":"' .. to
+    .. '","level":"' .. alarm.level .. '","source":"' .. alarm.source .. '","title":' .. encode(alarm.title)
+    .. ',"by":' .. encode(by) .. ',"time":' .. now .. '}')
+end
+
+-- site_moved is alarm_moved for what is not about one alarm.
+local function site_moved(namespace, settings, event, rule, source, now, by, text)
+  alarm_moved(namespace, settings, {id = '', level = '', source = source, rule = rule, title = '', occurrences = '', value = ''},
+    event, '', '', now, by, text)
+end
+
+-- notify queues one notification. When nobody takes them the oldest goes.
+local function notify(namespace, settings, ...)
+  local stream = alarm_keys(namespace).notifications
+  if redis.call('XLEN', stream) >= settings.notification_limit then
+    redis.call('HINCRBY', namespace .. 'alarmsrv:counters', 'notifications_dropped', 1)
+  end
+  redis.call('XADD', stream, 'MAXLEN', settings.notification_limit, '*', ...)
+end
+
+local function notify_alarm(namespace, settings, kind, alarm, now, text)
+  notify(namespace, settings, 'kind', kind, 'alarm', alarm.id, 'level', alarm.level, 'source', alarm.source, 'rule', alarm.rule,
+    'title', alarm.title, 'description', alarm.description, 'occurrence', alarm.occurrences, 'value', alarm.value, 'time', now, 'text', text)
+end
+
+-- turn_minutes makes room for a new minute in the ten minutes of a flood record:
+-- slots s0 to s9 and their total, which it returns.
+local function turn_minutes(key, minute, known, total)
+  local cleared = {}
+  for old = math.max(known + 1, minute - 9), minute do
+    cleared[#cleared + 1] = 's' .. old % 10
+  end
+  for _, text in ipairs(redis.call('HMGET', key, unpack(cleared))) do
+    total = total - (tonumber(text) or 0)
+  end
+  redis.call('HDEL', key, unpack(cleared))
+  return total
+end
+
+-- read_minutes returns how many alarms were told in the ten minutes until now,
+-- since when that is a flood, if it is, the newest minute, its slot and how many
+-- were told in it. Times that come late count for the newest minute.
+local function read_minutes(key, now)
+  local minute = math.floor(tonumber(now) / 60000)
+  local slot = 's' .. minute % 10
+  local record = redis.call('HMGET', key, 'minute', 'total', 'since', slot)
+  local known, total, count = tonumber(record[1]) or minute, tonumber(record[2]) or 0, tonumber(record[4]) or 0
+  if minute > known then
+    total, count = turn_minutes(key, minute, known, total), 0
+    redis.call('HSET', key, 'minute', minute, 'total', total)
+  elseif minute < known then
+    minute, slot = known, 's' .. known % 10
+    count = tonumber(redis.call('HGET', key, slot)) or 0
+  end
+  return total, record[3], minute, slot, count
+end
+
+-- count_raise counts one more alarm that people are told of, and returns whether
+-- there are so many that they are told in summaries.
+local function count_raise(namespace, settings, now)
+  local call, key = redis.call, alarm_keys(namespace).flood
+  local total, since, minute, slot, count = read_minutes(key, now)
+  call('HSET', key, 'minute', minute, 'total', total + 1, slot, count + 1)
+  if not since and total + 1 > settings.flood_limit then
+    call('HSET', key, 'since', now)
+    call('ZADD', namespace .. 'alarmsrv:due', now, 'flood:')
+    return true
+  end
+  return since
+end
+
+-- announce tells people of an alarm: at once, or in a flood by the next summary.
+local function announce(namespace, settings, alarm, now, text)
+  if not count_raise(namespace, settings, now) then
+    notify_alarm(namespace, settings, 'alarm', alarm, now, text)
+    return
+  end
+  local call, key, field = redis.call, namespace .. 'alarmsrv:summary', alarm.level .. ' ' .. alarm.source
+  if call('HINCRBY', key, field, 1) == 1 and call('HLEN', key) > summary_fields then
+    call('HDEL', key, field)
+    call('HINCRBY', key, alarm.level .. ' ', 1)
+  end
+end
+
+-- read_summary returns how many alarms wait to be told, by level, and the five
+-- sources with the most: "source count source count …".
+local function read_summary(namespace)
+  local fields, count, levels, sources = redis.call('HGETALL', namespace .. 'alarmsrv:summary'), 0, {}, {}
+  local by_source = {}
+  for i = 1, #fields, 2 do
+    local level, source = string.match(fields[i], '^(%a+) (.*)$')
+    local number = tonumber(fields[i + 1])
+    count = count + number
+    levels[level] = (levels[level] or 0) + number
+    by_source[source] = (by_source[source] or 0) + number
+  end
+  by_source[''] = nil
+  for source, number in pairs(by_source) do
+    sources[#sources + 1] = {source = source, number = number}
+  end
+  table.sort(sources, function(a, b)
+    return a.number > b.number or a.number == b.number and a.source < b.source
+  end)
+  local level_texts, source_texts = {}, {}
+  for _, level in ipairs(alarm_levels) do
+    if levels[level] then
+      level_texts[#level_texts + 1] = level .. ' ' .. levels[level]
+    end
+  end
+  for i = 1, math.min(5, #sources) do
+    source_texts[i] = sources[i].source .. ' ' .. sources[i].number
+  end
+  return count, table.concat(level_texts, ' '), table.concat(source_texts, ' ')
+end
+
+-- send_summary tells what has gathered in a flood, and whether it is over: when
+-- fewer than half of the limit came within ten minutes.
+local function send_summary(namespace, settings, now)
+  local call, key = redis.call, namespace .. 'alarmsrv:flood'
+  local standing, since = read_minutes(key, now)
+  if not since then
+    return
+  end
+  local over = standing * 2 < settings.flood_limit
+  local count, levels, sources = read_summary(namespace)
+  if count > 0 or over then
+    notify(namespace, settings, 'kind', 'summary', 'count', count, 'levels', levels, 'sources', sources, 'since', since,
+      'time', now, 'text', over and 'over' or 'flood')
+    call('DEL', namespace .. 'alarmsrv:summary')
+  end
+  if over then
+    call('HDEL', key, 'since')
+  else
+    call('ZADD', namespace .. 'alarmsrv:due', after(now, summary_period), 'flood:')
+  end
+end

@@ -1,0 +1,140 @@
+-- What rules do: alarms, commands, notifications, messages and custom values.
+
+local action_limit = 10000          -- waiting actions of the site
+local event_limit = 10000           -- changes of state that are kept
+local firing_limit = 20             -- of each rule
+
+-- check_action checks one action.
+local function check_action(path, action)
+  local params = type(action) == 'table' and (action.params or {})
+  if type(params) ~= 'table' then
+    refuse('INVALID', path .. ' is not an action')
+  end
+  check_types(path .. '.', action, {'type', 'string', 'when', 'string', 'params', 'table'})
+  local function text(name, least, most)
+    if type(params[name] or '') ~= 'string' then
+      refuse('INVALID', path .. '.params.' .. name .. ' must be a text')
+    end
+    return check_text(path .. '.params.' .. name, params[name] or '', least, most)
+  end
+  local function number()
+    if not is_finite(params.value) then
+      refuse('INVALID', path .. '.params.value must be a finite number')
+    end
+  end
+  if action.when ~= nil and action.when ~= '' and action.when ~= 'active' and action.when ~= 'idle' then
+    refuse('INVALID', path .. '.when ' .. shown(tostring(action.when)) .. ' is unknown: use active or idle')
+  end
+  if action.type == 'create_alarm' then
+    check_level(params.level)
+    text('title', 1, 200)
+    text('description', 0, 2000)
+    if action.when == 'idle' then
+      refuse('INVALID', path .. '.when: an alarm is raised when the rule becomes active, and clears when it becomes idle')
+    end
+  elseif action.type == 'resolve_alarm' then
+    check_id(path .. '.params.rule', text('rule', 1, 64))
+  elseif action.type == 'notify' then
+    text('message', 1, 2000)
+  elseif action.type == 'publish' then
+    check_id(path .. '.params.channel', text('channel', 1, 64))
+    text('message', 1, 2000)
+  elseif action.type == 'control' then
+    local _, kind = check_source(path .. '.params.target', params.target)
+    check_writable(kind)
+    number()
+    parse_duration(path .. '.params.deadline', params.deadline, 3600000)
+  elseif action.type == 'set_value' then
+    check_id(path .. '.params.name', text('name', 1, 64))
+    number()
+  else
+    refuse('INVALID', path .. '.type ' .. shown(tostring(action.type))
+      .. ' is unknown: use create_alarm, resolve_alarm, control, notify, publish or set_value')
+  end
+end
+
+local function queue_action(namespace, rule, kind, message, now)
+  local stream = namespace .. 'rulesrv:actions'
+  if redis.call('XLEN', stream) >= action_limit then
+    redis.call('HINCRBY', namespace .. 'rulesrv:counters', 'actions_dropped', 1)
+    return
+  end
+  redis.call('XADD', stream, '*', 'rule', rule.id, 'type', kind, 'message', message, 'time', now)
+end
+
+-- values_seen returns the numbers that a rule asked for, as JSON.
+local function values_seen(ctx, rule)
+  local seen = {}
+  for i, node in ipairs(rule.nodes) do
+    local number = ctx.numbers[node.slot]
+    seen[i] = cjson.encode(node.source) .. ':' .. (number and '"' .. string.format('%.6f', number) .. '"' or 'null')
+  end
+  return '{' .. table.concat(seen, ',') .. '}'
+end
+
+-- tell_rule keeps and publishes a change of state.
+local function tell_rule(ctx, rule, from, to, now)
+  local call, namespace = redis.call, ctx.namespace
+  local values = values_seen(ctx, rule)
+  call('XADD', namespace .. 'rulesrv:events', 'MAXLEN', '~', event_limit, '*', 'rule', rule.id, 'from', from, 'to', to, 'time', now, 'values', values)
+  if to == 'active' and from ~= 'clearing' then
+    local firings = namespace .. 'rulesrv:firings:' .. rule.id
+    call('LPUSH', firings, '{"time":' .. now .. ',"values":' .. values .. '}')
+    call('LTRIM', firings, 0, firing_limit - 1)
+  end
+  call('PUBLISH', namespace .. 'rulesrv:triggered', '{"rule":' .. cjson.encode(rule.id) .. ',"from":"' .. from .. '","status":"' .. to .. '","time":' .. now .. '}')
+end
+
+-- order_control queues a command. A full queue is told to the people instead of
+-- failing the values that came with it.
+local function order_control(ctx, rule, index, params, now)
+  local namespace = ctx.namespace
+  local channel, kind, point = check_source('target', params.target)
+  local lifetime = parse_duration('deadline', params.deadline, 3600000)
+  local queued, fault = pcall(queue_command, namespace, channel, {id = 'rule-' .. rule.id .. '-' .. index .. '-' .. now, kind = kind,
+    point = point, value = string.format('%.6f', params.value), issued = now,
+    deadline = string.format('%.0f', tonumber(now) + (lifetime > 0 and lifetime or 5000)), origin = 'rule:' .. rule.id})
+  if not queued and not (type(fault) == 'table' and fault.refused) then
+    error(fault)
+  elseif not queued then
+    queue_action(namespace, rule, 'notify', 'control of ' .. params.target .. ' was not queued: too many commands wait', now)
+  end
+end
+
+-- cascade holds set_value, which rule.lua defines: actions set values, and values
+-- set off rules, which act.
+local cascade = {}
+
+-- carry_out does one action.
+local function carry_out(ctx, rule, index, kind, params, now)
+  local namespace = ctx.namespace
+  if kind == 'create_alarm' then
+    local value = ctx.numbers[rule.first.slot]
+    alarm_raise(namespace, now, {source = rule.first.source, rule = rule.id, level = params.level, title = params.title,
+      description = params.description or '', value = value and string.format('%.6f', value) or '', worse = rule.worse})
+  elseif kind == 'resolve_alarm' then
+    alarm_clear_definition(namespace, params.rule, rule.first.source, now, 'rule:' .. rule.id)
+  elseif kind == 'notify' then
+    queue_action(namespace, rule, 'notify', params.message, now)
+  elseif kind == 'publish' then
+    redis.call('PUBLISH', namespace .. 'rulesrv:published:' .. params.channel, params.message)
+  elseif kind == 'set_value' then
+    cascade.set_value(ctx, params.name, string.format('%.6f', params.value), now)
+  else
+    order_control(ctx, rule, index, params, now)
+  end
+end
+
+-- act carries out what a rule does on becoming active or idle, and returns how
+-- many actions that were.
+local function act(ctx, rule, when, now)
+  local done = 0
+  for index, action in ipairs(rule.actions) do
+    local at = (action.when or '') == '' and 'active' or action.when
+    if at == when then
+      carry_out(ctx, rule, index, action.type, action.params or {}, now)
+      done = done + 1
+    end
+  end
+  return done
+end

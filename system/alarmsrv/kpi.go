@@ -1,0 +1,226 @@
+package alarmsrv
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/httpserver"
+)
+
+// Bounds of one judgement of the alarm system.
+const (
+	judgedPeriod  = 10 * time.Minute // the unit of EEMUA 191 and ISA-18.2
+	shortestSpan  = judgedPeriod
+	longestSpan   = 31 * 24 * time.Hour
+	usualSpan     = 24 * time.Hour
+	staleAge      = 24 * time.Hour
+	judgedEntries = 500_000 // of the journal
+	clockSlack    = time.Hour
+	topCount      = 10
+)
+
+// Performance is how the alarm system does by EEMUA 191 and ISA-18.2, over the
+// alarms that people were told of: raised or returned, neither shelved nor
+// suppressed.
+type Performance struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+	// JournalFrom is the oldest entry kept; Complete is false where the journal
+	// begins later than From, or is too long to be read at once.
+	JournalFrom      *time.Time `json:"journal_from,omitempty"`
+	Complete         bool       `json:"complete"`
+	Alarms           int64      `json:"alarms"`
+	Withheld         int64      `json:"withheld"`           // raised while shelved or suppressed
+	AveragePer10Min  float64    `json:"average_per_10_min"` // 1 is the most that one operator can manage
+	PeakPer10Min     int64      `json:"peak_per_10_min"`
+	PeakAt           *time.Time `json:"peak_at,omitempty"`
+	FloodPercent     float64    `json:"flood_percent"` // of all periods of 10 minutes, those with more than the flood limit
+	FloodLimit       int        `json:"flood_limit"`
+	ChatteringAlarms int64      `json:"chattering_alarms"` // different ones that began to chatter
+	Standing         int64      `json:"standing"`          // active now
+	Stale            int64      `json:"stale"`             // active now, for more than 24 hours
+	TopTen           []Frequent `json:"top_ten"`
+	// TopTenPercent is the share of TopTen in all alarms; 5 % at most is the aim.
+	TopTenPercent float64                  `json:"top_ten_percent"`
+	ByLevel       map[ems.AlarmLevel]Share `json:"by_level"`
+}
+
+// Frequent is one of the alarms that came most often.
+type Frequent struct {
+	Source  string  `json:"source"`
+	Rule    string  `json:"rule,omitempty"`
+	Title   string  `json:"title"` // of the last time
+	Alarms  int64   `json:"alarms"`
+	Percent float64 `json:"percent"`
+}
+
+// Share is a part of all alarms.
+type Share struct {
+	Alarms  int64   `json:"alarms"`
+	Percent float64 `json:"percent"`
+}
+
+// judge replies with the performance between ?from= and ?to= (RFC 3339), the last
+// 24 hours where they are not given.
+func (s *Service) judge(c echo.Context) error {
+	from, err := queryTime(c, "from")
+	if err != nil {
+		return err
+	}
+	to, err := queryTime(c, "to")
+	if err != nil {
+		return err
+	}
+	if to.IsZero() {
+		to = s.clock.Now()
+	}
+	if from.IsZero() {
+		from = to.Add(-usualSpan)
+	}
+	if span := to.Sub(from); span < shortestSpan || span > longestSpan {
+		return ems.Errorf(ems.CodeInvalid, "from %s to %s is %v: from %v to %v are allowed",
+			from.Format(time.RFC3339), to.Format(time.RFC3339), span, shortestSpan, longestSpan)
+	}
+	ctx := c.Request().Context()
+	tally := newTally(from, to, s.settings.FloodLimit)
+	complete, first, err := s.readJournal(ctx, from, tally.take)
+	if err != nil {
+		return err
+	}
+	counts, err := s.db.AlarmCounts(ctx, s.clock.Now().Add(-staleAge))
+	if err != nil {
+		return err
+	}
+	performance := tally.result()
+	performance.Complete, performance.JournalFrom = complete, first
+	performance.Standing, performance.Stale = counts.State(ems.ActiveUnacknowledged)+counts.State(ems.ActiveAcknowledged), counts.Old
+	return httpserver.OK(c, performance)
+}
+
+// readJournal hands over all entries that may lie after a time, and returns
+// whether they are all there are and when the oldest one kept was written.
+func (s *Service) readJournal(ctx context.Context, from time.Time, take func(ems.JournalEntry)) (complete bool, first *time.Time, err error) {
+	counts, err := s.db.AlarmCounts(ctx, time.Time{})
+	if err != nil {
+		return false, nil, err
+	}
+	oldest, err := s.db.JournalAfter(ctx, "", 1)
+	if err != nil {
+		return false, nil, err
+	}
+	complete = counts.JournalTrimmed == 0
+	if len(oldest) > 0 {
+		first = &oldest[0].Time
+		complete = complete || !first.After(from)
+	}
+	// Ids are the clock of Redis, and the times of entries that of the values:
+	// the two may differ a little.
+	at := strconv.FormatInt(max(0, from.Add(-clockSlack).UnixMilli()), 10) + "-0"
+	for range judgedEntries / httpserver.LargestPage {
+		entries, err := s.db.JournalAfter(ctx, at, httpserver.LargestPage)
+		if err != nil {
+			return false, nil, err
+		}
+		for _, entry := range entries {
+			take(entry)
+		}
+		if len(entries) < httpserver.LargestPage {
+			return complete, first, nil
+		}
+		at = entries[len(entries)-1].ID
+	}
+	return false, first, nil
+}
+
+// tally gathers what Performance tells.
+type tally struct {
+	from, to time.Time
+	limit    int
+	periods  []int64 // alarms in each 10 minutes, the last of which may be cut short
+	found    Performance
+	levels   map[ems.AlarmLevel]int64
+	often    map[[2]string]*Frequent // by source and rule
+	chatter  map[[2]string]bool
+}
+
+func newTally(from, to time.Time, limit int) *tally {
+	count := (to.Sub(from) + judgedPeriod - 1) / judgedPeriod
+	return &tally{
+		from: from, to: to, limit: limit, periods: make([]int64, count),
+		levels: map[ems.AlarmLevel]int64{}, often: map[[2]string]*Frequent{}, chatter: map[[2]string]bool{},
+	}
+}
+
+func (t *tally) take(entry ems.JournalEntry) {
+	if entry.Time.Before(t.from) || !entry.Time.Before(t.to) {
+		return
+	}
+	switch {
+	case entry.Event == ems.AlarmChatters:
+		t.chatter[[2]string{entry.Source, entry.Rule}] = true
+		return
+	case entry.Event != ems.AlarmRaised && entry.Event != ems.AlarmReturned:
+		return
+	case entry.Text != "":
+		t.found.Withheld++
+		return
+	}
+	t.found.Alarms++
+	t.periods[entry.Time.Sub(t.from)/judgedPeriod]++
+	t.levels[entry.Level]++
+	key := [2]string{entry.Source, entry.Rule}
+	if t.often[key] == nil {
+		t.often[key] = &Frequent{Source: entry.Source, Rule: entry.Rule}
+	}
+	t.often[key].Title = entry.Title
+	t.often[key].Alarms++
+}
+
+func (t *tally) percent(part int64) float64 {
+	if t.found.Alarms == 0 {
+		return 0
+	}
+	return 100 * float64(part) / float64(t.found.Alarms)
+}
+
+func (t *tally) result() Performance {
+	r := t.found
+	r.From, r.To, r.FloodLimit, r.ChatteringAlarms = t.from, t.to, t.limit, int64(len(t.chatter))
+	r.AveragePer10Min = float64(r.Alarms) * float64(judgedPeriod) / float64(t.to.Sub(t.from))
+	floods := 0
+	for i, number := range t.periods {
+		if number > int64(t.limit) {
+			floods++
+		}
+		if number > r.PeakPer10Min {
+			at := t.from.Add(time.Duration(i) * judgedPeriod)
+			r.PeakPer10Min, r.PeakAt = number, &at
+		}
+	}
+	r.FloodPercent = 100 * float64(floods) / float64(len(t.periods))
+	r.ByLevel = map[ems.AlarmLevel]Share{}
+	for _, level := range ems.AlarmLevels {
+		r.ByLevel[level] = Share{Alarms: t.levels[level], Percent: t.percent(t.levels[level])}
+	}
+	r.TopTen = []Frequent{}
+	for _, frequent := range t.often {
+		frequent.Percent = t.percent(frequent.Alarms)
+		r.TopTen = append(r.TopTen, *frequent)
+	}
+	slices.SortFunc(r.TopTen, func(a, b Frequent) int {
+		return cmp.Or(cmp.Compare(b.Alarms, a.Alarms), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Rule, b.Rule))
+	})
+	r.TopTen = r.TopTen[:min(topCount, len(r.TopTen))]
+	top := int64(0)
+	for _, frequent := range r.TopTen {
+		top += frequent.Alarms
+	}
+	r.TopTenPercent = t.percent(top)
+	return r
+}

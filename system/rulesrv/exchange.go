@@ -1,0 +1,180 @@
+package rulesrv
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/httpserver"
+)
+
+// changes says what storing rules would make, or has made, of those in use.
+type changes struct {
+	Added   []string `json:"added"`
+	Changed []string `json:"changed"`
+	Removed []string `json:"removed"`
+	DryRun  bool     `json:"dry_run,omitempty"`
+}
+
+// compare lists what differs, in the order of the rules.
+func compare(before, after []ems.Rule) changes {
+	found := changes{Added: []string{}, Changed: []string{}, Removed: []string{}}
+	at := func(rules []ems.Rule, id string) int {
+		return slices.IndexFunc(rules, func(rule ems.Rule) bool { return rule.ID == id })
+	}
+	for _, rule := range after {
+		switch i := at(before, rule.ID); {
+		case i < 0:
+			found.Added = append(found.Added, rule.ID)
+		case !sameRule(before[i], rule):
+			found.Changed = append(found.Changed, rule.ID)
+		}
+	}
+	for _, rule := range before {
+		if at(after, rule.ID) < 0 {
+			found.Removed = append(found.Removed, rule.ID)
+		}
+	}
+	return found
+}
+
+// sameRule compares what Redis would keep.
+func sameRule(a, b ems.Rule) bool {
+	first, errFirst := json.Marshal(a)
+	second, errSecond := json.Marshal(b)
+	return errFirst == nil && errSecond == nil && bytes.Equal(first, second)
+}
+
+// reload reads rules.yaml anew. The whole file is taken, or nothing of it; with
+// ?dry_run=true the reply only says what would change. A rule that stays the same
+// keeps its state.
+func (s *Service) reload(c echo.Context) error {
+	dry, err := dryRun(c)
+	if err != nil {
+		return err
+	}
+	rules, err := s.site.ReadRules()
+	if err != nil {
+		return err
+	}
+	if err := checkSiteIDs(rules); err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if err := s.checkLoops(ctx, rules, ems.MadeByAPI); err != nil {
+		return err
+	}
+	found := compare(s.siteRules(), rules)
+	found.DryRun = dry
+	if dry {
+		return httpserver.OK(c, found)
+	}
+	if _, err := s.replaceSiteRules(ctx, rules); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.rules = rules
+	s.mu.Unlock()
+	if err := s.schedule(ctx); err != nil {
+		return err
+	}
+	s.logger.Info("rules reloaded", "added", found.Added, "changed", found.Changed, "removed", found.Removed)
+	return httpserver.OK(c, found)
+}
+
+func dryRun(c echo.Context) (bool, error) {
+	switch text := c.QueryParam("dry_run"); text {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, ems.Errorf(ems.CodeInvalid, "dry_run %q is neither true nor false", text)
+	}
+}
+
+// exported is the form of rules.yaml.
+type exported struct {
+	Rules []ems.Rule `yaml:"rules"`
+}
+
+// exportRules replies with all rules as YAML, in the form of rules.yaml.
+func (s *Service) exportRules(c echo.Context) error {
+	states, err := s.storedRules(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	file := exported{Rules: []ems.Rule{}}
+	for _, state := range states {
+		file.Rules = append(file.Rules, state.Rule)
+	}
+	text, err := yaml.Marshal(file)
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, "application/yaml", text)
+}
+
+// importRules stores rules that come as YAML, in the form of rules.yaml, under
+// ids of the API: the whole text is taken, or nothing of it.
+func (s *Service) importRules(c echo.Context) error {
+	dry, err := dryRun(c)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(c.Request().Body)
+	var refused *echo.HTTPError
+	if errors.As(err, &refused) {
+		return refused
+	} else if err != nil {
+		return ems.Errorf(ems.CodeInvalid, "the body cannot be read: %w", err)
+	}
+	rules, err := s.site.ParseRules("body", text)
+	if err != nil {
+		return err
+	}
+	for _, rule := range rules {
+		if err := checkOwner(rule.ID); err != nil {
+			return err
+		}
+	}
+	ctx := c.Request().Context()
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if err := s.checkLoops(ctx, rules, func(string) bool { return true }); err != nil {
+		return err
+	}
+	states, err := s.storedRules(ctx)
+	if err != nil {
+		return err
+	}
+	var before []ems.Rule
+	for _, state := range states {
+		if slices.ContainsFunc(rules, func(rule ems.Rule) bool { return rule.ID == state.Rule.ID }) {
+			before = append(before, state.Rule)
+		}
+	}
+	found := compare(before, rules)
+	found.DryRun = dry
+	if dry {
+		return httpserver.OK(c, found)
+	}
+	if err := s.upsertAll(ctx, rules); err != nil {
+		return err
+	}
+	for i := range rules {
+		if err := s.scheduleRule(ctx, &rules[i]); err != nil {
+			return err
+		}
+	}
+	return httpserver.OK(c, found)
+}

@@ -1,0 +1,186 @@
+package rulesrv
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/httpserver"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+)
+
+// siteRules are the rules of the site folder as they are in use.
+func (s *Service) siteRules() []ems.Rule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rules
+}
+
+func (s *Service) ofSite(id string) bool {
+	return slices.ContainsFunc(s.siteRules(), func(rule ems.Rule) bool { return rule.ID == id })
+}
+
+// checkSiteIDs refuses rules of the site folder with ids that are kept for others.
+func checkSiteIDs(rules []ems.Rule) error {
+	for _, rule := range rules {
+		if ems.MadeByAPI(rule.ID) {
+			return ems.Errorf(ems.CodeInvalid, "rules.yaml: rule id %q begins with %q, which is kept for rules made through the API: rename it", rule.ID, ems.APIPrefix)
+		}
+	}
+	return nil
+}
+
+// storedRules returns all rules that Redis holds.
+func (s *Service) storedRules(ctx context.Context) ([]rtdb.RuleState, error) {
+	var all []rtdb.RuleState
+	for after := ""; ; {
+		states, err := s.db.Rules(ctx, after, httpserver.LargestPage)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, states...)
+		if len(states) < httpserver.LargestPage {
+			return all, nil
+		}
+		after = states[len(states)-1].Rule.ID
+	}
+}
+
+// store makes the rules of the site folder the ones in Redis.
+func (s *Service) store(ctx context.Context) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.stored.Store(false)
+	if _, err := s.replaceSiteRules(ctx, s.siteRules()); err != nil {
+		return err
+	}
+	if err := s.schedule(ctx); err != nil {
+		return err
+	}
+	s.stored.Store(true)
+	return nil
+}
+
+// replaceSiteRules makes these rules the ones of the site. Rules made through the
+// API stay; others are taken away, and their ids returned.
+func (s *Service) replaceSiteRules(ctx context.Context, rules []ems.Rule) (removed []string, err error) {
+	states, err := s.storedRules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, state := range states {
+		id := state.Rule.ID
+		if ems.MadeByAPI(id) || slices.ContainsFunc(rules, func(rule ems.Rule) bool { return rule.ID == id }) {
+			continue
+		}
+		if err := s.db.DeleteRule(ctx, id); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+			return nil, err
+		}
+		removed = append(removed, id)
+		s.logger.Info("rule removed: rules.yaml no longer names it", "rule", id)
+	}
+	return removed, s.upsertAll(ctx, rules)
+}
+
+// upsertAll stores rules. One may be refused because of what another one still
+// is: it waits for that, and where they wait for one another they are taken away
+// first.
+func (s *Service) upsertAll(ctx context.Context, rules []ems.Rule) error {
+	for cleared := false; len(rules) > 0; {
+		refusals, err := s.db.UpsertRules(ctx, rules)
+		if err != nil {
+			return err
+		}
+		var left []ems.Rule
+		var first error
+		for i, refusal := range refusals {
+			switch {
+			case refusal == nil:
+				continue
+			case ems.CodeOf(refusal) != ems.CodeConflict:
+				return refusal
+			case first == nil:
+				first = refusal
+			}
+			left = append(left, rules[i])
+		}
+		if len(left) == len(rules) {
+			if cleared {
+				return first
+			}
+			cleared = true
+			for _, rule := range left {
+				if err := s.db.DeleteRule(ctx, rule.ID); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+					return err
+				}
+			}
+		}
+		rules = left
+	}
+	return nil
+}
+
+// scheduledAhead is how far ahead Redis is told when rules are in force. It is
+// told anew each day.
+const scheduledAhead = 35 * 24 * time.Hour
+
+// schedule tells Redis when the rules with a schedule are in force.
+func (s *Service) schedule(ctx context.Context) error {
+	states, err := s.storedRules(ctx)
+	if err != nil {
+		return err
+	}
+	for _, state := range states {
+		if err := s.scheduleRule(ctx, &state.Rule); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) scheduleRule(ctx context.Context, rule *ems.Rule) error {
+	if rule.Schedule == nil {
+		return nil
+	}
+	now := s.clock.Now()
+	windows, err := rule.Schedule.Windows(now, now.Add(scheduledAhead))
+	if err != nil {
+		return err
+	}
+	_, err = s.db.ScheduleRule(ctx, rule.ID, windows)
+	return err
+}
+
+// check refuses a rule that this site cannot use.
+func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
+	isModel := func(model, name string) bool {
+		expansion, err := s.db.ExpandModel(ctx, model)
+		if err != nil {
+			return false
+		}
+		return slices.ContainsFunc(expansion.Data, func(field ems.ExpandedField) bool { return field.Name == name }) ||
+			slices.ContainsFunc(expansion.Computed, func(field ems.ComputedField) bool { return field.Name == name })
+	}
+	return ems.Refuse("rule "+rule.ID, s.site.RuleFaults(rule, isModel))
+}
+
+// checkLoops refuses rules that would set off one another, or rules of the API
+// that stay, without end.
+func (s *Service) checkLoops(ctx context.Context, rules []ems.Rule, stays func(id string) bool) error {
+	states, err := s.storedRules(ctx)
+	if err != nil {
+		return err
+	}
+	all := slices.Clone(rules)
+	for _, state := range states {
+		if stays(state.Rule.ID) && !slices.ContainsFunc(rules, func(rule ems.Rule) bool { return rule.ID == state.Rule.ID }) {
+			all = append(all, state.Rule)
+		}
+	}
+	if circle := s.site.RuleLoop(all); circle != nil {
+		return ems.Errorf(ems.CodeConflict, "rules would set off one another without end: %s", strings.Join(circle, " -> "))
+	}
+	return nil
+}
