@@ -25,7 +25,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, servicetest.DriverDials()) }
 
 type fixture struct {
 	*servicetest.Fixture

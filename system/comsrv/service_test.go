@@ -18,7 +18,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, servicetest.DriverDials()) }
 
 // plant is a running comsrv with a Redis of its own, which the test looks at as
 // other services do.

@@ -23,7 +23,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, servicetest.DriverDials()) }
 
 // epoch is the source time of the first sample of every test.
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -21,7 +21,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, servicetest.DriverDials()) }
 
 func number(value float64) *float64 { return &value }
 

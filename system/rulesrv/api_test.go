@@ -180,6 +180,13 @@ func TestARestartTellsNothing(t *testing.T) {
 	if err != nil || len(before) != 2 {
 		t.Fatalf("%v, %v", before, err)
 	}
+	// A notification that was given and not acknowledged would be given again.
+	testkit.Eventually(t, servicetest.Soon, func() error {
+		if waiting, err := f.Raw.XLen(t.Context(), "rulesrv:actions").Result(); err != nil || waiting != 0 {
+			return fmt.Errorf("%d actions wait, %w", waiting, err)
+		}
+		return nil
+	}, "the notification to be acknowledged")
 	stop()
 	f.run(site)
 	after, err := f.DB.RuleEvents(t.Context(), "", 100)
