@@ -134,6 +134,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"rule of a model that is not", "rules.yaml", "comsrv:1001:T:2", "modsrv:tank:level", []string{`rules.yaml:5: rules[0].conditions[0].source: no model "tank" in this site`}},
 		{"rule of a name that is not", "rules.yaml", "comsrv:1001:T:2", "modsrv:battery_001:level", []string{`rules.yaml:5: rules[0].conditions[0].source: model "battery_001" has no data and no computed value "level"`}},
 		{"rule source of a kind", "rules.yaml", "comsrv:1001:T:2", "gps:1", []string{`rules.yaml:5: rules[0].conditions[0].source: unknown source "gps:1": write comsrv:`}},
+		{"rule id of the API", "rules.yaml", "id: hot", "id: export", []string{`rules.yaml:2: rules[0].id: rule id "export" is a word of the API, /api/rules/export: take another`}},
 		{"rule key", "rules.yaml", "name: Too hot", "hysterisis: 1", []string{`rules.yaml:3: unknown key "hysterisis": check its spelling`}},
 		{"rule delay", "rules.yaml", "name: Too hot", "on_delay: 10", []string{`rules.yaml:3: rules[0].on_delay: "10" is not a duration: write a length of time from 0s to 24h0m0s`}},
 		{"rule schedule", "rules.yaml", "name: Too hot", "schedule: {time_zone: Europe/Berlln, days: [mon, someday], from: \"8\", to: \"18:00\"}", []string{
