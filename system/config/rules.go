@@ -70,8 +70,12 @@ func (f *rulesFile) check(doc *document, site *Site) []ems.Rule {
 			doc.addReference(fault.kept, at(fault.Path), "%s", fault.Message)
 		}
 	}
-	for i, circle := range world.loops(rules) {
-		doc.add(paths[i], "rules would set off one another without end: %s", strings.Join(circle, " -> "))
+	for first, circle := range world.loops(rules) {
+		steps := make([]string, len(circle))
+		for i, rule := range circle {
+			steps[i] = fmt.Sprintf("%s (line %d)", rules[rule].ID, doc.line(paths[rule]))
+		}
+		doc.add(paths[first], "rules would set off one another without end: %s", strings.Join(steps, " -> "))
 	}
 	return rules
 }
@@ -93,10 +97,14 @@ func (s *Site) RuleFaults(rule *ems.Rule, isModel func(model, name string) bool)
 // RuleLoop returns the ids of rules that would set off one another without end,
 // the first of them again at the end; nil when there are none.
 func (s *Site) RuleLoop(rules []ems.Rule) []string {
+	var ids []string
 	for _, circle := range newRuleWorld(s).loops(rules) {
-		return circle
+		for _, rule := range circle {
+			ids = append(ids, rules[rule].ID)
+		}
+		break
 	}
-	return nil
+	return ids
 }
 
 // ruleWorld is what the rules of a site may name.
@@ -217,16 +225,17 @@ func (w *ruleWorld) watches(rule *ems.Rule) []string {
 	return watched
 }
 
-// loops returns, by the index of a rule, the circle that leads back to it; of each
-// circle the rule that comes first has it.
-func (w *ruleWorld) loops(rules []ems.Rule) map[int][]string {
+// loops returns, by the index of a rule, the circle that leads back to it, as
+// indexes, the first again at the end; of each circle the rule that comes first
+// has it.
+func (w *ruleWorld) loops(rules []ems.Rule) map[int][]int {
 	watchers := map[string][]int{}
 	for i := range rules {
 		for _, source := range w.watches(&rules[i]) {
 			watchers[source] = append(watchers[source], i)
 		}
 	}
-	search := loopSearch{rules: rules, watchers: watchers, state: make([]int, len(rules)), circles: map[int][]string{}}
+	search := loopSearch{rules: rules, watchers: watchers, state: make([]int, len(rules)), circles: map[int][]int{}}
 	for i := range rules {
 		search.visit(i)
 	}
@@ -238,7 +247,7 @@ type loopSearch struct {
 	watchers map[string][]int
 	state    []int // 0 not seen, 1 on the path, 2 done
 	path     []int
-	circles  map[int][]string
+	circles  map[int][]int
 }
 
 func (l *loopSearch) visit(at int) {
@@ -250,12 +259,7 @@ func (l *loopSearch) visit(at int) {
 			case 0:
 				l.visit(next)
 			case 1:
-				circle := l.path[slices.Index(l.path, next):]
-				var ids []string
-				for _, rule := range circle {
-					ids = append(ids, l.rules[rule].ID)
-				}
-				l.circles[next] = append(ids, l.rules[next].ID)
+				l.circles[next] = append(slices.Clone(l.path[slices.Index(l.path, next):]), next)
 			}
 		}
 	}

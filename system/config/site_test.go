@@ -147,7 +147,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"rule that feeds itself", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high",
 			"type: set_value\n        params: {name: a, value: 1}\n  - {id: b, name: b, conditions: [{source: custom:a, operator: changed}], actions: [{type: set_value, params: {name: c, value: 1}}]}\n" +
 				"  - {id: c, name: c, conditions: [{source: custom:c, operator: changed}], actions: [{type: set_value, params: {name: a, value: 2}}]}", []string{
-				"rules.yaml:11: rules[1]: rules would set off one another without end: b -> c -> b",
+				"rules.yaml:11: rules[1]: rules would set off one another without end: b (line 11) -> c (line 12) -> b (line 11)",
 			}},
 		{"history source", "history.yaml", "comsrv:1001:T", "comsrv:7:T", []string{"history.yaml:3: mappings[0].source: no channel 7"}},
 		{"history field", "history.yaml", "hottest_cell", "time", []string{`history.yaml:2: mappings[0]: field "time" is a name that InfluxDB keeps`}},

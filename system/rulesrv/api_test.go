@@ -220,6 +220,9 @@ func TestReloadTakesTheWholeFileOrNothing(t *testing.T) {
 
 	writeRules(t, m.site.Dir, "rules:\n"+plain("a", "comsrv:1001:T:1", "")+plain("b", "comsrv:1001:T:9", "")+plain("d", "custom:x", ""))
 	m.Refused(http.MethodPost, "/api/rules/reload", "", http.StatusBadRequest, ems.CodeInvalid, "rules.yaml:3: rules[1].conditions[0].source: no point comsrv:1001:T:9")
+	writeRules(t, m.site.Dir, "rules:\n"+plain("c", "custom:p", sets("q"))+plain("e", "custom:q", sets("p"))+plain("f", "custom:x", ""))
+	m.Refused(http.MethodPost, "/api/rules/reload", "", http.StatusBadRequest, ems.CodeInvalid,
+		"rules.yaml:2: rules[0]: rules would set off one another without end: c (line 2) -> e (line 3) -> c (line 2)")
 	writeRules(t, m.site.Dir, "rules:\n"+plain("api-a", "custom:x", ""))
 	m.Refused(http.MethodPost, "/api/rules/reload", "", http.StatusBadRequest, ems.CodeInvalid, "kept for rules made through the API")
 	servicetest.Same(t, all(), []string{"a active", "b active", "c idle"})
