@@ -288,6 +288,56 @@ func TestExportAndImport(t *testing.T) {
 	}
 }
 
+// What was made through the API of modsrv counts as much as what stands in
+// models.yaml, also in the search for loops.
+func TestImportedRulesMayWatchModelsMadeThroughTheAPI(t *testing.T) {
+	t.Parallel()
+	m := startManual(t, testSite(), "")
+	model := ems.Model{
+		ID: "api-m", Mapping: ems.ModelMapping{Channel: 1001, Data: map[string]ems.ModelPoint{"a": "T:1", "b": "T:2", "on": "C:1"}},
+		Computed: []ems.ComputedField{{Name: "total", Function: "sum", Of: []string{"a", "b"}}},
+	}
+	if err := m.DB.UpsertModel(t.Context(), model); err != nil {
+		t.Fatal(err)
+	}
+	rule := func(id, source, action string) string {
+		return fmt.Sprintf("  - id: %s\n    name: %s\n    conditions: [{source: %q, operator: \">\", value: 50}]\n    actions: [%s]\n", id, id, source, action)
+	}
+	all := func() []string {
+		list := []string{}
+		for _, one := range ask[[]state](m, http.MethodGet, "/api/rules", "") {
+			list = append(list, one.Rule.ID+" "+one.Status)
+		}
+		return list
+	}
+	for text, message := range map[string]string{
+		rule("api-total", "modsrv:api-m:total", "") + rule("api-more", "modsrv:api-m:more", ""): `body:8: rules[1].conditions[0].source: model "api-m" has no data and no computed value "more"`,
+		rule("api-none", "modsrv:api-none:total", ""):                                           `body:4: rules[0].conditions[0].source: no model "api-none" in this site`,
+	} {
+		m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+text, http.StatusBadRequest, ems.CodeInvalid, message)
+	}
+	servicetest.Same(t, all(), []string{"hot idle"})
+	if status, text := m.Ask(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-total", "modsrv:api-m:total", "")+rule("api-a", "modsrv:api-m:a", ""), nil); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	m.ingest(map[ems.PointID]float64{1: 20, 2: 31})
+	servicetest.Same(t, all(), []string{"api-a idle", "api-total active", "hot idle"})
+
+	const writes, sets = `{type: control, params: {target: "comsrv:1001:C:1", value: 1}}`, "{type: set_value, params: {name: x, value: 60}}"
+	pair := rule("api-on", "modsrv:api-m:on", sets) + rule("api-x", "custom:x", writes)
+	m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-b", "modsrv:api-m:b", "")+pair, http.StatusBadRequest, ems.CodeInvalid,
+		"body:6: rules[1]: rules would set off one another without end: api-on (line 6) -> api-x (line 10) -> api-on (line 6)")
+	if status, text := m.Ask(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-x", "custom:x", writes), nil); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-b", "modsrv:api-m:b", "")+rule("api-on", "modsrv:api-m:on", sets), http.StatusConflict, ems.CodeConflict,
+		"rules would set off one another without end: api-on -> api-x -> api-on")
+	servicetest.Same(t, all(), []string{"api-a idle", "api-total active", "api-x idle", "hot idle"})
+
+	m.Redis.Stop()
+	m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-b", "modsrv:api-m:b", ""), http.StatusServiceUnavailable, ems.CodeUnavailable, "redis did not answer")
+}
+
 func TestCustomValuesTriggersAndResets(t *testing.T) {
 	t.Parallel()
 	m := startManual(t, testSite(), "")
@@ -370,7 +420,8 @@ func TestRulesAreTriedOut(t *testing.T) {
 		rule("comsrv:1001:T:1"):                                "test either with",
 		`"live":true`:                                          "needs a rule",
 		rule("comsrv:1001:T:9") + `,"live":true`:               "no point comsrv:1001:T:9",
-		rule("modsrv:m:c") + `,"live":true`:                    `no model "m"`,
+		rule("modsrv:m:c") + `,"live":true`:                    `model "m" has no data and no computed value "c"`,
+		rule("modsrv:none:c") + `,"live":true`:                 `no model "none" in this site`,
 		rule("comsrv:1001:T:1") + `,"values":[{"source":"x"}]`: "the rule does not watch",
 	} {
 		m.Refused(http.MethodPost, "/api/rules/test", "{"+body+"}", http.StatusBadRequest, ems.CodeInvalid, message)

@@ -138,8 +138,12 @@ func (s *Service) importRules(c echo.Context) error {
 	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body cannot be read: %w", err)
 	}
-	rules, err := s.site.ParseRules("body", text)
-	if err != nil {
+	ctx := c.Request().Context()
+	find, fault := s.modelsInUse(ctx)
+	rules, err := s.site.ParseRules("body", text, find)
+	if *fault != nil {
+		return *fault
+	} else if err != nil {
 		return err
 	}
 	for _, rule := range rules {
@@ -147,7 +151,6 @@ func (s *Service) importRules(c echo.Context) error {
 			return err
 		}
 	}
-	ctx := c.Request().Context()
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	if err := s.checkLoops(ctx, rules, func(string) bool { return true }); err != nil {

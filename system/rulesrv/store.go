@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
 	"github.com/voltageems/voltageems-go/system/rtdb"
@@ -153,17 +154,27 @@ func (s *Service) scheduleRule(ctx context.Context, rule *ems.Rule) error {
 	return err
 }
 
+// modelsInUse finds the models that are in use, those made through the API too;
+// fault says afterwards why one could not be asked for.
+func (s *Service) modelsInUse(ctx context.Context) (find config.FindModel, fault *error) {
+	fault = new(error)
+	return func(model string) (ems.Expansion, bool) {
+		expansion, err := s.db.ExpandModel(ctx, model)
+		if err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+			*fault = err
+		}
+		return expansion, err == nil
+	}, fault
+}
+
 // check refuses a rule that this site cannot use.
 func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
-	isModel := func(model, name string) bool {
-		expansion, err := s.db.ExpandModel(ctx, model)
-		if err != nil {
-			return false
-		}
-		return slices.ContainsFunc(expansion.Data, func(field ems.ExpandedField) bool { return field.Name == name }) ||
-			slices.ContainsFunc(expansion.Computed, func(field ems.ComputedField) bool { return field.Name == name })
+	find, fault := s.modelsInUse(ctx)
+	faults := s.site.RuleFaults(rule, find)
+	if *fault != nil {
+		return *fault
 	}
-	return ems.Refuse("rule "+rule.ID, s.site.RuleFaults(rule, isModel))
+	return ems.Refuse("rule "+rule.ID, faults)
 }
 
 // checkLoops refuses rules that would set off one another, or rules of the API
@@ -179,7 +190,12 @@ func (s *Service) checkLoops(ctx context.Context, rules []ems.Rule, stays func(i
 			all = append(all, state.Rule)
 		}
 	}
-	if circle := s.site.RuleLoop(all); circle != nil {
+	find, fault := s.modelsInUse(ctx)
+	circle := s.site.RuleLoop(all, find)
+	if *fault != nil {
+		return *fault
+	}
+	if circle != nil {
 		return ems.Errorf(ems.CodeConflict, "rules would set off one another without end: %s", strings.Join(circle, " -> "))
 	}
 	return nil
