@@ -97,6 +97,10 @@ func ruleList() contract {
 				reply: list(dry, "idle", "0", "0", "0", hotRule, "active", "5000", "1", "5000"),
 			},
 			{name: "the page after an id", before: three, key: "all", args: []string{"hot", "2"}, reply: list(wet, "idle", "0", "0", "0")},
+			{
+				name: "beyond ids without a rule", before: append([]step{{"ZADD", "rulesrv:rules", "0", "a", "0", "b", "0", "i"}}, three...), key: "all", args: []string{"", "2"},
+				reply: list(dry, "idle", "0", "0", "0", hotRule, "active", "5000", "1", "5000"),
+			},
 			{name: "after one that is gone", before: three, key: "all", args: []string{"x", "2"}, reply: list()},
 		},
 	}
