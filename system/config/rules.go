@@ -59,6 +59,10 @@ func (f *rulesFile) check(doc *document, world *ruleWorld) []ems.Rule {
 	if f.Rule != nil {
 		rules, paths = append(rules, *f.Rule), append(paths, []any{"rule"})
 	}
+	if len(rules) > ems.MaxRules {
+		doc.add([]any{"rules"}, "%d rules are more than the %d that fit", len(rules), ems.MaxRules)
+		return rules
+	}
 	seen := map[string]bool{}
 	for i := range rules {
 		at := func(path []any) []any { return append(slices.Clone(paths[i]), path...) }

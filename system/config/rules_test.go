@@ -67,6 +67,10 @@ func TestRulesThatSetOffOneAnotherAreNamedWithTheirLines(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", what, got, test.want)
 		}
 	}
+	many := "rules:\n" + strings.Repeat(rule("a", "custom:x", ""), 20_001)
+	if _, err := readWith(t, map[string]string{"rules.yaml": many}); err == nil || err.Error() != "rules.yaml:2: rules: 20001 rules are more than the 20000 that fit" {
+		t.Errorf("too many: %.200v", err)
+	}
 	rules := "rules:\n" + rule("a", "custom:x", sets("y")) + rule("a", "custom:y", sets("x"))
 	if _, err := readWith(t, map[string]string{"rules.yaml": rules}); ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), `rules.yaml:6: rules[1].id: "a" stands twice`) {
 		t.Errorf("two of one id: %v", err)

@@ -29,8 +29,9 @@ type Rule struct {
 	Actions    []Action  `yaml:"actions" json:"actions"`
 }
 
-// Bounds of a rule.
+// Bounds of a rule, and how many a site has.
 const (
+	MaxRules          = 20_000
 	MaxRulePriority   = 1000
 	MaxConditionDepth = 8
 	MaxConditions     = 100

@@ -1,6 +1,7 @@
 package rulesrv_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -336,6 +338,30 @@ func TestImportedRulesMayWatchModelsMadeThroughTheAPI(t *testing.T) {
 
 	m.Redis.Stop()
 	m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-b", "modsrv:api-m:b", ""), http.StatusServiceUnavailable, ems.CodeUnavailable, "redis did not answer")
+}
+
+// An import for which there is no room changes nothing, not even the rules that
+// there were.
+func TestAnImportIntoAFullSiteChangesNothing(t *testing.T) {
+	t.Parallel()
+	m := startManual(t, testSite(), "")
+	const crowd = `for i = 1, 19999 do
+		local id = 'api-' .. i
+		redis.call('HSET', 'rulesrv:rule:' .. id, 'enabled', '1', 'sources', 'custom:y',
+			'config', '{"id":"' .. id .. '","name":"n","conditions":[{"source":"custom:y","operator":">","value":1}],"actions":[]}')
+		redis.call('ZADD', 'rulesrv:rules', 0, id)
+	end`
+	if err := m.Raw.Eval(t.Context(), crowd, nil).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	replaces := "rules:\n  - {id: api-1, name: other, conditions: [{source: \"custom:y\", operator: \">\", value: 2}], actions: []}\n"
+	adds := "  - {id: api-new, name: new, conditions: [{source: \"custom:y\", operator: \">\", value: 2}], actions: []}\n"
+	m.Refused(http.MethodPost, "/api/rules/import", replaces+adds, http.StatusInsufficientStorage, ems.CodeFull, "there would be 20001 rules: a site has at most 20000")
+	servicetest.Same(t, ask[state](m, http.MethodGet, "/api/rules/api-1", "").Rule.Name, "n")
+	if status, text := m.Ask(http.MethodPost, "/api/rules/import", replaces, nil); status != http.StatusOK || !strings.Contains(text, `"added":[],"changed":["api-1"],"removed":[]`) {
+		t.Fatalf("%d %s", status, text)
+	}
+	servicetest.Same(t, ask[state](m, http.MethodGet, "/api/rules/api-1", "").Rule.Name, "other")
 }
 
 func TestCustomValuesTriggersAndResets(t *testing.T) {

@@ -70,7 +70,7 @@ func (s *Service) reload(c echo.Context) error {
 	ctx := c.Request().Context()
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.checkLoops(ctx, rules, ems.MadeByAPI); err != nil {
+	if err := s.checkTogether(ctx, rules, ems.MadeByAPI); err != nil {
 		return err
 	}
 	found := compare(s.siteRules(), rules)
@@ -153,7 +153,7 @@ func (s *Service) importRules(c echo.Context) error {
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.checkLoops(ctx, rules, func(string) bool { return true }); err != nil {
+	if err := s.checkTogether(ctx, rules, func(string) bool { return true }); err != nil {
 		return err
 	}
 	states, err := s.storedRules(ctx)

@@ -177,9 +177,9 @@ func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
 	return ems.Refuse("rule "+rule.ID, faults)
 }
 
-// checkLoops refuses rules that would set off one another, or rules of the API
-// that stay, without end.
-func (s *Service) checkLoops(ctx context.Context, rules []ems.Rule, stays func(id string) bool) error {
+// checkTogether refuses rules that, with those that stay, would be too many for a
+// site or would set off one another without end.
+func (s *Service) checkTogether(ctx context.Context, rules []ems.Rule, stays func(id string) bool) error {
 	states, err := s.storedRules(ctx)
 	if err != nil {
 		return err
@@ -189,6 +189,9 @@ func (s *Service) checkLoops(ctx context.Context, rules []ems.Rule, stays func(i
 		if stays(state.Rule.ID) && !slices.ContainsFunc(rules, func(rule ems.Rule) bool { return rule.ID == state.Rule.ID }) {
 			all = append(all, state.Rule)
 		}
+	}
+	if len(all) > ems.MaxRules {
+		return ems.Errorf(ems.CodeFull, "with these there would be %d rules: a site has at most %d", len(all), ems.MaxRules)
 	}
 	find, fault := s.modelsInUse(ctx)
 	circle := s.site.RuleLoop(all, find)
