@@ -1,11 +1,11 @@
--- alarm_configure: store what the alarms of the site are treated by
+-- alarm_configure: store what the alarms of the site are treated by; other steps of escalation hold for alarms that stand, too, by alarm_tick
 -- KEYS   [{site}:]all
 -- ARGV   flood: alarms told in ten minutes (1 to 100000), chattering: how often (2 to 20) within ms (1000 to 3600000), longest shelving ms
 --   (60000 to 604800000), entries of the journal (1000 to 10000000), notifications that wait (10 to 1000000), then for each of at most 20
 --   steps of escalation: level, unacknowledged ms (1000 to 604800000), the more severe level that follows or '', whom to notify or ''
 -- reply  OK
 -- errors INVALID
--- keys   alarmsrv:settings w, alarmsrv:suppressions r, alarmsrv:version w
+-- keys   alarmsrv:settings w, alarmsrv:suppressions r, alarmsrv:version w, alarmsrv:order:active r, alarmsrv:due w
 -- flags  none
 local function alarm_configure(keys, args)
   local namespace = split_key(keys)
@@ -37,7 +37,12 @@ local function alarm_configure(keys, args)
     end
     steps[#steps + 1] = level .. '\t' .. wait .. '\t' .. to .. '\t' .. whom .. '\n'
   end
-  redis.call('HSET', namespace .. 'alarmsrv:settings', 'escalation', table.concat(steps), unpack(fields))
+  local key, escalation = namespace .. 'alarmsrv:settings', table.concat(steps)
+  local before = redis.call('HGET', key, 'escalation') or ''
+  redis.call('HSET', key, 'escalation', escalation, unpack(fields))
   touch_settings(namespace)
+  if escalation ~= before and redis.call('EXISTS', namespace .. 'alarmsrv:order:active') == 1 then
+    redis.call('ZADD', namespace .. 'alarmsrv:due', 0, 'reschedule:0')
+  end
   return redis.status_reply('OK')
 end

@@ -3,8 +3,11 @@
 -- ARGV   now ms, how much to do at most (1 to 1000)
 -- reply  how much was done, 1 when more is due
 -- errors INVALID
--- keys   alarmsrv:due w, alarmsrv:alarms:by_level:{level} w, alarmsrv:order:level:{level} w, as alarm_unshelve, as alarm_unsuppress
+-- keys   alarmsrv:due w, alarmsrv:alarms:by_level:{level} w, alarmsrv:order:level:{level} w, alarmsrv:order:active r, as alarm_unshelve,
+--   as alarm_unsuppress
 -- flags  none
+
+local reschedule_batch = 100        -- alarms looked at in one go when the steps of escalation are others
 
 -- escalate takes one step with an alarm that nobody has acknowledged in time.
 local function escalate(namespace, settings, id, now)
@@ -13,30 +16,49 @@ local function escalate(namespace, settings, id, now)
   if not alarm or alarm.state ~= 'active_unacknowledged' or is_aside(alarm) then
     return
   end
-  local steps, done = settings.steps[alarm.level] or {}, steps_taken(alarm)
-  local step, following = steps[done + 1], steps[done + 2]
+  local step, due = next_step(settings, alarm)
   if not step then
     return
+  elseif tonumber(due) > tonumber(now) then -- the steps are others than when it was scheduled
+    schedule_escalation(namespace, settings, alarm)
+    return
   elseif is_covered(settings, alarm, now) then
-    schedule_escalation(namespace, settings, alarm, now)
+    wait_anew(namespace, settings, alarm, now)
     return
   end
   if step.to == '' then
-    call('HSET', key, 'steps', done + 1)
+    alarm.waited = step.wait
+    call('HSET', key, 'waited', step.wait)
     alarm_moved(namespace, settings, alarm, 'escalate', alarm.state, alarm.state, now, 'alarmsrv', step.notify)
     notify_alarm(namespace, settings, 'escalation', alarm, now, step.notify)
-    if following then
-      call('ZADD', namespace .. 'alarmsrv:due', after(now, following.wait - step.wait), 'escalate:' .. id)
-    end
+    schedule_escalation(namespace, settings, alarm)
     return
   end
   local from = alarm.level
-  alarm.steps = ''
-  call('HSET', key, 'steps', 0, 'escalated_from', alarm.escalated_from ~= '' and alarm.escalated_from or from)
+  alarm.waited = ''
+  call('HDEL', key, 'waited')
+  call('HSET', key, 'escalated_from', alarm.escalated_from ~= '' and alarm.escalated_from or from)
   alarm_set_level(namespace, alarm, step.to)
   alarm_moved(namespace, settings, alarm, 'escalate', alarm.state, alarm.state, now, 'alarmsrv', from .. ' to ' .. step.to)
   notify_alarm(namespace, settings, 'escalation', alarm, now, step.notify)
-  schedule_escalation(namespace, settings, alarm, now)
+  wait_anew(namespace, settings, alarm, now)
+end
+
+-- reschedule looks at active alarms after an id, and sets when each escalates by
+-- steps that are others now. What is left to look at is due at once.
+local function reschedule(namespace, settings, from)
+  local call, due = redis.call, namespace .. 'alarmsrv:due'
+  local ids = call('ZRANGEBYSCORE', namespace .. 'alarmsrv:order:active', '(' .. from, '+inf', 'LIMIT', 0, reschedule_batch)
+  for _, id in ipairs(ids) do
+    local alarm = alarm_load(namespace, id)
+    call('ZREM', due, 'escalate:' .. id)
+    if alarm.state == 'active_unacknowledged' then
+      schedule_escalation(namespace, settings, alarm)
+    end
+  end
+  if #ids == reschedule_batch then
+    call('ZADD', due, 0, 'reschedule:' .. ids[#ids])
+  end
 end
 
 -- end_chatter says that a definition is quiet: each time that it becomes active
@@ -65,6 +87,8 @@ local function alarm_due(namespace, member, now)
   local settings = alarm_settings(namespace)
   if what == 'escalate' then
     escalate(namespace, settings, whom, now)
+  elseif what == 'reschedule' then
+    reschedule(namespace, settings, whom)
   elseif what == 'shelf' then
     unshelve(namespace, settings, whom, now, 'alarmsrv', 'expired')
   elseif what == 'release' then

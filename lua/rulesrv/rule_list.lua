@@ -9,11 +9,16 @@ local function rule_list(keys, args)
   local namespace = split_key(keys)
   check_count(args, 2, 2)
   local count = check_integer('how many', args[2], 1, 1000)
-  local reply = {}
-  for _, id in ipairs(page(namespace .. 'rulesrv:rules', args[1], count)) do
-    for _, text in ipairs(rule_row(namespace, id) or {}) do
-      reply[#reply + 1] = text
+  local reply, ids, after = {}, nil, args[1]
+  repeat -- an id without a rule does not make a page short, which would be the last one
+    local wanted = count - #reply / 5
+    ids = page(namespace .. 'rulesrv:rules', after, wanted)
+    for _, id in ipairs(ids) do
+      for _, text in ipairs(rule_row(namespace, id) or {}) do
+        reply[#reply + 1] = text
+      end
     end
-  end
+    after = ids[#ids]
+  until #ids < wanted or #reply == 5 * count
   return reply
 end

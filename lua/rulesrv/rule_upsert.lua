@@ -10,7 +10,7 @@
 local function rule_upsert(keys, args)
   local call = redis.call
   local namespace, id = split_key(keys)
-  check_id('rule id', id)
+  check_rule_id(id)
   check_count(args, 2, 2)
   local now = check_time('now', args[2])
   local rule = decode_rule(args[1])

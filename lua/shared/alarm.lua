@@ -24,11 +24,12 @@ local function alarm_row(namespace, id)
   return row
 end
 
--- Beside what is told of an alarm: when it became active lately, and how many
--- steps of escalation were taken at its level.
-local kept_fields = {'recent', 'steps'}
+-- Beside what is told of an alarm: when it became active lately, since when it
+-- waits at its level to be acknowledged (since it was raised, where that is not
+-- set), and after how long of that it escalated last.
+local kept_fields = {'recent', 'waits_since', 'waited'}
 for i = 1, #alarm_fields do
-  kept_fields[i + 2] = alarm_fields[i]
+  kept_fields[i + 3] = alarm_fields[i]
 end
 
 -- alarm_load returns an alarm by the names of its fields, nil if there is none.
@@ -59,17 +60,29 @@ local function is_aside(alarm)
   return alarm.shelved_until ~= '' or alarm.suppressed ~= ''
 end
 
-local function steps_taken(alarm)
-  return tonumber(alarm.steps) or 0
+-- next_step returns the step that follows for an alarm that nobody acknowledges,
+-- and when it is due; nil where there is none.
+local function next_step(settings, alarm)
+  for _, step in ipairs(settings.steps[alarm.level] or {}) do
+    if step.wait > (tonumber(alarm.waited) or 0) then
+      return step, after(alarm.waits_since ~= '' and alarm.waits_since or alarm.raised_at, step.wait)
+    end
+  end
 end
 
--- schedule_escalation sets the time at which the next step of an alarm that
--- nobody acknowledges is due.
-local function schedule_escalation(namespace, settings, alarm, now)
-  local step = settings.steps[alarm.level] and settings.steps[alarm.level][steps_taken(alarm) + 1]
+-- schedule_escalation sets the time at which the next step of an alarm is due.
+local function schedule_escalation(namespace, settings, alarm)
+  local step, due = next_step(settings, alarm)
   if step and not is_aside(alarm) then
-    redis.call('ZADD', alarm_keys(namespace).due, after(now, step.wait), 'escalate:' .. alarm.id)
+    redis.call('ZADD', alarm_keys(namespace).due, due, 'escalate:' .. alarm.id)
   end
+end
+
+-- wait_anew begins to wait for somebody to acknowledge an alarm.
+local function wait_anew(namespace, settings, alarm, now)
+  alarm.waits_since = now
+  redis.call('HSET', alarm_keys(namespace).alarm .. alarm.id, 'waits_since', now)
+  schedule_escalation(namespace, settings, alarm)
 end
 
 -- alarm_aside_ends takes the marks of shelving and suppression away.
@@ -200,8 +213,8 @@ local function alarm_again(namespace, settings, now, alarm, raised)
   call('HSET', key, 'recent', recent, 'title', alarm.title, 'description', alarm.description)
   call('HDEL', key, 'cleared_at')
   if raised.level ~= (alarm.escalated_from ~= '' and alarm.escalated_from or alarm.level) then
-    call('HDEL', key, 'escalated_from', 'steps')
-    alarm.steps = ''
+    call('HDEL', key, 'escalated_from', 'waited')
+    alarm.waited = ''
     alarm_set_level(namespace, alarm, raised.level)
   end
   if alarm.suppressed == '' and is_covered(settings, alarm, now) then
@@ -212,7 +225,7 @@ local function alarm_again(namespace, settings, now, alarm, raised)
   end
   alarm_set_state(namespace, settings, alarm, 'return', 'active_unacknowledged', now, raiser(alarm), told_aside(alarm))
   note_chatter(namespace, settings, alarm, chatters, now)
-  schedule_escalation(namespace, settings, alarm, now)
+  wait_anew(namespace, settings, alarm, now)
   if not is_aside(alarm) then
     announce(namespace, settings, alarm, now, 'return')
   end
@@ -227,7 +240,7 @@ local function alarm_new(namespace, settings, now, raised, definition, former)
   local id = string.format('%.0f', call('INCR', keys.sequence))
   local alarm = {id = id, source = raised.source, rule = raised.rule, level = level, title = raised.title,
     description = raised.description, value = raised.value, occurrences = '1', state = 'active_unacknowledged',
-    chattering = former and former.chattering or '', steps = '', shelved_until = '', suppressed = is_covered(settings, raised, now) and '1' or ''}
+    chattering = former and former.chattering or '', waits_since = now, shelved_until = '', suppressed = is_covered(settings, raised, now) and '1' or ''}
   local more = {}
   local function add(name, value)
     more[#more + 1], more[#more + 2] = name, value
@@ -268,7 +281,7 @@ local function alarm_new(namespace, settings, now, raised, definition, former)
   alarm_count(namespace, 'active_unacknowledged:' .. level, 1)
   alarm_moved(namespace, settings, alarm, 'raise', '', alarm.state, now, raiser(alarm), told_aside(alarm))
   note_chatter(namespace, settings, alarm, chatters, now)
-  schedule_escalation(namespace, settings, alarm, now)
+  schedule_escalation(namespace, settings, alarm)
   if not is_aside(alarm) then
     announce(namespace, settings, alarm, now, 'raise')
   end

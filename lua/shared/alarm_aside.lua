@@ -8,7 +8,7 @@ local function shown_again(namespace, settings, alarm, now, text)
   if is_active[alarm.state] and not is_aside(alarm) then
     announce(namespace, settings, alarm, now, text)
     if alarm.state == 'active_unacknowledged' then
-      schedule_escalation(namespace, settings, alarm, now)
+      wait_anew(namespace, settings, alarm, now)
     end
   end
 end

@@ -3,6 +3,17 @@
 local rule_limit = 20000            -- rules of a site
 local loop_steps = 2000             -- rules that are looked at in search of a loop
 
+-- Words that stand in the paths of the API where the id of a rule could stand.
+local rule_words = {events = true, export = true, import = true, reload = true, test = true}
+
+-- check_rule_id accepts an id under which the API can tell of a rule.
+local function check_rule_id(id)
+  if rule_words[id] then
+    refuse('INVALID', 'rule id ' .. shown(id) .. ' is a word of the API, /api/rules/' .. id .. ': take another')
+  end
+  return check_id('rule id', id)
+end
+
 -- What the decoder cannot tell from what is meant: to it [] and {} are the same,
 -- and so are 2 and 2.0.
 local other_forms = {'"actions"%s*:%s*{', '"conditions"%s*:%s*{', '"days"%s*:%s*{', '"params"%s*:%s*%[', '"schedule"%s*:%s*%[',

@@ -24,6 +24,7 @@ type fixture struct {
 	*servicetest.Fixture
 	t     *testing.T
 	clock *ems.ManualClock
+	stop  func() // the service
 }
 
 // begin is what the clock of every test shows at first.
@@ -38,16 +39,23 @@ func start(t *testing.T, retention config.AlarmRetention, change ...func(*ems.Al
 	}
 	clock := ems.NewManualClock(begin)
 	f := &fixture{Fixture: servicetest.New(t, clock), t: t, clock: clock}
+	f.stop = f.run(retention, settings)
+	return f
+}
+
+// run runs the service, which has ended when the returned function has.
+func (f *fixture) run(retention config.AlarmRetention, settings ems.AlarmSettings) (stop func()) {
+	f.t.Helper()
 	service, err := alarmsrv.New(alarmsrv.Options{
 		Service: config.Service{Listen: servicetest.AnyPort}, Site: &config.Site{Name: "test", Retention: retention, Alarms: settings}, DB: f.DB,
-		Clock: clock, Logger: testkit.Logger(t), Registry: prometheus.NewRegistry(),
+		Clock: f.clock, Logger: testkit.Logger(f.t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	f.Run(service)
+	stop = f.Run(service)
 	f.AwaitHealth(http.StatusOK)
-	return f
+	return stop
 }
 
 // waiting is how many timers are armed while the service has nothing to do: three
@@ -165,6 +173,35 @@ func TestLifeOfAnAlarm(t *testing.T) {
 	if alarm.ID != "2" || alarm.Occurrences != 1 {
 		t.Errorf("an alarm that returns is %s with %d occurrences, not a new one", alarm.ID, alarm.Occurrences)
 	}
+}
+
+// Steps of escalation that came with a new alarms.yaml hold for the alarms that
+// stand; a restart with the same ones changes nothing.
+func TestARestartWithOtherStepsEscalatesWhatStands(t *testing.T) {
+	t.Parallel()
+	f := start(t, ample)
+	f.raise("pump", ems.Major)
+	settings := ems.DefaultAlarmSettings()
+	settings.Escalation = []ems.EscalationStep{{Level: ems.Major, After: 15 * time.Minute, To: ems.Critical}}
+	escalated := func() (times []time.Duration) {
+		for _, entry := range f.journal("") {
+			if entry.Event == ems.AlarmEscalated {
+				times = append(times, entry.Time.Sub(begin))
+			}
+		}
+		return times
+	}
+	f.pass(10 * time.Minute)
+	f.stop()
+	f.stop = f.run(ample, settings)
+	f.pass(4 * time.Minute)
+	servicetest.Same(t, escalated(), []time.Duration(nil))
+	f.pass(time.Minute)
+	servicetest.Same(t, escalated(), []time.Duration{15 * time.Minute})
+	f.stop()
+	f.run(ample, settings)
+	f.pass(time.Hour)
+	servicetest.Same(t, escalated(), []time.Duration{15 * time.Minute})
 }
 
 func TestAlarmsAreListedNewestFirstAndNarrowed(t *testing.T) {

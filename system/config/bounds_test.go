@@ -252,6 +252,11 @@ func ruleBounds() []bound {
 		textBound(1, "message", strings.Repeat("x", 2000), true),
 		textBound(1, "message", strings.Repeat("x", 2001), false),
 	}
+	for _, word := range []string{"events", "export", "import", "reload", "test"} {
+		bounds = append(bounds,
+			ruleBound("id "+word, false, func(r *ems.Rule) { r.ID = word }),
+			ruleBound("id "+word+"s_1", true, func(r *ems.Rule) { r.ID = word + "s_1" }))
+	}
 	bounds = append(bounds, settingBounds()...)
 	bounds = append(bounds, comparisonBounds()...)
 	for character := range rune(0x20) {

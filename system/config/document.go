@@ -157,11 +157,15 @@ func readBounded(path string) ([]byte, error) {
 // add reports a fault at the node that path leads to: field names and list
 // indexes from the top. A path that ends early is reported where it ends.
 func (d *document) add(path []any, format string, args ...any) {
-	line := 0
+	d.faults.add(d.file, d.line(path), "%s: %s", ems.PathText(path), fmt.Sprintf(format, args...))
+}
+
+// line returns where the node stands that path leads to, 0 where there is none.
+func (d *document) line(path []any) int {
 	if node := d.node(path); node != nil {
-		line = node.Line
+		return node.Line
 	}
-	d.faults.add(d.file, line, "%s: %s", ems.PathText(path), fmt.Sprintf(format, args...))
+	return 0
 }
 
 // addReference reports something that was not found where it is kept.

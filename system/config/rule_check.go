@@ -17,7 +17,7 @@ func CheckRule(rule *ems.Rule) error { return ems.Refuse("rule "+rule.ID, RuleFa
 // exists. The paths begin at the rule.
 func RuleFaults(rule *ems.Rule) []ems.Fault {
 	var check ruleCheck
-	if err := ems.CheckID("rule id", rule.ID); err != nil {
+	if err := ems.CheckRuleID(rule.ID); err != nil {
 		check.add([]any{"id"}, "%v", err)
 	}
 	check.settings(rule)

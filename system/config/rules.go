@@ -21,7 +21,7 @@ func (s *siteReader) readRules(site *Site) {
 	var file rulesFile
 	doc, ok := readDocument(s.path(rulesName), rulesName, &file, &s.faults)
 	if ok {
-		site.Rules = file.check(doc, site)
+		site.Rules = file.check(doc, newRuleWorld(site, nil))
 	}
 }
 
@@ -33,21 +33,25 @@ func (s *Site) ReadRules() ([]ems.Rule, error) {
 	return fresh.Rules, reader.faults.err()
 }
 
-// ParseRules reads rules in the form of rules.yaml. The error lists every fault
-// with its line; name is what it calls the text.
-func (s *Site) ParseRules(name string, text []byte) ([]ems.Rule, error) {
+// FindModel returns a model that is in use, whether the site folder has it or not.
+type FindModel func(id string) (ems.Expansion, bool)
+
+// ParseRules reads rules in the form of rules.yaml, which may name models that
+// find knows. The error lists every fault with its line; name is what it calls
+// the text.
+func (s *Site) ParseRules(name string, text []byte, find FindModel) ([]ems.Rule, error) {
 	var found faults
 	var file rulesFile
 	doc := &document{file: name, faults: &found}
 	if !doc.decode(text, &file) {
 		return nil, found.err()
 	}
-	rules := file.check(doc, s)
+	rules := file.check(doc, newRuleWorld(s, find))
 	return rules, found.err()
 }
 
 // check gathers the rules of a file and everything wrong with them.
-func (f *rulesFile) check(doc *document, site *Site) []ems.Rule {
+func (f *rulesFile) check(doc *document, world *ruleWorld) []ems.Rule {
 	rules, paths := slices.Clone(f.Rules), make([][]any, 0, len(f.Rules)+1)
 	for i := range f.Rules {
 		paths = append(paths, []any{"rules", i})
@@ -55,7 +59,11 @@ func (f *rulesFile) check(doc *document, site *Site) []ems.Rule {
 	if f.Rule != nil {
 		rules, paths = append(rules, *f.Rule), append(paths, []any{"rule"})
 	}
-	world, seen := newRuleWorld(site), map[string]bool{}
+	if len(rules) > ems.MaxRules {
+		doc.add([]any{"rules"}, "%d rules are more than the %d that fit", len(rules), ems.MaxRules)
+		return rules
+	}
+	seen := map[string]bool{}
 	for i := range rules {
 		at := func(path []any) []any { return append(slices.Clone(paths[i]), path...) }
 		if seen[rules[i].ID] {
@@ -70,19 +78,20 @@ func (f *rulesFile) check(doc *document, site *Site) []ems.Rule {
 			doc.addReference(fault.kept, at(fault.Path), "%s", fault.Message)
 		}
 	}
-	for i, circle := range world.loops(rules) {
-		doc.add(paths[i], "rules would set off one another without end: %s", strings.Join(circle, " -> "))
+	for first, circle := range world.loops(rules) {
+		steps := make([]string, len(circle))
+		for i, rule := range circle {
+			steps[i] = fmt.Sprintf("%s (line %d)", rules[rule].ID, doc.line(paths[rule]))
+		}
+		doc.add(paths[first], "rules would set off one another without end: %s", strings.Join(steps, " -> "))
 	}
 	return rules
 }
 
-// RuleFaults lists what a rule names and this site does not have, and commands
-// beyond the limits of their points. isModel, where it is not nil, is asked about
-// models that the site folder does not name.
-func (s *Site) RuleFaults(rule *ems.Rule, isModel func(model, name string) bool) []ems.Fault {
-	world := newRuleWorld(s)
-	world.isModel = isModel
-	unknown, limits := world.faults(rule)
+// RuleFaults lists what a rule names and neither this site nor find knows, and
+// commands beyond the limits of their points.
+func (s *Site) RuleFaults(rule *ems.Rule, find FindModel) []ems.Fault {
+	unknown, limits := newRuleWorld(s, find).faults(rule)
 	var found []ems.Fault
 	for _, fault := range unknown {
 		found = append(found, fault.Fault)
@@ -92,45 +101,73 @@ func (s *Site) RuleFaults(rule *ems.Rule, isModel func(model, name string) bool)
 
 // RuleLoop returns the ids of rules that would set off one another without end,
 // the first of them again at the end; nil when there are none.
-func (s *Site) RuleLoop(rules []ems.Rule) []string {
-	for _, circle := range newRuleWorld(s).loops(rules) {
-		return circle
+func (s *Site) RuleLoop(rules []ems.Rule, find FindModel) []string {
+	var ids []string
+	for _, circle := range newRuleWorld(s, find).loops(rules) {
+		for _, rule := range circle {
+			ids = append(ids, rules[rule].ID)
+		}
+		break
 	}
-	return nil
+	return ids
 }
 
 // ruleWorld is what the rules of a site may name.
 type ruleWorld struct {
-	site    *Site
-	models  map[string]map[string][]ems.PointRef // the points behind each name of a model; nil where the model has faults of its own
-	isModel func(model, name string) bool
+	site   *Site
+	models map[string]map[string][]ems.PointRef // the points behind each name of a model; nil where the model has faults of its own
+	find   FindModel                            // nil where the site folder alone counts
+	found  map[string]bool                      // models that find was asked for
 }
 
-func newRuleWorld(site *Site) *ruleWorld {
-	world := &ruleWorld{site: site, models: map[string]map[string][]ems.PointRef{}}
+func newRuleWorld(site *Site, find FindModel) *ruleWorld {
+	world := &ruleWorld{site: site, models: map[string]map[string][]ems.PointRef{}, find: find, found: map[string]bool{}}
 	for _, model := range site.Models {
 		expansion, faults := ems.Expand(model, site.Template)
 		if len(faults) > 0 {
 			world.models[model.ID] = nil
 			continue
 		}
-		names := map[string][]ems.PointRef{}
-		for _, field := range expansion.Data {
-			names[field.Name] = []ems.PointRef{field.Point}
-		}
-		for _, field := range expansion.Computed { // each after its inputs
-			formula, err := field.Formula()
-			if err != nil {
-				continue
-			}
-			names[field.Name] = []ems.PointRef{}
-			for _, input := range formula.Names() {
-				names[field.Name] = append(names[field.Name], names[input]...)
-			}
-		}
-		world.models[model.ID] = names
+		world.models[model.ID] = pointsBehind(expansion)
 	}
 	return world
+}
+
+// pointsBehind returns the points behind each name of a model: one behind data,
+// those of all inputs behind a computed value.
+func pointsBehind(expansion ems.Expansion) map[string][]ems.PointRef {
+	names := map[string][]ems.PointRef{}
+	for _, field := range expansion.Data {
+		names[field.Name] = []ems.PointRef{field.Point}
+	}
+	for _, field := range expansion.Computed { // each after its inputs
+		formula, err := field.Formula()
+		if err != nil {
+			continue
+		}
+		names[field.Name] = []ems.PointRef{}
+		for _, input := range formula.Names() {
+			names[field.Name] = append(names[field.Name], names[input]...)
+		}
+	}
+	return names
+}
+
+// model returns the points behind each name of a model, as the site folder and as
+// what is in use has it: one may be newer than the other.
+func (w *ruleWorld) model(id string) (names map[string][]ems.PointRef, known bool) {
+	if w.find != nil && !w.found[id] {
+		w.found[id] = true
+		if expansion, inUse := w.find(id); inUse {
+			names = pointsBehind(expansion)
+			for name, points := range w.models[id] {
+				names[name] = append(names[name], points...)
+			}
+			w.models[id] = names
+		}
+	}
+	names, known = w.models[id]
+	return names, known
 }
 
 // unknownFault is something that a rule names and the table where it is kept lacks.
@@ -147,12 +184,11 @@ func (w *ruleWorld) sourceFault(source ems.Source) (message string, kept table) 
 			return fmt.Sprintf("no point %s in this site", source.Point), pointTables
 		}
 	case ems.ModelSource:
-		names, known := w.models[source.Model]
+		names, known := w.model(source.Model)
 		switch {
-		case known && names == nil || w.isModel != nil && w.isModel(source.Model, source.Name):
 		case !known:
 			return fmt.Sprintf("no model %q in this site", source.Model), modelTable
-		case names[source.Name] == nil:
+		case names != nil && names[source.Name] == nil:
 			return fmt.Sprintf("model %q has no data and no computed value %q", source.Model, source.Name), modelTable
 		}
 	}
@@ -209,7 +245,8 @@ func (w *ruleWorld) watches(rule *ems.Rule) []string {
 	for _, text := range watched {
 		source, err := ems.ParseSource(text)
 		if err == nil && source.Kind == ems.ModelSource {
-			for _, point := range w.models[source.Model][source.Name] {
+			names, _ := w.model(source.Model)
+			for _, point := range names[source.Name] {
 				watched = append(watched, point.String())
 			}
 		}
@@ -217,16 +254,17 @@ func (w *ruleWorld) watches(rule *ems.Rule) []string {
 	return watched
 }
 
-// loops returns, by the index of a rule, the circle that leads back to it; of each
-// circle the rule that comes first has it.
-func (w *ruleWorld) loops(rules []ems.Rule) map[int][]string {
+// loops returns, by the index of a rule, the circle that leads back to it, as
+// indexes, the first again at the end; of each circle the rule that comes first
+// has it.
+func (w *ruleWorld) loops(rules []ems.Rule) map[int][]int {
 	watchers := map[string][]int{}
 	for i := range rules {
 		for _, source := range w.watches(&rules[i]) {
 			watchers[source] = append(watchers[source], i)
 		}
 	}
-	search := loopSearch{rules: rules, watchers: watchers, state: make([]int, len(rules)), circles: map[int][]string{}}
+	search := loopSearch{rules: rules, watchers: watchers, state: make([]int, len(rules)), circles: map[int][]int{}}
 	for i := range rules {
 		search.visit(i)
 	}
@@ -238,7 +276,7 @@ type loopSearch struct {
 	watchers map[string][]int
 	state    []int // 0 not seen, 1 on the path, 2 done
 	path     []int
-	circles  map[int][]string
+	circles  map[int][]int
 }
 
 func (l *loopSearch) visit(at int) {
@@ -250,12 +288,7 @@ func (l *loopSearch) visit(at int) {
 			case 0:
 				l.visit(next)
 			case 1:
-				circle := l.path[slices.Index(l.path, next):]
-				var ids []string
-				for _, rule := range circle {
-					ids = append(ids, l.rules[rule].ID)
-				}
-				l.circles[next] = append(ids, l.rules[next].ID)
+				l.circles[next] = append(slices.Clone(l.path[slices.Index(l.path, next):]), next)
 			}
 		}
 	}

@@ -134,6 +134,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"rule of a model that is not", "rules.yaml", "comsrv:1001:T:2", "modsrv:tank:level", []string{`rules.yaml:5: rules[0].conditions[0].source: no model "tank" in this site`}},
 		{"rule of a name that is not", "rules.yaml", "comsrv:1001:T:2", "modsrv:battery_001:level", []string{`rules.yaml:5: rules[0].conditions[0].source: model "battery_001" has no data and no computed value "level"`}},
 		{"rule source of a kind", "rules.yaml", "comsrv:1001:T:2", "gps:1", []string{`rules.yaml:5: rules[0].conditions[0].source: unknown source "gps:1": write comsrv:`}},
+		{"rule id of the API", "rules.yaml", "id: hot", "id: export", []string{`rules.yaml:2: rules[0].id: rule id "export" is a word of the API, /api/rules/export: take another`}},
 		{"rule key", "rules.yaml", "name: Too hot", "hysterisis: 1", []string{`rules.yaml:3: unknown key "hysterisis": check its spelling`}},
 		{"rule delay", "rules.yaml", "name: Too hot", "on_delay: 10", []string{`rules.yaml:3: rules[0].on_delay: "10" is not a duration: write a length of time from 0s to 24h0m0s`}},
 		{"rule schedule", "rules.yaml", "name: Too hot", "schedule: {time_zone: Europe/Berlln, days: [mon, someday], from: \"8\", to: \"18:00\"}", []string{
@@ -146,7 +147,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"rule that feeds itself", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high",
 			"type: set_value\n        params: {name: a, value: 1}\n  - {id: b, name: b, conditions: [{source: custom:a, operator: changed}], actions: [{type: set_value, params: {name: c, value: 1}}]}\n" +
 				"  - {id: c, name: c, conditions: [{source: custom:c, operator: changed}], actions: [{type: set_value, params: {name: a, value: 2}}]}", []string{
-				"rules.yaml:11: rules[1]: rules would set off one another without end: b -> c -> b",
+				"rules.yaml:11: rules[1]: rules would set off one another without end: b (line 11) -> c (line 12) -> b (line 11)",
 			}},
 		{"history source", "history.yaml", "comsrv:1001:T", "comsrv:7:T", []string{"history.yaml:3: mappings[0].source: no channel 7"}},
 		{"history field", "history.yaml", "hottest_cell", "time", []string{`history.yaml:2: mappings[0]: field "time" is a name that InfluxDB keeps`}},

@@ -3,6 +3,7 @@ package ems
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -28,8 +29,9 @@ type Rule struct {
 	Actions    []Action  `yaml:"actions" json:"actions"`
 }
 
-// Bounds of a rule.
+// Bounds of a rule, and how many a site has.
 const (
+	MaxRules          = 20_000
 	MaxRulePriority   = 1000
 	MaxConditionDepth = 8
 	MaxConditions     = 100
@@ -39,6 +41,17 @@ const (
 	MinWindow         = time.Second
 	MaxDeadline       = time.Hour // of a command
 )
+
+// ruleWords stand in the paths of the API where the id of a rule could stand.
+var ruleWords = [...]string{"events", "export", "import", "reload", "test"}
+
+// CheckRuleID accepts the id of a rule: one under which the API can tell of it.
+func CheckRuleID(id string) error {
+	if slices.Contains(ruleWords[:], id) {
+		return Errorf(CodeInvalid, "rule id %q is a word of the API, /api/rules/%s: take another", id, id)
+	}
+	return CheckID("rule id", id)
+}
 
 // Logic combines conditions; empty means All.
 type Logic string

@@ -24,11 +24,7 @@ func TestAlarmsFollowAPlainModel(test *testing.T) {
 	b := newBench(test, "")
 	settings := ems.DefaultAlarmSettings()
 	settings.FloodLimit, settings.ChatterPeriod = 100_000, 90*time.Second
-	settings.Escalation = []ems.EscalationStep{
-		{Level: ems.Major, After: 50 * time.Second, To: ems.Critical},
-		{Level: ems.Major, After: 30 * time.Second, Notify: "shift lead"},
-		{Level: ems.Minor, After: 20 * time.Second, To: ems.Major, Notify: "workshop"},
-	}
+	settings.Escalation = lifeSteps[0]
 	restarts, steps, events := 4, 0, map[string]int{}
 	rapid.Check(test, func(t *rapid.T) {
 		if err := b.raw.FlushAll(b.ctx).Err(); err != nil {
@@ -70,6 +66,21 @@ func TestAlarmsFollowAPlainModel(test *testing.T) {
 	}
 }
 
+// lifeSteps are the escalations that take turns.
+var lifeSteps = [][]ems.EscalationStep{
+	{
+		{Level: ems.Major, After: 50 * time.Second, To: ems.Critical},
+		{Level: ems.Major, After: 30 * time.Second, Notify: "shift lead"},
+		{Level: ems.Minor, After: 20 * time.Second, To: ems.Major, Notify: "workshop"},
+	},
+	{
+		{Level: ems.Minor, After: 10 * time.Second, Notify: "workshop"},
+		{Level: ems.Minor, After: 40 * time.Second, Notify: "shift lead"},
+		{Level: ems.Major, After: 45 * time.Second, Notify: "shift lead"},
+	},
+	nil,
+}
+
 type lifeRun struct {
 	t     *rapid.T
 	test  testing.TB
@@ -95,7 +106,7 @@ func (r *lifeRun) agree(what string, err error, done bool, code ems.Code) {
 func (r *lifeRun) step() {
 	t, m := r.t, r.model
 	actions := []string{"raise", "raise", "raise", "clear", "clear", "acknowledge", "acknowledge", "shelve", "unshelve",
-		"suppress", "unsuppress", "tick", "tick", "comment", "clean up"}
+		"suppress", "unsuppress", "tick", "tick", "tick", "comment", "clean up", "configure"}
 	action := rapid.SampledFrom(actions).Draw(t, "action")
 	switch action {
 	case "raise":
@@ -107,9 +118,15 @@ func (r *lifeRun) step() {
 	case "tick":
 		done, more, err := r.b.TickAlarms(r.b.ctx)
 		r.sound(err)
-		if want := m.tick(); done != want || more {
-			t.Fatalf("%d were due, want %d (more: %v)", done, want, more)
+		if want, wantMore := m.tick(); done != want || more != wantMore {
+			t.Fatalf("%d were due, want %d (more: %v, want %v)", done, want, more, wantMore)
 		}
+		return
+	case "configure":
+		settings := m.settings
+		settings.Escalation = rapid.SampledFrom(lifeSteps).Draw(t, "escalation")
+		r.sound(r.b.ConfigureAlarms(r.b.ctx, settings))
+		m.configure(settings)
 		return
 	case "clean up":
 		keep := rapid.IntRange(0, 5).Draw(t, "keep")

@@ -27,8 +27,9 @@ type alarmModel struct {
 
 type modelAlarm struct {
 	ems.Alarm
-	recent []time.Time
-	steps  int
+	recent     []time.Time
+	waitsSince time.Time     // at its level, to be acknowledged
+	waited     time.Duration // how long of that when it escalated last
 }
 
 func newAlarmModel(settings ems.AlarmSettings) *alarmModel {
@@ -69,20 +70,46 @@ func (m *alarmModel) covered(a *modelAlarm) bool {
 	return false
 }
 
-func (m *alarmModel) steps(level ems.AlarmLevel) []ems.EscalationStep {
-	var steps []ems.EscalationStep
+// nextStep returns the earliest step of an alarm's level that it has not waited
+// for, and when it is due.
+func (m *alarmModel) nextStep(a *modelAlarm) (next ems.EscalationStep, due time.Time, found bool) {
 	for _, step := range m.settings.Escalation {
-		if step.Level == level {
-			steps = append(steps, step)
+		if step.Level == a.Level && step.After > a.waited && (!found || step.After < next.After) {
+			next, found = step, true
 		}
 	}
-	slices.SortFunc(steps, func(a, b ems.EscalationStep) int { return cmp.Compare(a.After, b.After) })
-	return steps
+	return next, a.waitsSince.Add(next.After), found
 }
 
 func (m *alarmModel) schedule(a *modelAlarm) {
-	if steps := m.steps(a.Level); a.steps < len(steps) && !a.aside() {
-		m.due["escalate:"+a.ID] = m.now.Add(steps[a.steps].After)
+	if _, due, found := m.nextStep(a); found && !a.aside() {
+		m.due["escalate:"+a.ID] = due
+	}
+}
+
+// waitAnew begins to wait for somebody to acknowledge an alarm.
+func (m *alarmModel) waitAnew(a *modelAlarm) {
+	a.waitsSince = m.now
+	m.schedule(a)
+}
+
+// configure takes other settings, which hold for the alarms that stand, too.
+func (m *alarmModel) configure(settings ems.AlarmSettings) {
+	changed := !slices.Equal(m.settings.Escalation, settings.Escalation)
+	m.settings = settings
+	if changed && slices.ContainsFunc(m.alarms, func(a *modelAlarm) bool { return a.State.Active() }) {
+		m.due["reschedule:0"] = time.UnixMilli(0)
+	}
+}
+
+func (m *alarmModel) reschedule() {
+	for _, a := range m.alarms {
+		if a.State.Active() {
+			delete(m.due, "escalate:"+a.ID)
+		}
+		if a.State == ems.ActiveUnacknowledged {
+			m.schedule(a)
+		}
 	}
 }
 
@@ -103,7 +130,7 @@ func (m *alarmModel) raise(raised ems.NewAlarm) *modelAlarm {
 		return a
 	}
 	if base := cmp.Or(a.EscalatedFrom, a.Level); base != raised.Level {
-		a.Level, a.EscalatedFrom, a.steps = raised.Level, "", 0
+		a.Level, a.EscalatedFrom, a.waited = raised.Level, "", 0
 	}
 	a.Title, a.Description, a.ClearedAt = raised.Title, raised.Description, nil
 	a.Suppressed = a.Suppressed || m.covered(a)
@@ -156,7 +183,7 @@ func (m *alarmModel) becomeActive(a *modelAlarm, event string, from ems.AlarmSta
 		a.Chattering = true
 		m.note(ems.AlarmChatters, a, a.State, "alarmsrv", "")
 	}
-	m.schedule(a)
+	m.waitAnew(a)
 	if !a.aside() {
 		m.notify("alarm", a, event)
 	}
@@ -232,7 +259,7 @@ func (m *alarmModel) showAgain(a *modelAlarm, why string) {
 	if a.State.Active() && !a.aside() {
 		m.notify("alarm", a, why)
 		if a.State == ems.ActiveUnacknowledged {
-			m.schedule(a)
+			m.waitAnew(a)
 		}
 	}
 }
@@ -270,27 +297,25 @@ func (m *alarmModel) escalate(a *modelAlarm) {
 	if a == nil || a.State != ems.ActiveUnacknowledged || a.aside() {
 		return
 	}
-	steps := m.steps(a.Level)
+	step, due, found := m.nextStep(a)
 	switch {
-	case a.steps >= len(steps):
-	case m.covered(a):
+	case !found:
+	case due.After(m.now):
 		m.schedule(a)
-	case steps[a.steps].To == "":
-		step := steps[a.steps]
-		a.steps++
+	case m.covered(a):
+		m.waitAnew(a)
+	case step.To == "":
+		a.waited = step.After
 		m.note(ems.AlarmEscalated, a, a.State, "alarmsrv", step.Notify)
 		m.notify("escalation", a, step.Notify)
-		if a.steps < len(steps) {
-			m.due["escalate:"+a.ID] = m.now.Add(steps[a.steps].After - step.After)
-		}
+		m.schedule(a)
 	default:
-		step := steps[a.steps]
-		a.steps, a.EscalatedFrom = 0, cmp.Or(a.EscalatedFrom, a.Level)
+		a.waited, a.EscalatedFrom = 0, cmp.Or(a.EscalatedFrom, a.Level)
 		text := string(a.Level + " to " + step.To)
 		a.Level = step.To
 		m.note(ems.AlarmEscalated, a, a.State, "alarmsrv", text)
 		m.notify("escalation", a, step.Notify)
-		m.schedule(a)
+		m.waitAnew(a)
 	}
 }
 
@@ -303,8 +328,8 @@ func (m *alarmModel) endChatter(definition string) {
 	m.note(ems.AlarmQuiet, a, a.State, "alarmsrv", "")
 }
 
-// tick does what is due, once for each.
-func (m *alarmModel) tick() int {
+// tick does what is due, once for each, and says whether more has become due.
+func (m *alarmModel) tick() (done int, more bool) {
 	var members []string
 	for member, at := range m.due {
 		if !at.After(m.now) {
@@ -319,6 +344,8 @@ func (m *alarmModel) tick() int {
 		switch what {
 		case "escalate":
 			m.escalate(m.find(whom))
+		case "reschedule":
+			m.reschedule()
 		case "shelf":
 			m.unshelve(whom, "alarmsrv", "expired")
 		case "suppression":
@@ -327,7 +354,10 @@ func (m *alarmModel) tick() int {
 			m.endChatter(whom)
 		}
 	}
-	return len(members)
+	for _, at := range m.due {
+		more = more || !at.After(m.now)
+	}
+	return len(members), more
 }
 
 func (m *alarmModel) cleanUp(keep int) int {

@@ -71,7 +71,7 @@ func alarmUnshelveContract() contract {
 				name: "an active one", before: []step{raiseHot, {"alarm_shelve", "1", "anna", "known", "50000", "2500"}}, key: "1", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=9000 worst=56.5",
 					"alarmsrv:counts":        "active_unacknowledged:Critical=1 shelved=0",
 					"alarmsrv:due":           gone,
 					"alarmsrv:flood":         "minute=0 s0=2 total=2",
@@ -87,7 +87,7 @@ func alarmUnshelveContract() contract {
 				name: "one that escalates", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, {"alarm_shelve", "1", "anna", "known", "50000", "2500"}}, key: "1", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=9000 worst=56.5",
 					"alarmsrv:counts":        "active_unacknowledged:Critical=1 shelved=0",
 					"alarmsrv:due":           "escalate:1=14000",
 					"alarmsrv:flood":         "minute=0 s0=2 total=2",
@@ -112,7 +112,7 @@ func alarmUnshelveContract() contract {
 				name: "in a flood", before: []step{{"alarm_configure", "all", "1", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, {"alarm_shelve", "1", "anna", "known", "50000", "2500"}, raiseLeak}, key: "1", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:1": "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1": "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=9000 worst=56.5",
 					"alarmsrv:counts":  "active_unacknowledged:Critical=1 active_unacknowledged:Minor=1 shelved=0",
 					"alarmsrv:due":     "flood:=2000 escalate:2=7000 escalate:1=14000",
 					"alarmsrv:flood":   "minute=0 s0=3 since=2000 total=3",
@@ -128,7 +128,7 @@ func alarmUnshelveContract() contract {
 				name: "when nobody takes notifications", before: []step{{"alarm_configure", "all", "1000", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, {"alarm_shelve", "1", "anna", "known", "50000", "2500"}, {"FILL", "alarmsrv:notifications", "10"}}, key: "1", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=9000 worst=56.5",
 					"alarmsrv:counters":      "notifications_dropped=1",
 					"alarmsrv:counts":        "active_unacknowledged:Critical=1 shelved=0",
 					"alarmsrv:due":           "escalate:1=14000",
@@ -145,6 +145,7 @@ func alarmUnshelveContract() contract {
 				name: "where the settings were not read before", before: []step{{"HSET", "alarmsrv:alarm:1", "source", "pump-1", "rule", "", "level", "Minor", "title", "Leak", "description", "", "state", "active_unacknowledged", "value", "", "occurrences", "1", "raised_at", "1000", "last_at", "1000"}, {"HSET", "alarmsrv:definitions", "|pump-1", "1"}, {"HSET", "alarmsrv:shelved", "|pump-1", "50000 4 annaknown"}}, key: "1", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
+					"alarmsrv:alarm:1":       "description= last_at=1000 level=Minor occurrences=1 raised_at=1000 rule= source=pump-1 state=active_unacknowledged title=Leak value= waits_since=9000",
 					"alarmsrv:flood":         "minute=0 s0=1 total=1",
 					"alarmsrv:journal":       "* event=unshelve alarm=1 from=active_unacknowledged to=active_unacknowledged time=9000 by=ben level=Minor source=pump-1 rule= title=Leak occurrence=1 value= text=",
 					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Minor source=pump-1 rule= title=Leak description= occurrence=1 value= time=9000 text=unshelve",
@@ -224,7 +225,7 @@ func alarmUnsuppressContract() contract {
 				name: "with alarms that are active", before: []step{{"alarm_suppress", "pv", "source", "pump", "anna", "new pump", "60000", "1500"}, raiseLeak}, key: "pv", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:1":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value=",
+					"alarmsrv:alarm:1":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value= waits_since=9000",
 					"alarmsrv:counts":           "active_unacknowledged:Minor=1 suppressed=0",
 					"alarmsrv:due":              gone,
 					"alarmsrv:flood":            "minute=0 s0=1 total=1",
@@ -252,7 +253,7 @@ func alarmUnsuppressContract() contract {
 				name: "with one that escalates, in a flood", before: []step{{"alarm_configure", "all", "1", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, raiseLeak, {"alarm_suppress", "all", "all", "", "anna", "repair", "", "500"}, {"alarm_store", "new", "pump-2", "", "Minor", "Leak", "", "", "", "2000"}}, key: "all", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:3":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-2 state=active_unacknowledged title=Leak value=",
+					"alarmsrv:alarm:3":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-2 state=active_unacknowledged title=Leak value= waits_since=9000",
 					"alarmsrv:counts":           "active_unacknowledged:Critical=1 active_unacknowledged:Minor=2 suppressed=0",
 					"alarmsrv:due":              "flood:=2000 escalate:1=6000 escalate:2=7000 escalate:3=14000",
 					"alarmsrv:flood":            "minute=0 s0=3 since=2000 total=3",
@@ -270,7 +271,7 @@ func alarmUnsuppressContract() contract {
 				name: "when nobody takes notifications", before: []step{{"alarm_configure", "all", "1000", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, {"alarm_suppress", "pv", "source", "pump", "anna", "new pump", "60000", "1500"}, raiseLeak, {"FILL", "alarmsrv:notifications", "10"}}, key: "pv", args: []string{"ben", "9000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:1":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value=",
+					"alarmsrv:alarm:1":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value= waits_since=9000",
 					"alarmsrv:counters":         "notifications_dropped=1",
 					"alarmsrv:counts":           "active_unacknowledged:Minor=1 suppressed=0",
 					"alarmsrv:due":              "escalate:1=14000",

@@ -64,7 +64,7 @@ func alarmStoreContract() contract {
 				name: "the same after it cleared, as its rule describes it now", before: []step{raiseHot, {"alarm_resolve", "1", "ben", "3000"}}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Major", "Hot", "", "57", "high", "70000"},
 				reply: "1",
 				after: map[string]string{
-					"alarmsrv:alarm:1":                  "description= last_at=70000 level=Major occurrences=2 raised_at=1000 recent=1000 70000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Hot value=57 worst=57",
+					"alarmsrv:alarm:1":                  "description= last_at=70000 level=Major occurrences=2 raised_at=1000 recent=1000 70000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Hot value=57 waits_since=70000 worst=57",
 					"alarmsrv:alarms:active":            "1",
 					"alarmsrv:alarms:by_level:Critical": gone,
 					"alarmsrv:alarms:by_level:Major":    "1",
@@ -108,7 +108,7 @@ func alarmStoreContract() contract {
 				name: "one that chatters", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, {"alarm_resolve", "1", "ben", "3000"}}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Critical", "Too hot", "at the inlet", "56.5", "high", "4000"},
 				reply: "1",
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "chattering=1 description=at the inlet last_at=4000 level=Critical occurrences=2 raised_at=1000 recent=1000 4000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1":       "chattering=1 description=at the inlet last_at=4000 level=Critical occurrences=2 raised_at=1000 recent=1000 4000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=4000 worst=56.5",
 					"alarmsrv:alarms:active": "1",
 					"alarmsrv:counts":        "active_unacknowledged:Critical=1 chattering=1 cleared_unacknowledged:Critical=0",
 					"alarmsrv:due":           "escalate:1=9000 chatter:hot|comsrv:1001:T:1=64000",

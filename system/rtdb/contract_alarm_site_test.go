@@ -129,6 +129,10 @@ func alarmJournalContract() contract {
 	}
 }
 
+// twoSteps are settings with escalation: one step that tells somebody, and one to
+// another level.
+var twoSteps = step{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}
+
 func alarmConfigureContract() contract {
 	return contract{
 		function: "alarm_configure", key: anyName(),
@@ -152,6 +156,19 @@ func alarmConfigureContract() contract {
 				},
 			},
 			{
+				name: "other steps while alarms stand", before: []step{twoSteps, raiseHot}, key: "all", args: []string{"10", "2", "60000", "86400000", "1000", "10", "Critical", "3000", "", "manager"},
+				reply: "OK",
+				after: map[string]string{
+					"alarmsrv:settings": "chatter_count=2 chatter_period=60000 escalation=Critical\t3000\t\tmanager\n flood_limit=10 journal_limit=1000 notification_limit=10 shelve_max=86400000",
+					"alarmsrv:version":  "00b0be90e97f4177b4385c45a0a3e144b1958304",
+					"alarmsrv:due":      "reschedule:0=0 escalate:1=6000",
+				},
+			},
+			{
+				name: "the same again while alarms stand", before: []step{twoSteps, raiseHot}, key: "all", args: twoSteps[2:],
+				reply: "OK",
+			},
+			{
 				name: "a step down", key: "all", args: []string{"10", "3", "60000", "86400000", "100000", "10000", "Major", "5000", "Minor", ""},
 				refused: "INVALID a step leads from Major to Minor, which is not more severe",
 			},
@@ -172,7 +189,7 @@ func alarmTickContract() contract {
 				name: "a step that tells somebody", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot}, key: "all", args: []string{"9000", "50"},
 				reply: list("1", "0"),
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged steps=1 title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 worst=56.5",
 					"alarmsrv:due":           gone,
 					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=escalate alarm=1 from=active_unacknowledged to=active_unacknowledged time=9000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=shift lead",
 					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=escalation alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=9000 text=shift lead",
@@ -185,7 +202,7 @@ func alarmTickContract() contract {
 				name: "a step to another level", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseLeak}, key: "all", args: []string{"9000", "50"},
 				reply: list("1", "0"),
 				after: map[string]string{
-					"alarmsrv:alarm:1":               "description= escalated_from=Minor last_at=2000 level=Major occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged steps=0 title=Leak value=",
+					"alarmsrv:alarm:1":               "description= escalated_from=Minor last_at=2000 level=Major occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value= waits_since=9000",
 					"alarmsrv:alarms:by_level:Major": "1",
 					"alarmsrv:alarms:by_level:Minor": gone,
 					"alarmsrv:counts":                "active_unacknowledged:Major=1 active_unacknowledged:Minor=0",
@@ -200,10 +217,24 @@ func alarmTickContract() contract {
 				},
 			},
 			{
+				name: "other steps than when the alarms were raised", key: "all", args: []string{"2500", "50"},
+				before: []step{twoSteps, raiseHot, raiseLeak, {"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "3000", "", "manager"}},
+				reply:  list("1", "0"),
+				after:  map[string]string{"alarmsrv:due": "escalate:1=4000"},
+			},
+			{
+				name: "a step that is due later now", key: "all", args: []string{"6000", "50"},
+				before: []step{
+					twoSteps, raiseHot, {"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "9000", "", "manager"}, {"ZREM", "alarmsrv:due", "reschedule:0"},
+				},
+				reply: list("1", "0"),
+				after: map[string]string{"alarmsrv:due": "escalate:1=10000"},
+			},
+			{
 				name: "a shelf that expires", before: []step{raiseHot, {"alarm_shelve", "1", "anna", "known", "50000", "2500"}}, key: "all", args: []string{"50000", "50"},
 				reply: list("1", "0"),
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=50000 worst=56.5",
 					"alarmsrv:counts":        "active_unacknowledged:Critical=1 shelved=0",
 					"alarmsrv:due":           gone,
 					"alarmsrv:flood":         "minute=0 s0=2 total=2",
@@ -219,7 +250,7 @@ func alarmTickContract() contract {
 				name: "a suppression that ends", before: []step{{"alarm_suppress", "pv", "source", "pump", "anna", "new pump", "60000", "1500"}, raiseLeak}, key: "all", args: []string{"60000", "50"},
 				reply: list("1", "0"),
 				after: map[string]string{
-					"alarmsrv:alarm:1":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value=",
+					"alarmsrv:alarm:1":          "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value= waits_since=60000",
 					"alarmsrv:counts":           "active_unacknowledged:Minor=1 suppressed=0",
 					"alarmsrv:due":              gone,
 					"alarmsrv:flood":            "minute=1 s1=1 total=1",
@@ -243,15 +274,30 @@ func alarmTickContract() contract {
 				},
 			},
 			{
-				name: "the end of chattering", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, {"alarm_resolve", "1", "ben", "3000"}, raiseHot}, key: "all", args: []string{"99000", "1"},
+				name: "one thing alone of what is due", before: []step{twoSteps, raiseHot, {"alarm_resolve", "1", "ben", "3000"}, raiseHot}, key: "all", args: []string{"99000", "1"},
 				reply: list("1", "1"),
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "chattering=1 description=at the inlet last_at=1000 level=Critical occurrences=2 raised_at=1000 recent=1000 1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged steps=1 title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarm:1":       "chattering=1 description=at the inlet last_at=1000 level=Critical occurrences=2 raised_at=1000 recent=1000 1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 waits_since=1000 worst=56.5",
 					"alarmsrv:due":           "chatter:hot|comsrv:1001:T:1=61000",
 					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=3000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=return alarm=1 from=cleared_unacknowledged to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=chatter alarm=1 from=active_unacknowledged to=active_unacknowledged time=1000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=escalate alarm=1 from=active_unacknowledged to=active_unacknowledged time=99000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=shift lead",
 					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=1000 text=return\n* kind=escalation alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=99000 text=shift lead",
 				},
 				told: []string{
+					`alarmsrv:new {"id":"1","from":"active_unacknowledged","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"alarmsrv","time":99000}`,
+				},
+			},
+			{
+				name: "a step, and the end of chattering", before: []step{twoSteps, raiseHot, {"alarm_resolve", "1", "ben", "3000"}, raiseHot}, key: "all", args: []string{"99000", "50"},
+				reply: list("2", "0"),
+				after: map[string]string{
+					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=2 raised_at=1000 recent=1000 1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 waits_since=1000 worst=56.5",
+					"alarmsrv:counts":        "active_unacknowledged:Critical=1 chattering=0 cleared_unacknowledged:Critical=0",
+					"alarmsrv:due":           gone,
+					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=3000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=return alarm=1 from=cleared_unacknowledged to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=chatter alarm=1 from=active_unacknowledged to=active_unacknowledged time=1000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=escalate alarm=1 from=active_unacknowledged to=active_unacknowledged time=99000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=shift lead\n* event=quiet alarm=1 from=active_unacknowledged to=active_unacknowledged time=99000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=",
+					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=1000 text=return\n* kind=escalation alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=99000 text=shift lead",
+				},
+				told: []string{
+					`alarmsrv:new {"id":"1","from":"active_unacknowledged","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"alarmsrv","time":99000}`,
 					`alarmsrv:new {"id":"1","from":"active_unacknowledged","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"alarmsrv","time":99000}`,
 				},
 			},

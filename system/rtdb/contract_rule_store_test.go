@@ -59,6 +59,12 @@ func ruleUpsert() contract {
 			key: "hot", args: []string{hotRule, "7000"}, refused: "FULL a site has at most 20000 rules",
 		},
 	)
+	for _, word := range []string{"events", "export", "import", "reload", "test"} {
+		c.examples = append(c.examples, example{
+			name: "an id of the API", before: []step{upsertHot}, key: word, args: []string{plainRule(word, above("comsrv:1001:T:1", "55")), "7000"},
+			refused: "INVALID rule id '" + word + "' is a word of the API, /api/rules/" + word + ": take another",
+		})
+	}
 	for _, bad := range badRules() {
 		c.examples = append(c.examples, example{
 			name: fmt.Sprintf("%.100q", bad[0]), before: []step{upsertHot, ingestHot}, key: "hot", args: []string{bad[0], "7000"}, refused: "INVALID " + bad[1],
@@ -91,6 +97,10 @@ func ruleList() contract {
 				reply: list(dry, "idle", "0", "0", "0", hotRule, "active", "5000", "1", "5000"),
 			},
 			{name: "the page after an id", before: three, key: "all", args: []string{"hot", "2"}, reply: list(wet, "idle", "0", "0", "0")},
+			{
+				name: "beyond ids without a rule", before: append([]step{{"ZADD", "rulesrv:rules", "0", "a", "0", "b", "0", "i"}}, three...), key: "all", args: []string{"", "2"},
+				reply: list(dry, "idle", "0", "0", "0", hotRule, "active", "5000", "1", "5000"),
+			},
 			{name: "after one that is gone", before: three, key: "all", args: []string{"x", "2"}, reply: list()},
 		},
 	}

@@ -1,6 +1,7 @@
 package rulesrv_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -220,6 +222,9 @@ func TestReloadTakesTheWholeFileOrNothing(t *testing.T) {
 
 	writeRules(t, m.site.Dir, "rules:\n"+plain("a", "comsrv:1001:T:1", "")+plain("b", "comsrv:1001:T:9", "")+plain("d", "custom:x", ""))
 	m.Refused(http.MethodPost, "/api/rules/reload", "", http.StatusBadRequest, ems.CodeInvalid, "rules.yaml:3: rules[1].conditions[0].source: no point comsrv:1001:T:9")
+	writeRules(t, m.site.Dir, "rules:\n"+plain("c", "custom:p", sets("q"))+plain("e", "custom:q", sets("p"))+plain("f", "custom:x", ""))
+	m.Refused(http.MethodPost, "/api/rules/reload", "", http.StatusBadRequest, ems.CodeInvalid,
+		"rules.yaml:2: rules[0]: rules would set off one another without end: c (line 2) -> e (line 3) -> c (line 2)")
 	writeRules(t, m.site.Dir, "rules:\n"+plain("api-a", "custom:x", ""))
 	m.Refused(http.MethodPost, "/api/rules/reload", "", http.StatusBadRequest, ems.CodeInvalid, "kept for rules made through the API")
 	servicetest.Same(t, all(), []string{"a active", "b active", "c idle"})
@@ -283,6 +288,80 @@ func TestExportAndImport(t *testing.T) {
 	if !strings.Contains(again, `"added":[],"changed":[],"removed":[]`) {
 		t.Errorf("the same once more: %s", again)
 	}
+}
+
+// What was made through the API of modsrv counts as much as what stands in
+// models.yaml, also in the search for loops.
+func TestImportedRulesMayWatchModelsMadeThroughTheAPI(t *testing.T) {
+	t.Parallel()
+	m := startManual(t, testSite(), "")
+	model := ems.Model{
+		ID: "api-m", Mapping: ems.ModelMapping{Channel: 1001, Data: map[string]ems.ModelPoint{"a": "T:1", "b": "T:2", "on": "C:1"}},
+		Computed: []ems.ComputedField{{Name: "total", Function: "sum", Of: []string{"a", "b"}}},
+	}
+	if err := m.DB.UpsertModel(t.Context(), model); err != nil {
+		t.Fatal(err)
+	}
+	rule := func(id, source, action string) string {
+		return fmt.Sprintf("  - id: %s\n    name: %s\n    conditions: [{source: %q, operator: \">\", value: 50}]\n    actions: [%s]\n", id, id, source, action)
+	}
+	all := func() []string {
+		list := []string{}
+		for _, one := range ask[[]state](m, http.MethodGet, "/api/rules", "") {
+			list = append(list, one.Rule.ID+" "+one.Status)
+		}
+		return list
+	}
+	for text, message := range map[string]string{
+		rule("api-total", "modsrv:api-m:total", "") + rule("api-more", "modsrv:api-m:more", ""): `body:8: rules[1].conditions[0].source: model "api-m" has no data and no computed value "more"`,
+		rule("api-none", "modsrv:api-none:total", ""):                                           `body:4: rules[0].conditions[0].source: no model "api-none" in this site`,
+	} {
+		m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+text, http.StatusBadRequest, ems.CodeInvalid, message)
+	}
+	servicetest.Same(t, all(), []string{"hot idle"})
+	if status, text := m.Ask(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-total", "modsrv:api-m:total", "")+rule("api-a", "modsrv:api-m:a", ""), nil); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	m.ingest(map[ems.PointID]float64{1: 20, 2: 31})
+	servicetest.Same(t, all(), []string{"api-a idle", "api-total active", "hot idle"})
+
+	const writes, sets = `{type: control, params: {target: "comsrv:1001:C:1", value: 1}}`, "{type: set_value, params: {name: x, value: 60}}"
+	pair := rule("api-on", "modsrv:api-m:on", sets) + rule("api-x", "custom:x", writes)
+	m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-b", "modsrv:api-m:b", "")+pair, http.StatusBadRequest, ems.CodeInvalid,
+		"body:6: rules[1]: rules would set off one another without end: api-on (line 6) -> api-x (line 10) -> api-on (line 6)")
+	if status, text := m.Ask(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-x", "custom:x", writes), nil); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-b", "modsrv:api-m:b", "")+rule("api-on", "modsrv:api-m:on", sets), http.StatusConflict, ems.CodeConflict,
+		"rules would set off one another without end: api-on -> api-x -> api-on")
+	servicetest.Same(t, all(), []string{"api-a idle", "api-total active", "api-x idle", "hot idle"})
+
+	m.Redis.Stop()
+	m.Refused(http.MethodPost, "/api/rules/import", "rules:\n"+rule("api-b", "modsrv:api-m:b", ""), http.StatusServiceUnavailable, ems.CodeUnavailable, "redis did not answer")
+}
+
+// An import for which there is no room changes nothing, not even the rules that
+// there were.
+func TestAnImportIntoAFullSiteChangesNothing(t *testing.T) {
+	t.Parallel()
+	m := startManual(t, testSite(), "")
+	const crowd = `for i = 1, 19999 do
+		local id = 'api-' .. i
+		redis.call('HSET', 'rulesrv:rule:' .. id, 'enabled', '1', 'sources', 'custom:y',
+			'config', '{"id":"' .. id .. '","name":"n","conditions":[{"source":"custom:y","operator":">","value":1}],"actions":[]}')
+		redis.call('ZADD', 'rulesrv:rules', 0, id)
+	end`
+	if err := m.Raw.Eval(t.Context(), crowd, nil).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	replaces := "rules:\n  - {id: api-1, name: other, conditions: [{source: \"custom:y\", operator: \">\", value: 2}], actions: []}\n"
+	adds := "  - {id: api-new, name: new, conditions: [{source: \"custom:y\", operator: \">\", value: 2}], actions: []}\n"
+	m.Refused(http.MethodPost, "/api/rules/import", replaces+adds, http.StatusInsufficientStorage, ems.CodeFull, "there would be 20001 rules: a site has at most 20000")
+	servicetest.Same(t, ask[state](m, http.MethodGet, "/api/rules/api-1", "").Rule.Name, "n")
+	if status, text := m.Ask(http.MethodPost, "/api/rules/import", replaces, nil); status != http.StatusOK || !strings.Contains(text, `"added":[],"changed":["api-1"],"removed":[]`) {
+		t.Fatalf("%d %s", status, text)
+	}
+	servicetest.Same(t, ask[state](m, http.MethodGet, "/api/rules/api-1", "").Rule.Name, "other")
 }
 
 func TestCustomValuesTriggersAndResets(t *testing.T) {
@@ -367,7 +446,8 @@ func TestRulesAreTriedOut(t *testing.T) {
 		rule("comsrv:1001:T:1"):                                "test either with",
 		`"live":true`:                                          "needs a rule",
 		rule("comsrv:1001:T:9") + `,"live":true`:               "no point comsrv:1001:T:9",
-		rule("modsrv:m:c") + `,"live":true`:                    `no model "m"`,
+		rule("modsrv:m:c") + `,"live":true`:                    `model "m" has no data and no computed value "c"`,
+		rule("modsrv:none:c") + `,"live":true`:                 `no model "none" in this site`,
 		rule("comsrv:1001:T:1") + `,"values":[{"source":"x"}]`: "the rule does not watch",
 	} {
 		m.Refused(http.MethodPost, "/api/rules/test", "{"+body+"}", http.StatusBadRequest, ems.CodeInvalid, message)

@@ -70,7 +70,7 @@ func (s *Service) reload(c echo.Context) error {
 	ctx := c.Request().Context()
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.checkLoops(ctx, rules, ems.MadeByAPI); err != nil {
+	if err := s.checkTogether(ctx, rules, ems.MadeByAPI); err != nil {
 		return err
 	}
 	found := compare(s.siteRules(), rules)
@@ -138,8 +138,12 @@ func (s *Service) importRules(c echo.Context) error {
 	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body cannot be read: %w", err)
 	}
-	rules, err := s.site.ParseRules("body", text)
-	if err != nil {
+	ctx := c.Request().Context()
+	find, fault := s.modelsInUse(ctx)
+	rules, err := s.site.ParseRules("body", text, find)
+	if *fault != nil {
+		return *fault
+	} else if err != nil {
 		return err
 	}
 	for _, rule := range rules {
@@ -147,10 +151,9 @@ func (s *Service) importRules(c echo.Context) error {
 			return err
 		}
 	}
-	ctx := c.Request().Context()
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.checkLoops(ctx, rules, func(string) bool { return true }); err != nil {
+	if err := s.checkTogether(ctx, rules, func(string) bool { return true }); err != nil {
 		return err
 	}
 	states, err := s.storedRules(ctx)

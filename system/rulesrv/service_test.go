@@ -304,6 +304,9 @@ func TestUnusableRulesAreRefused(t *testing.T) {
 	} {
 		f.Refused(http.MethodPost, "/api/rules", body, http.StatusBadRequest, ems.CodeInvalid, message)
 	}
+	for _, word := range []string{"events", "export", "import", "reload", "test"} {
+		f.Refused(http.MethodPut, "/api/rules/"+word, `{`+condition+`}`, http.StatusBadRequest, ems.CodeInvalid, "is a word of the API, /api/rules/"+word)
+	}
 	servicetest.Same(t, f.states(), []string{"hot idle"})
 
 	site := testSite()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
 	"github.com/voltageems/voltageems-go/system/rtdb"
@@ -153,22 +154,32 @@ func (s *Service) scheduleRule(ctx context.Context, rule *ems.Rule) error {
 	return err
 }
 
-// check refuses a rule that this site cannot use.
-func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
-	isModel := func(model, name string) bool {
+// modelsInUse finds the models that are in use, those made through the API too;
+// fault says afterwards why one could not be asked for.
+func (s *Service) modelsInUse(ctx context.Context) (find config.FindModel, fault *error) {
+	fault = new(error)
+	return func(model string) (ems.Expansion, bool) {
 		expansion, err := s.db.ExpandModel(ctx, model)
-		if err != nil {
-			return false
+		if err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+			*fault = err
 		}
-		return slices.ContainsFunc(expansion.Data, func(field ems.ExpandedField) bool { return field.Name == name }) ||
-			slices.ContainsFunc(expansion.Computed, func(field ems.ComputedField) bool { return field.Name == name })
-	}
-	return ems.Refuse("rule "+rule.ID, s.site.RuleFaults(rule, isModel))
+		return expansion, err == nil
+	}, fault
 }
 
-// checkLoops refuses rules that would set off one another, or rules of the API
-// that stay, without end.
-func (s *Service) checkLoops(ctx context.Context, rules []ems.Rule, stays func(id string) bool) error {
+// check refuses a rule that this site cannot use.
+func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
+	find, fault := s.modelsInUse(ctx)
+	faults := s.site.RuleFaults(rule, find)
+	if *fault != nil {
+		return *fault
+	}
+	return ems.Refuse("rule "+rule.ID, faults)
+}
+
+// checkTogether refuses rules that, with those that stay, would be too many for a
+// site or would set off one another without end.
+func (s *Service) checkTogether(ctx context.Context, rules []ems.Rule, stays func(id string) bool) error {
 	states, err := s.storedRules(ctx)
 	if err != nil {
 		return err
@@ -179,7 +190,15 @@ func (s *Service) checkLoops(ctx context.Context, rules []ems.Rule, stays func(i
 			all = append(all, state.Rule)
 		}
 	}
-	if circle := s.site.RuleLoop(all); circle != nil {
+	if len(all) > ems.MaxRules {
+		return ems.Errorf(ems.CodeFull, "with these there would be %d rules: a site has at most %d", len(all), ems.MaxRules)
+	}
+	find, fault := s.modelsInUse(ctx)
+	circle := s.site.RuleLoop(all, find)
+	if *fault != nil {
+		return *fault
+	}
+	if circle != nil {
 		return ems.Errorf(ems.CodeConflict, "rules would set off one another without end: %s", strings.Join(circle, " -> "))
 	}
 	return nil

@@ -102,7 +102,7 @@ func (t *trial) check() error {
 		return ems.Errorf(ems.CodeInvalid, "values: %d are more than %d", len(t.Values), mostTrialValues)
 	}
 	if t.Rule.ID == "" {
-		t.Rule.ID = "test"
+		t.Rule.ID = "trial"
 	}
 	return config.CheckRule(t.Rule)
 }
