@@ -61,21 +61,24 @@ local function comsrv_ingest(keys, args)
   if #marks > 0 then
     call('HSET', base .. ':q', unpack(marks))
   end
+  local cache, bound, due, numbers
+  if #args > 4 then
+    cache, bound = watched_points(namespace, channel, kind)
+  end
+  if bound then
+    due, numbers = rules_due(bound, args, first)
+  end
   if good > 0 then
-    local cache, bound = watched_points(namespace, channel, kind)
-    local due, known
-    if bound then
-      due, known = rules_due(bound, args, first)
-    end
     -- The numbers have been stored: their places take the time of each.
     for i = first + 1, #args, 2 do
       args[i] = time
     end
     call('HSET', base .. ':ts', unpack(args, first))
     feed_history(namespace, 'comsrv:' .. channel .. ':' .. kind, time, text)
-    if due then
-      changed = run_rules(namespace, cache, due, known, time)
-    end
+  end
+  local doubt = bound and in_doubt(bound, args, first)
+  if due or doubt then
+    changed = run_rules(namespace, cache, due, numbers, doubt, time)
   end
   if #args > 4 then
     tell_update(namespace, channel, kind, time, told, table.concat(qualities, ','))

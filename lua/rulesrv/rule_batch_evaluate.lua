@@ -7,8 +7,26 @@
 -- flags  none
 local plan_memory = 20              -- batches that are remembered
 
--- plan_batch finds the rules of a batch, and what they read. The same batch comes
--- again and again: what was found is kept with the compiled rules.
+-- plan_codes makes the program of a batch: its numbers lie in a list, each at a place
+-- of its own, and are read hash by hash in that order.
+local function plan_codes(plan, codes, coded)
+  local place_of, count = {}, 0
+  plan.lists, plan.numbers, plan.texts = gather_nodes(coded), {}, {}
+  for _, list in ipairs(plan.lists) do
+    list.before = count
+    for i, slot in ipairs(list.slots) do
+      place_of[slot] = count + i
+    end
+    count = count + #list.slots
+  end
+  for i, code in pairs(codes) do
+    codes[i] = string.gsub(code, 'n%["([^"]+)"%]', function(slot) return 'n[' .. place_of[slot] .. ']' end)
+  end
+  plan.program = make_program(codes, #plan.rules)
+end
+
+-- plan_batch finds the rules of a batch and makes their program. The same batch
+-- comes again and again: its plan is kept with the compiled rules.
 local function plan_batch(namespace, cache, args)
   local text = #args .. ' ' .. table.concat(args, ' ', 2) -- the count tells 'a b' from 'a' and 'b'
   cache.plans, cache.planned = cache.plans or {}, cache.planned or 0
@@ -16,16 +34,19 @@ local function plan_batch(namespace, cache, args)
   if plan then
     return plan
   end
-  plan = {rules = {}}
-  local enabled = {}
-  for i = 2, #args do
-    local rule = compiled_rule(namespace, cache, check_id('rule id', args[i]))
-    plan.rules[i - 1] = rule
-    if rule and rule.enabled then
-      enabled[#enabled + 1] = rule
+  plan = {rules = {}, reply = {}, always = {}}
+  local codes, coded = {}, {}
+  for i = 1, #args - 1 do
+    local rule = compiled_rule(namespace, cache, check_id('rule id', args[i + 1]))
+    plan.rules[i] = rule
+    plan.reply[i] = not rule and 'missing' or rule.enabled and 'idle' or 'disabled'
+    if rule and rule.enabled and rule.code then
+      codes[i], coded[#coded + 1] = rule.code, rule
+    elseif rule and rule.enabled then
+      plan.always[#plan.always + 1] = i
     end
   end
-  plan.lists = gather_nodes(enabled)
+  plan_codes(plan, codes, coded)
   if cache.planned >= plan_memory then
     cache.plans, cache.planned = {}, 0
   end
@@ -33,14 +54,49 @@ local function plan_batch(namespace, cache, args)
   return plan
 end
 
--- standing_rules returns what stands of all rules, nil when all are at rest.
-local function standing_rules(namespace)
-  local fields = redis.call('HGETALL', namespace .. 'rulesrv:standing')
-  local standing = #fields > 0 and {} or nil
-  for i = 1, #fields, 2 do
-    standing[fields[i]] = fields[i + 1]
+-- read_batch brings the numbers of a plan up to date. A text that stays the same is
+-- not read as a number again.
+local function read_batch(ctx, plan)
+  local numbers, texts = plan.numbers, plan.texts
+  for _, list in ipairs(plan.lists) do
+    local points, before = list.points, list.before
+    if is_plain(hash_state(ctx, list.node)) then
+      for first = 1, #points, 1000 do
+        local read, base = redis.call('HMGET', list.node.key, unpack(points, first, math.min(first + 999, #points))), before + first - 1
+        for i = 1, #read do
+          local text = read[i]
+          if text ~= texts[base + i] then
+            texts[base + i], numbers[base + i] = text, text and tonumber(text) or unknown
+          end
+        end
+      end
+    else
+      for i, node in ipairs(list.nodes) do
+        texts[before + i], numbers[before + i] = nil, number_of(ctx, node) or unknown
+      end
+    end
   end
-  return standing
+end
+
+-- places_to_step returns the places of the rules that have to take a step: those
+-- that hold, that have no code, and that are not idle.
+local function places_to_step(namespace, plan)
+  local places = run_program(plan.program, plan.numbers, {})
+  for _, i in ipairs(plan.always) do
+    places[#places + 1] = i
+  end
+  local fields, standing = redis.call('HGETALL', namespace .. 'rulesrv:standing'), {}
+  for i = 1, #fields, 2 do
+    standing[fields[i]] = true
+  end
+  for i = 1, #fields > 0 and #plan.reply or 0 do
+    local rule = plan.rules[i]
+    if rule and rule.enabled and standing[rule.id] then
+      places[#places + 1] = i
+    end
+  end
+  table.sort(places)
+  return places
 end
 
 local function rule_batch_evaluate(keys, args)
@@ -48,19 +104,26 @@ local function rule_batch_evaluate(keys, args)
   check_count(args, 2, 1001)
   local now = check_time('now', args[1])
   local plan = plan_batch(namespace, cached_rules(namespace), args)
-  local ctx, standing, reply = rule_context(namespace, now), standing_rules(namespace), {}
-  prefetch(ctx, plan.lists)
-  local rules = plan.rules
-  for i = 1, #args - 1 do
-    local rule = rules[i]
-    if not rule then
-      reply[i] = 'missing'
-    elseif not rule.enabled then
-      reply[i] = 'disabled'
-    elseif rule.quick and not (standing and standing[rule.id]) and not quick_holds(ctx, rule, rule.quick, 1) then
-      reply[i] = 'idle'
-    else
-      reply[i] = (step_rule(ctx, rule, redis.call('HGET', namespace .. 'rulesrv:standing', rule.id), now))
+  local ctx = rule_context(namespace, now)
+  read_batch(ctx, plan)
+  local places = places_to_step(namespace, plan)
+  if #places == 0 then
+    return plan.reply
+  end
+  local reply = {}
+  for i = 1, #plan.reply do
+    reply[i] = plan.reply[i]
+  end
+  local stepping = {}
+  for i, place in ipairs(places) do
+    stepping[i] = plan.rules[place]
+  end
+  prefetch(ctx, gather_nodes(stepping))
+  local last
+  for _, place in ipairs(places) do
+    if place ~= last then
+      local rule = plan.rules[place]
+      reply[place], last = step_rule(ctx, rule, redis.call('HGET', namespace .. 'rulesrv:standing', rule.id), now), place
     end
   end
   return reply

@@ -7,7 +7,6 @@
 -- one look for all of its rules.
 
 local cascade_limit = 8             -- rules that set off one another in one call
-local standing_few = 50             -- rules not idle that are read in one go
 local tick_period = 1000            -- ms, of rules that time alone may change
 
 -- Compiled rules by namespace. A function forgets nothing between calls, so the
@@ -103,7 +102,7 @@ local function compile_rule(namespace, config)
     on_delay = parse_duration('on_delay', config.on_delay, window_most), off_delay = parse_duration('off_delay', config.off_delay, window_most),
     cooldown = parse_duration('cooldown', config.cooldown, window_most), scheduled = config.schedule ~= nil}
   rule.holds = compile_group(namespace, config.logic, config.conditions, {hysteresis = config.hysteresis or 0, bad_input = rule.bad_input}, rule)
-  rule.quick = rule.bad_input ~= 'alarm' and quick_terms(namespace, config.logic, config.conditions)
+  rule.code = rule.bad_input ~= 'alarm' and group_code(namespace, config.logic, config.conditions) or nil
   rule.ticks = rule.window ~= nil or rule.scheduled or rule.bad_input ~= 'ignore'
   return rule
 end
@@ -237,9 +236,6 @@ end
 -- step_rule evaluates one rule and acts on a change. standing is "state since",
 -- false when it is idle. It returns the state and whether it changed.
 local function step_rule(ctx, rule, standing, now)
-  if not standing and rule.quick and not quick_holds(ctx, rule, rule.quick, 1) then
-    return 'idle', false
-  end
   local state, since = 'idle', 0
   if standing then
     state, since = string.match(standing, '^(%a+) (%d+)$')
@@ -331,94 +327,3 @@ local function set_value(ctx, name, number, now)
 end
 
 cascade.set_value = set_value
-
--- rules_due returns the entries of bound for the good points of a batch, and the
--- numbers of those points by slot; nil where no rule watches them.
-local function rules_due(bound, args, first)
-  local due, numbers
-  for i = first, #args, 2 do
-    local entry = bound[args[i]]
-    if entry then
-      due, numbers = due or {}, numbers or {}
-      due[#due + 1] = entry
-      numbers[entry.slot] = tonumber(args[i + 1])
-    end
-  end
-  return due, numbers
-end
-
--- plan_entry works out, once, what the rules of an entry need: the points that they
--- read beside it, and in one list each rule, its id and its terms.
-local function plan_entry(namespace, cache, entry)
-  local rules, program = enabled_rules(namespace, cache, entry.ids), {}
-  for _, rule in ipairs(rules) do
-    program[#program + 1], program[#program + 2] = rule, rule.id
-    for _, part in ipairs(rule.quick or {false, 0}) do
-      program[#program + 1] = part
-    end
-  end
-  entry.program, entry.lists = program, gather_nodes(rules)
-end
-
--- join_lists appends the points of an entry whose numbers are not known to those
--- that are to be read.
-local function join_lists(wanted, numbers, lists)
-  for l = 1, #lists do
-    local list = lists[l]
-    local joined = wanted[list.node.key]
-    if not joined then
-      joined = {node = list.node, points = {}, slots = {}}
-      wanted[list.node.key], wanted[#wanted + 1] = joined, joined
-    end
-    local points, slots = joined.points, joined.slots
-    for i, slot in ipairs(list.slots) do
-      if numbers[slot] == nil then
-        points[#points + 1], slots[#slots + 1] = list.points[i], slot
-      end
-    end
-  end
-end
-
--- few_standing returns the ids of the rules that are not idle as a set, nil where
--- they are so many that it is better to ask for one at a time.
-local function few_standing(namespace)
-  local key, ids = namespace .. 'rulesrv:standing', {}
-  local count = redis.call('HLEN', key)
-  if count > standing_few then
-    return nil
-  elseif count > 0 then
-    for _, id in ipairs(redis.call('HKEYS', key)) do
-      ids[id] = true
-    end
-  end
-  return ids
-end
-
-local function stands(namespace, id)
-  return redis.call('HEXISTS', namespace .. 'rulesrv:standing', id) == 1
-end
-
--- run_rules evaluates what rules_due found. It returns how many changed.
-local function run_rules(namespace, cache, due, numbers, now)
-  local ctx, wanted = rule_context(namespace, now, numbers), {}
-  for _, entry in ipairs(due) do
-    if not entry.program then
-      plan_entry(namespace, cache, entry)
-    end
-    join_lists(wanted, numbers, entry.lists)
-  end
-  prefetch(ctx, wanted)
-  local standing, moving, seen = few_standing(namespace), {}, {}
-  for _, entry in ipairs(due) do
-    local program, at = entry.program, 1
-    while program[at] do
-      local rule, id, count = program[at], program[at + 1], program[at + 3]
-      if not seen[id] and (count == 0 or quick_holds(ctx, rule, program, at + 2) or not standing and stands(namespace, id)
-        or standing and standing[id]) then
-        seen[id], moving[#moving + 1] = true, rule
-      end
-      at = at + 4 + 3 * count
-    end
-  end
-  return #moving > 0 and advance(ctx, moving) or 0
-end

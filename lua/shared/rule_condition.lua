@@ -271,48 +271,6 @@ local function compile_comparison(namespace, condition, hysteresis, place, nodes
   end, node
 end
 
--- Most evaluations find a rule idle and leave it so. What that takes for a plain
--- rule, which compares points with numbers under AND or OR, is kept in one list that
--- quick_holds runs through: whether it is OR, how many terms there are, and slot,
--- operator and number of each. It lies close together in memory: of a thousand
--- rules few are met twice within short.
-
-local quick_operators = {['>'] = 1, ['>='] = 2, ['<'] = 3, ['<='] = 4, ['=='] = 5}
-
--- quick_terms returns the terms of a plain group of conditions, nil for any other.
-local function quick_terms(namespace, logic, conditions)
-  local terms = {logic == 'OR', #conditions}
-  for _, c in ipairs(conditions) do
-    local operator = quick_operators[c.operator or '']
-    if logic == 'NOT' or c.conditions or not operator or c.minus or c.compare_to or c['function'] then
-      return nil
-    end
-    local at = #terms
-    terms[at + 1], terms[at + 2], terms[at + 3] = source_node(namespace, c.source).slot, operator, c.value
-  end
-  return terms
-end
-
--- quick_holds reports whether the terms of an idle rule, from an index on, hold.
-local function quick_holds(ctx, rule, terms, at)
-  local numbers, any = ctx.numbers, terms[at]
-  for term = 1, terms[at + 1] do
-    local i = at + 3 * term - 1
-    local x, operator, y = numbers[terms[i]], terms[i + 1], terms[i + 2]
-    if x == nil then
-      x = number_of(ctx, rule.nodes[term])
-    end
-    local holds = x and (operator == 1 and x > y or operator == 3 and x < y or operator == 2 and x >= y
-      or operator == 4 and x <= y or operator == 5 and x == y)
-    if any and holds then
-      return true
-    elseif not any and not holds then
-      return false
-    end
-  end
-  return not any
-end
-
 -- combine joins the functions of a group.
 local function combine(logic, parts)
   local decisive, otherwise = false, true

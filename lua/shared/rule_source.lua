@@ -184,14 +184,20 @@ local function gather_nodes(rules)
         seen[node.slot] = true
         local list = by_hash[node.hash]
         if not list then
-          list = {node = node, points = {}, slots = {}}
+          list = {node = node, points = {}, slots = {}, nodes = {}}
           by_hash[node.hash], lists[#lists + 1] = list, list
         end
-        list.points[#list.points + 1], list.slots[#list.slots + 1] = node.point, node.slot
+        local at = #list.points + 1
+        list.points[at], list.slots[at], list.nodes[at] = node.point, node.slot, node
       end
     end
   end
   return lists
+end
+
+-- is_plain reports whether every point of a hash may be acted on as it is read.
+local function is_plain(state)
+  return not state.marked and not state.grouped and state.groups.default >= state.oldest
 end
 
 -- prefetch reads the numbers of gathered nodes in one go for each hash where no
@@ -200,14 +206,13 @@ local function prefetch(ctx, lists)
   local numbers, known = ctx.numbers, ctx.known
   for _, list in ipairs(lists) do
     local state, points, slots = hash_state(ctx, list.node), list.points, list.slots
-    local succeeded = state.groups.default
-    if not state.marked and not state.grouped and succeeded >= state.oldest then
+    if is_plain(state) then
       for first = 1, #points, 1000 do
         local texts = redis.call('HMGET', list.node.key, unpack(points, first, math.min(first + 999, #points)))
         for i = 1, #texts do
           local slot = slots[first + i - 1]
           if numbers[slot] == nil then
-            numbers[slot], known[slot] = texts[i] and tonumber(texts[i]), succeeded
+            numbers[slot], known[slot] = texts[i] and tonumber(texts[i]), state.groups.default
           end
         end
       end
