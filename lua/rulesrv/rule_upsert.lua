@@ -13,17 +13,18 @@ local function rule_upsert(keys, args)
   check_rule_id(id)
   check_count(args, 2, 2)
   local now = check_time('now', args[2])
+  local key = namespace .. 'rulesrv:rule:' .. id
+  local stored = call('HGET', key, 'config')
+  if stored == args[1] then -- it was checked when it came
+    look_at_rule(namespace, id, now)
+    return redis.status_reply('OK')
+  end
   local rule = decode_rule(args[1])
   if rule.id ~= id then
     refuse('INVALID', 'the rule calls itself ' .. shown(tostring(rule.id)) .. ' and the key ' .. shown(id))
   end
   local sources = check_rule(rule)
-  local key = namespace .. 'rulesrv:rule:' .. id
-  local stored = call('HGET', key, 'config')
-  if stored == args[1] then
-    look_at_rule(namespace, id, now)
-    return redis.status_reply('OK')
-  elseif not stored and call('ZCARD', namespace .. 'rulesrv:rules') >= rule_limit then
+  if not stored and call('ZCARD', namespace .. 'rulesrv:rules') >= rule_limit then
     refuse('FULL', 'a site has at most ' .. rule_limit .. ' rules')
   end
   check_loop(namespace, rule, sources)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 
 	"github.com/labstack/echo/v4"
 	"go.yaml.in/yaml/v3"
@@ -26,19 +25,17 @@ type changes struct {
 // compare lists what differs, in the order of the rules.
 func compare(before, after []ems.Rule) changes {
 	found := changes{Added: []string{}, Changed: []string{}, Removed: []string{}}
-	at := func(rules []ems.Rule, id string) int {
-		return slices.IndexFunc(rules, func(rule ems.Rule) bool { return rule.ID == id })
-	}
+	former, latter := placesOf(before), placesOf(after)
 	for _, rule := range after {
-		switch i := at(before, rule.ID); {
-		case i < 0:
+		switch i, known := former[rule.ID]; {
+		case !known:
 			found.Added = append(found.Added, rule.ID)
 		case !sameRule(before[i], rule):
 			found.Changed = append(found.Changed, rule.ID)
 		}
 	}
 	for _, rule := range before {
-		if at(after, rule.ID) < 0 {
+		if _, stays := latter[rule.ID]; !stays {
 			found.Removed = append(found.Removed, rule.ID)
 		}
 	}
@@ -161,8 +158,9 @@ func (s *Service) importRules(c echo.Context) error {
 		return err
 	}
 	var before []ems.Rule
+	places := placesOf(rules)
 	for _, state := range states {
-		if slices.ContainsFunc(rules, func(rule ems.Rule) bool { return rule.ID == state.Rule.ID }) {
+		if _, replaced := places[state.Rule.ID]; replaced {
 			before = append(before, state.Rule)
 		}
 	}

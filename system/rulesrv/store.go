@@ -23,6 +23,16 @@ func (s *Service) ofSite(id string) bool {
 	return slices.ContainsFunc(s.siteRules(), func(rule ems.Rule) bool { return rule.ID == id })
 }
 
+// placesOf returns where each rule stands, by id. A site may have 20,000 rules, too
+// many to go through all of them for each.
+func placesOf(rules []ems.Rule) map[string]int {
+	places := make(map[string]int, len(rules))
+	for i := range rules {
+		places[rules[i].ID] = i
+	}
+	return places
+}
+
 // checkSiteIDs refuses rules of the site folder with ids that are kept for others.
 func checkSiteIDs(rules []ems.Rule) error {
 	for _, rule := range rules {
@@ -71,9 +81,10 @@ func (s *Service) replaceSiteRules(ctx context.Context, rules []ems.Rule) (remov
 	if err != nil {
 		return nil, err
 	}
+	places := placesOf(rules)
 	for _, state := range states {
 		id := state.Rule.ID
-		if ems.MadeByAPI(id) || slices.ContainsFunc(rules, func(rule ems.Rule) bool { return rule.ID == id }) {
+		if _, kept := places[id]; kept || ems.MadeByAPI(id) {
 			continue
 		}
 		if err := s.db.DeleteRule(ctx, id); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
@@ -184,9 +195,9 @@ func (s *Service) checkTogether(ctx context.Context, rules []ems.Rule, stays fun
 	if err != nil {
 		return err
 	}
-	all := slices.Clone(rules)
+	all, places := slices.Clone(rules), placesOf(rules)
 	for _, state := range states {
-		if stays(state.Rule.ID) && !slices.ContainsFunc(rules, func(rule ems.Rule) bool { return rule.ID == state.Rule.ID }) {
+		if _, replaced := places[state.Rule.ID]; !replaced && stays(state.Rule.ID) {
 			all = append(all, state.Rule)
 		}
 	}
