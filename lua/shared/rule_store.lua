@@ -47,6 +47,8 @@ local function check_rule(rule)
   check_types('', rule, {'name', 'string', 'description', 'string', 'enabled', 'boolean', 'priority', 'number', 'logic', 'string',
     'hysteresis', 'number', 'on_delay', 'string', 'off_delay', 'string', 'cooldown', 'string', 'schedule', 'table', 'bad_input', 'string',
     'conditions', 'table', 'actions', 'table'})
+  check_text('name', rule.name or '', 0, 1048576)
+  check_text('description', rule.description or '', 0, 1048576)
   check_conditions('', rule.logic, rule.conditions, 1, {left = condition_limit}, function(source)
     if not seen[source] then
       seen[source] = true

@@ -261,6 +261,9 @@ func ruleBounds() []bound {
 	bounds = append(bounds, comparisonBounds()...)
 	for character := range rune(0x20) {
 		allowed := character == '\n' || character == '\t'
+		bounds = append(bounds,
+			ruleBound(fmt.Sprintf("name with %q", character), allowed, func(r *ems.Rule) { r.Name = "x" + string(character) }),
+			ruleBound(fmt.Sprintf("description with %q", character), allowed, func(r *ems.Rule) { r.Description = "x" + string(character) }))
 		bounds = append(bounds, textBound(0, "title", "x"+string(character), allowed))
 	}
 	for _, character := range []rune{0x7f, 0x80, 0x9f, 0xa0, 'é', '\u2028', '😀'} {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,6 +58,9 @@ func (d *document) decode(text []byte, into any) bool {
 	}
 	d.root = root.Content[0]
 	before := len(d.faults.list)
+	if d.findCircles(d.root, nil, nil); len(d.faults.list) > before {
+		return false
+	}
 	if d.check(d.root, reflect.TypeOf(into)) {
 		if err := root.Decode(into); err != nil {
 			d.addYAML(err)
@@ -66,6 +70,24 @@ func (d *document) decode(text []byte, into any) bool {
 		d.faults.add(d.file, second.Line, "a second YAML document: put everything into one")
 	}
 	return len(d.faults.list) == before
+}
+
+// findCircles tells of aliases that stand in what they repeat. above are the nodes
+// around node, to which path leads.
+func (d *document) findCircles(node *yaml.Node, path []any, above []*yaml.Node) {
+	if node.Kind == yaml.AliasNode && slices.Contains(above, node.Alias) {
+		d.faults.add(d.file, node.Line, "%s: *%s repeats what it stands in itself, without end", ems.PathText(path), node.Value)
+		return
+	}
+	above, path = append(slices.Clip(above), node), slices.Clip(path)
+	for i, inner := range node.Content {
+		switch {
+		case node.Kind == yaml.SequenceNode:
+			d.findCircles(inner, append(path, i), above)
+		case i%2 == 1: // a key stands before it
+			d.findCircles(inner, append(path, node.Content[i-1].Value), above)
+		}
+	}
 }
 
 // check finds what the decoder lets pass, keys that kind does not have and

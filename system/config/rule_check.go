@@ -58,6 +58,11 @@ func (c *ruleCheck) below(path []any, key, format string, args ...any) {
 
 // settings checks what is of the rule as a whole.
 func (c *ruleCheck) settings(rule *ems.Rule) {
+	for _, text := range []struct{ name, text string }{{"name", rule.Name}, {"description", rule.Description}} {
+		if err := checkText(text.text, maxStoredBytes); err != nil {
+			c.below(nil, text.name, "%v", err)
+		}
+	}
 	if rule.Priority < 0 || rule.Priority > ems.MaxRulePriority {
 		c.below(nil, "priority", "%d is not between 0 and %d", rule.Priority, ems.MaxRulePriority)
 	}

@@ -70,12 +70,16 @@ func (f *rulesFile) check(doc *document, world *ruleWorld) []ems.Rule {
 			doc.add(at([]any{"id"}), "%q stands twice", rules[i].ID)
 		}
 		seen[rules[i].ID] = true
+		name := ""
+		if ems.CheckRuleID(rules[i].ID) == nil {
+			name = " (rule " + rules[i].ID + ")"
+		}
 		unknown, limits := world.faults(&rules[i])
 		for _, fault := range slices.Concat(RuleFaults(&rules[i]), limits) {
-			doc.add(at(fault.Path), "%s", fault.Message)
+			doc.add(at(fault.Path), "%s%s", fault.Message, name)
 		}
 		for _, fault := range unknown {
-			doc.addReference(fault.kept, at(fault.Path), "%s", fault.Message)
+			doc.addReference(fault.kept, at(fault.Path), "%s%s", fault.Message, name)
 		}
 	}
 	for first, circle := range world.loops(rules) {

@@ -92,7 +92,11 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"wrong type", "channels.yaml", "id: 1001", "id: many", []string{"channels.yaml:2: cannot unmarshal"}},
 		{"fraction", "channels.yaml", "id: 1001", "id: 1001.5", []string{"channels.yaml:2: 1001.5 is not a whole number"}},
 		{"text of a type", "templates/battery.yaml", "name: power", "type: X", []string{`templates/battery.yaml:7: unknown point type "X": use T (telemetry)`}},
-		{"alias of itself", "models.yaml", "models:", "models: &all\n  - *all", []string{"models.yaml:1: cannot unmarshal !!seq into ems.Model"}},
+		{"conditions of themselves", "rules.yaml", "conditions:\n      - source: comsrv:1001:T:2\n        operator: \">\"\n        value: 55", "conditions: &all\n      - logic: OR\n        conditions: *all", []string{
+			"rules.yaml:6: rules[0].conditions[0].conditions: *all repeats what it stands in itself, without end",
+		}},
+		{"rule that repeats itself", "rules.yaml", "- id: hot", "- &hot\n    <<: *hot\n    id: hot", []string{"rules.yaml:3: rules[0].<<: *hot repeats what it stands in itself, without end"}},
+		{"alias of itself", "models.yaml", "models:", "models: &all\n  - *all", []string{"models.yaml:2: models[0]: *all repeats what it stands in itself, without end"}},
 		{"two documents", "rules.yaml", "rules:", "rules: []\n---\nrules:", []string{"rules.yaml:2: a second YAML document: put everything into one"}},
 		{"key and type", "channels.yaml", "poll_period: 500ms", "poll_periood: x\n    enabled: 7", []string{`channels.yaml:6: unknown key "poll_periood"`, "channels.yaml:7: cannot unmarshal !!int `7` into bool"}},
 		{"not YAML", "rules.yaml", "rules:", "rules: [", []string{"rules.yaml:"}},
@@ -125,9 +129,9 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"model point", "models.yaml", "soc: 1", "soc: 9", []string{"models.yaml:7: models[0].mapping.data.soc: the site has no point comsrv:1001:T:9"}},
 		{"action reads", "models.yaml", "A:1", "T:1", []string{"models.yaml:9: models[0].mapping.action.power: T:1 cannot be written"}},
 		{"no template", "models.yaml", "template: battery", "template: tank", []string{`models.yaml:3: models[0].template: no template "tank"`}},
-		{"rule source", "rules.yaml", "comsrv:1001:T:2", "comsrv:1001:T:9", []string{"rules.yaml:5: rules[0].conditions[0].source: no point comsrv:1001:T:9"}},
+		{"rule source", "rules.yaml", "comsrv:1001:T:2", "comsrv:1001:T:9", []string{"rules.yaml:5: rules[0].conditions[0].source: no point comsrv:1001:T:9 in this site (rule hot)"}},
 		{"rule operator", "rules.yaml", `operator: ">"`, `operator: "=>"`, []string{`rules.yaml:6: rules[0].conditions[0].operator: unknown operator "=>"`}},
-		{"rule value", "rules.yaml", "value: 55", "value: .nan", []string{"rules.yaml:7: rules[0].conditions[0].value: NaN is not a finite number"}},
+		{"rule value", "rules.yaml", "value: 55", "value: .nan", []string{"rules.yaml:7: rules[0].conditions[0].value: NaN is not a finite number (rule hot)"}},
 		{"rule action", "rules.yaml", "create_alarm", "ring_bell", []string{`rules.yaml:9: rules[0].actions[0].type: unknown action "ring_bell"`}},
 		{"alarm level", "rules.yaml", "level: Critical", "level: Awful", []string{`rules.yaml:11: rules[0].actions[0].params.level: unknown alarm level "Awful"`}},
 		{"rule text for a number", "rules.yaml", "value: 55", "value: fifty", []string{`rules.yaml:7: rules[0].conditions[0].value: "fifty" is neither a number nor a list of numbers`}},
@@ -142,7 +146,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 			`rules.yaml:3: rules[0].schedule.from: "8" is not a time of the day`,
 		}},
 		{"rule command beyond the limits", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high", "type: control\n        params:\n          target: comsrv:1001:A:1\n          value: 50.5", []string{
-			"rules.yaml:12: rules[0].actions[0].params.value: 50.5 is above the greatest value of power_setpoint, 50 kW",
+			"rules.yaml:12: rules[0].actions[0].params.value: 50.5 is above the greatest value of power_setpoint, 50 kW (rule hot)",
 		}},
 		{"rule that feeds itself", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high",
 			"type: set_value\n        params: {name: a, value: 1}\n  - {id: b, name: b, conditions: [{source: custom:a, operator: changed}], actions: [{type: set_value, params: {name: c, value: 1}}]}\n" +

@@ -31,7 +31,8 @@ func (o Operand) String() string {
 	return strings.ReplaceAll(fmt.Sprint(o.List), " ", ", ")
 }
 
-func (o *Operand) decode(into func(any) error) error {
+// decode reads an operand; written is its text, where that is known.
+func (o *Operand) decode(into func(any) error, written string) error {
 	*o = Operand{}
 	var number *float64
 	if into(&number) == nil && number != nil {
@@ -51,7 +52,10 @@ func (o *Operand) decode(into func(any) error) error {
 		return nil
 	}
 	var other any
-	if err := into(&other); err != nil {
+	if err := into(&other); err != nil && written != "" { // a number that is too large
+		o.Wrong = clip(written)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	o.Wrong = fmt.Sprintf("%v", other)
@@ -74,14 +78,14 @@ func (o Operand) plain() any {
 
 // UnmarshalJSON reads a number or a list of numbers.
 func (o *Operand) UnmarshalJSON(data []byte) error {
-	return o.decode(func(into any) error { return json.Unmarshal(data, into) })
+	return o.decode(func(into any) error { return json.Unmarshal(data, into) }, string(data))
 }
 
 // MarshalJSON writes the number or the list.
 func (o Operand) MarshalJSON() ([]byte, error) { return json.Marshal(o.plain()) }
 
 // UnmarshalYAML reads a number or a list of numbers.
-func (o *Operand) UnmarshalYAML(unmarshal func(any) error) error { return o.decode(unmarshal) }
+func (o *Operand) UnmarshalYAML(unmarshal func(any) error) error { return o.decode(unmarshal, "") }
 
 // MarshalYAML writes the number or the list.
 func (o Operand) MarshalYAML() (any, error) { return o.plain(), nil }

@@ -58,7 +58,7 @@ func TestDurations(t *testing.T) {
 func TestOperandsAreNumbersOrLists(t *testing.T) {
 	for text, want := range map[string]ems.Operand{
 		"5": *ems.Number(5), "-1500": *ems.Number(-1500), "[1,2]": *ems.Numbers(1, 2), "[]": *ems.Numbers(),
-		`"x"`: {Wrong: `"x"`}, "true": {Wrong: "true"}, `[1,"x"]`: {Wrong: "[1 x]"}, "[null]": {Wrong: "a list with nothing in it"}, "{}": {Wrong: "map[]"},
+		`"x"`: {Wrong: `"x"`}, "true": {Wrong: "true"}, `[1,"x"]`: {Wrong: "[1 x]"}, "[null]": {Wrong: "a list with nothing in it"}, "1e999": {Wrong: "1e999"}, "[1,-1e400]": {Wrong: "[1,-1e400]"}, "{}": {Wrong: "map[]"},
 	} {
 		var got ems.Operand
 		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {

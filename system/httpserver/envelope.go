@@ -2,10 +2,7 @@ package httpserver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -65,31 +62,6 @@ func Status(code ems.Code) int {
 	default:
 		return http.StatusInternalServerError
 	}
-}
-
-// Body decodes the JSON body into the value that into points to. An unknown
-// field is an error: a misspelt one would otherwise be lost in silence. So is
-// whatever follows the value.
-func Body(c echo.Context, into any) error {
-	if kind := c.Request().Header.Get(echo.HeaderContentType); kind != "" {
-		if media, _, err := mime.ParseMediaType(kind); err != nil || media != echo.MIMEApplicationJSON {
-			return ems.Errorf(ems.CodeInvalid, "content type %q is not application/json", kind)
-		}
-	}
-	decoder := json.NewDecoder(c.Request().Body)
-	decoder.DisallowUnknownFields()
-	var tooLarge *echo.HTTPError
-	if err := decoder.Decode(into); errors.As(err, &tooLarge) {
-		return err
-	} else if err != nil {
-		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: %w", err)
-	}
-	if _, err := decoder.Token(); errors.As(err, &tooLarge) {
-		return err
-	} else if !errors.Is(err, io.EOF) {
-		return ems.Errorf(ems.CodeInvalid, "the body holds more than one JSON value")
-	}
-	return nil
 }
 
 // handleError writes the envelope of an error.

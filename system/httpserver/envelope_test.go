@@ -129,8 +129,12 @@ func TestHeadIsAnsweredWithoutABody(t *testing.T) {
 
 // thing is what the body of the tests holds.
 type thing struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
+	Name  string         `json:"name"`
+	Value float64        `json:"value"`
+	Parts []thing        `json:"parts,omitempty"`
+	Notes map[string]any `json:"notes,omitempty"`
+	Count int            `json:"count,omitempty"`
+	On    bool           `json:"on,omitempty"`
 }
 
 // takeThings replies with the body that it decoded.
@@ -154,7 +158,7 @@ func TestBodies(t *testing.T) {
 		if status, text := api.Ask(http.MethodPost, "/things", body, &got); status != http.StatusOK {
 			t.Errorf("%s: %d %s", body, status, text)
 		}
-		servicetest.Same(t, got, thing{"a", 1.5})
+		servicetest.Same(t, got, thing{Name: "a", Value: 1.5})
 	}
 	const malformed, several = "the body is not the JSON that is expected: ", "the body holds more than one JSON value"
 	for body, message := range map[string]string{
@@ -163,16 +167,26 @@ func TestBodies(t *testing.T) {
 		`{"name":"a"`:               malformed + "unexpected EOF",
 		`name=a`:                    malformed + "invalid character",
 		`{"name":"a","colour":"b"}`: malformed + `json: unknown field "colour"`,
-		`{"name":5}`:                malformed + "json: cannot unmarshal number into Go struct field thing.name of type string",
-		`[]`:                        malformed + "json: cannot unmarshal array into Go value of type httpserver_test.thing",
-		`{"value":1e999}`:           malformed + "json: cannot unmarshal number 1e999",
-		`{"name":"a"}{}`:            several,
-		`{"name":"a"} {"name":""}`:  several,
-		`{"name":"a"}}`:             several,
-		`{"name":"a"}]`:             several,
-		`{"name":"a"},`:             several,
-		`{"name":"a"} x`:            several,
-		`{"name":"a"} "`:            several,
+		`{"name":5}`:                malformed + "name: number where a text is expected",
+		`[]`:                        malformed + "array where an object is expected",
+		`"x"`:                       malformed + "string where an object is expected",
+		` {"value":1e999}`:          malformed + "value: number 1e999 where a finite number is expected",
+		`{"count":1.5}`:             malformed + "count: number 1.5 where a whole number that fits is expected",
+		`{"on":"yes"}`:              malformed + "on: string where true or false is expected",
+		`{"name":"a]}{[\"","parts":[{"parts":[]},{"notes":{"a":{},"b":[1,{"c":2}]}},{"parts":[{"name":"b","value":2},{"value":"c"}]}]}`: malformed +
+			"parts[2].parts[1].value: string where a finite number is expected",
+		`{"parts":[{},{"name":{"a":1}},{"name":5}]}`:  malformed + "parts[1].name: object where a text is expected",
+		`{"parts":[{"name":"a"},[]]}`:                 malformed + "parts[1]: array where an object is expected",
+		`{"parts":[[],7]}`:                            malformed + "parts[0]: array where an object is expected",
+		`{"notes":7,"parts":5}`:                       malformed + "notes: number where an object is expected",
+		`{"name":"a","notes":{"b":1,"c":[1,-1e400]}}`: malformed + "notes.c[1]: number -1e400 where a finite number is expected",
+		`{"name":"a"}{}`:                              several,
+		`{"name":"a"} {"name":""}`:                    several,
+		`{"name":"a"}}`:                               several,
+		`{"name":"a"}]`:                               several,
+		`{"name":"a"},`:                               several,
+		`{"name":"a"} x`:                              several,
+		`{"name":"a"} "`:                              several,
 	} {
 		api.Refused(http.MethodPost, "/things", body, http.StatusBadRequest, ems.CodeInvalid, message)
 	}

@@ -20,6 +20,8 @@ func badRules() [][2]string {
 		{plainRule("hot", above("comsrv:1001:T:1", "1.")), "the rule is not JSON at '1.'"},
 		{plainRule("hot", condition) + "\x00x", "the rule is not JSON at '?x'"},
 		{rule(`"name":"a` + "\n" + `b","conditions":[` + condition + `]`), "the rule holds a control character"},
+		{rule(`"name":"a\u001b[31m","conditions":[` + condition + `]`), "name holds a control character"},
+		{rule(`"description":"a\u0000","conditions":[` + condition + `]`), "description holds a control character"},
 		{rule(`"name":5,"conditions":[` + condition + `]`), "name must be a string"},
 		{rule(`"enabled":"no","conditions":[` + condition + `]`), "enabled must be a boolean"},
 		{rule(`"logic":"XOR","conditions":[` + condition + `]`), "logic must be AND, OR or NOT"},
