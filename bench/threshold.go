@@ -14,15 +14,22 @@ import (
 type Threshold struct {
 	Case     string
 	Metric   string
-	Base     string        // the case of whose metric this one is a multiple; empty for the metric itself
+	Relation string        // multiple or difference; empty for the metric itself
+	Base     string        // the case to whose metric this one is related
 	Operator string        // "<", "<=" or ">="
-	Time     time.Duration // bound of a time
+	Time     time.Duration // bound of a time, or of a difference of times
 	Number   float64       // bound of calls/s, of points/s and of a multiple
 	Goal     bool          // it is told whether this is reached, and nothing fails
 }
 
 // goalMark begins the text of a threshold that is a goal.
 const goalMark = "goal "
+
+// How the metric of a case may be related to that of another.
+const (
+	multiple   = "/"
+	difference = "-"
+)
 
 // operators as they are looked for: the longer first.
 var operators = [...]string{"<=", ">=", "<"}
@@ -54,9 +61,7 @@ func DefaultThresholds() []string {
 // String returns the form that ParseThreshold reads.
 func (t Threshold) String() string {
 	metric, bound := t.Metric, strconv.FormatFloat(t.Number, 'f', -1, 64)
-	if t.Base != "" {
-		metric += "/" + t.Base
-	}
+	metric += t.Relation + t.Base
 	if t.isTime() {
 		bound = shortDuration(t.Time)
 	}
@@ -68,7 +73,7 @@ func (t Threshold) String() string {
 }
 
 // isTime reports whether the bound is a time.
-func (t Threshold) isTime() bool { return t.Base == "" && isTime(t.Metric) }
+func (t Threshold) isTime() bool { return t.Relation != multiple && isTime(t.Metric) }
 
 // shortDuration writes a duration in one unit, the largest that leaves no
 // fraction.
@@ -84,10 +89,11 @@ func shortDuration(d time.Duration) string {
 	return fmt.Sprintf("%dns", d)
 }
 
-// ParseThreshold reads 'CASE METRIC<VALUE' or 'CASE METRIC/CASE<VALUE', also
-// with <= and >=, for example "comsrv_ingest_100 p99.9<1ms" or
-// "model_read_50 server/native_hmget_50<=3"; "goal " in front makes it one that
-// fails nothing. INVALID says what is allowed instead.
+// ParseThreshold reads 'CASE METRIC<VALUE', 'CASE METRIC/CASE<VALUE' or
+// 'CASE METRIC-CASE<VALUE', also with <= and >=, for example
+// "comsrv_ingest_100 p99.9<1ms", "model_read_50 server/native_hmget_50<=3" or
+// "comsrv_ingest_100 server-comsrv_ingest_10<=80us"; "goal " in front makes it one
+// that fails nothing. INVALID says what is allowed instead.
 func ParseThreshold(text string) (Threshold, error) {
 	refuse := func(format string, args ...any) (Threshold, error) {
 		return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: %s", text, fmt.Sprintf(format, args...))
@@ -99,10 +105,12 @@ func ParseThreshold(text string) (Threshold, error) {
 		return refuse("write it as 'CASE METRIC<VALUE', for example 'comsrv_ingest_100 p99<=1ms' or 'comsrv_ingest_100 p99/ping<=2'")
 	}
 	t := Threshold{Case: words[0], Operator: operator, Goal: isGoal}
-	var isMultiple bool
-	t.Metric, t.Base, isMultiple = strings.Cut(words[1], "/")
+	t.Metric = words[1]
+	if at := strings.IndexAny(words[1], multiple+difference); at >= 0 {
+		t.Metric, t.Relation, t.Base = words[1][:at], words[1][at:at+1], words[1][at+1:]
+	}
 	for _, name := range []string{t.Case, t.Base} {
-		if (name != "" || isMultiple) && !slices.Contains(Cases(), name) {
+		if (name != "" || t.Relation != "") && !slices.Contains(Cases(), name) {
 			return refuse("no case %q: use one of %s", name, strings.Join(Cases(), ", "))
 		}
 	}
@@ -119,7 +127,7 @@ func ParseThreshold(text string) (Threshold, error) {
 	if t.Time, err = time.ParseDuration(value); err != nil || t.Time <= 0 {
 		return refuse("%q is not a duration above 0: use a number with one of the units ns, us, ms, s", value)
 	}
-	if t.Metric == metricSlowest && t.Time < slowFrom {
+	if t.Metric == metricSlowest && t.Relation == "" && t.Time < slowFrom {
 		return refuse("commands of less than %v are not in the slow log", slowFrom)
 	}
 	return t, nil
@@ -138,7 +146,7 @@ func cutOperator(text string) (left, operator, value string) {
 type Verdict struct {
 	Threshold Threshold
 	Measured  bool
-	Found     float64 // as the threshold: nanoseconds, calls/s, points/s or a multiple
+	Found     float64 // as the threshold: nanoseconds, calls/s, points/s or a multiple; below 0 where a difference is
 	Passed    bool
 }
 
@@ -150,11 +158,16 @@ func judge(threshold Threshold, results []Result) Verdict {
 	switch {
 	case result == nil:
 		return verdict
-	case threshold.Base == "":
+	case threshold.Relation == "":
 		verdict.Found, verdict.Measured = result.value(threshold.Metric), true
-	case base != nil:
+	case base == nil:
+		return verdict
+	case threshold.Relation == multiple:
 		verdict.Found = result.multiple(base, threshold.Metric)
 		verdict.Measured = verdict.Found > 0
+	default:
+		verdict.Found = result.difference(base, threshold.Metric)
+		verdict.Measured = result.value(threshold.Metric) > 0 && base.value(threshold.Metric) > 0
 	}
 	bound := threshold.bound()
 	switch threshold.Operator {
@@ -194,11 +207,11 @@ func (v Verdict) found() string {
 	switch {
 	case !v.Measured:
 		return "not measured"
-	case v.Threshold.Metric == metricSlowest && v.Threshold.Base == "" && v.Found == 0:
+	case v.Threshold.Metric == metricSlowest && v.Threshold.Relation == "" && v.Found == 0:
 		return "none above " + shortDuration(slowFrom)
 	case v.Threshold.isTime():
 		return micros(v.Found) + " us"
-	case v.Threshold.Base != "":
+	case v.Threshold.Relation == multiple:
 		return fmt.Sprintf("%.2f", v.Found)
 	default:
 		return fmt.Sprintf("%.0f/s", v.Found)

@@ -39,13 +39,15 @@ shows in every call that it delays.
 --threshold 'CASE METRIC<VALUE', also with <= and >=, stands in place of the default
 gates. METRIC is p50, p99, p99.9, max, server (time in Redis per call) or slowest
 (longest command in Redis) with a duration, calls or points (each per second) with a
-number, or METRIC/CASE with a number: the multiple of what the other case has.
+number, METRIC/CASE with a number: the multiple of what the other case has, or
+METRIC-CASE with what METRIC takes: by how much it is more than the other case has.
 
 Exit status: 0 every threshold held, 1 the bench could not run, 2 a threshold was
 crossed.`,
 		Example: `  voltlab bench
   voltlab bench --duration 30s --rate 2000 --metrics 127.0.0.1:9464
-  voltlab bench --threshold 'comsrv_ingest_100 p99<500us' --threshold 'rule_evaluate p99/ping<=3'`,
+  voltlab bench --threshold 'comsrv_ingest_100 p99<500us' --threshold 'rule_evaluate p99/ping<=3'
+  voltlab bench --threshold 'comsrv_ingest_100 server-comsrv_ingest_10<=80us'`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if len(thresholds) == 0 {
