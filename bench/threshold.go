@@ -45,6 +45,10 @@ func DefaultThresholds() []string {
 		"rule_evaluate p99<1ms",
 		"poll_1000_changed_100 points/native_hset_100_pipelined>=0.8",
 		"poll_1000_changed_1000 points/native_hset_100_pipelined>=0.1",
+		"ingest_10_rules_bound server-ingest_10_no_rules<=150us",
+		"ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.2",
+		"rule_batch_1000 server/decoding_batch_1000<=0.25",
+		"alarm_store server<=150us",
 		"goal comsrv_ingest_100 server<=120us",
 		"goal comsrv_ingest_10 server<=35us",
 		"goal comsrv_ingest_100 p99/ping<=2",
@@ -55,6 +59,11 @@ func DefaultThresholds() []string {
 		"goal poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",
 		"goal ping_under_ingest p99.9<=5ms",
 		"goal ping_under_ingest slowest<=10ms",
+		"goal ingest_10_rules_bound server-ingest_10_no_rules<=60us",
+		"goal ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.05",
+		"goal rule_batch_1000 server<=500us",
+		"goal rule_batch_1000 server/decoding_batch_1000<=0.1",
+		"goal alarm_store server<=60us",
 	}
 }
 
@@ -111,7 +120,7 @@ func ParseThreshold(text string) (Threshold, error) {
 	}
 	for _, name := range []string{t.Case, t.Base} {
 		if (name != "" || t.Relation != "") && !slices.Contains(Cases(), name) {
-			return refuse("no case %q: use one of %s", name, strings.Join(Cases(), ", "))
+			return refuse("%s", noCase(name).Error())
 		}
 	}
 	if !slices.Contains(metrics[:], t.Metric) {
@@ -131,6 +140,11 @@ func ParseThreshold(text string) (Threshold, error) {
 		return refuse("commands of less than %v are not in the slow log", slowFrom)
 	}
 	return t, nil
+}
+
+// noCase says that there is no case of a name, and which there are.
+func noCase(name string) error {
+	return ems.Errorf(ems.CodeInvalid, "no case %q: use one of %s", name, strings.Join(Cases(), ", "))
 }
 
 func cutOperator(text string) (left, operator, value string) {
