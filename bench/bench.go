@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,11 +28,13 @@ type Options struct {
 	Duration   time.Duration // measured for each case, over all rounds
 	WarmUp     time.Duration // for each case, before the first round
 	Rate       float64       // calls/s at which calls of one connection are due; 0 sends each when the one before is answered
-	Thresholds []Threshold
-	Metrics    string // host:port of /metrics while it runs
+	Cases      []string      // those to run, of Cases; all if empty
+	Thresholds []Threshold   // DefaultThresholds, as far as the cases run, if empty
+	Metrics    string        // host:port of /metrics while it runs
 	Registry   *prometheus.Registry
 	Clock      ems.Clock
 	Progress   io.Writer // a line where the metrics are, and one for each round
+	sizes      sizes     // those of a real run where it is zero
 }
 
 // Bounds of the options.
@@ -66,7 +69,33 @@ func (o *Options) check() error {
 	case o.Rate*slice.Seconds() < 1 && o.Rate > 0:
 		return ems.Errorf(ems.CodeInvalid, "no call is due within the %v of a round at %v calls/s: measure longer or faster", slice, o.Rate)
 	}
+	for _, name := range o.Cases {
+		if !slices.Contains(Cases(), name) {
+			return noCase(name)
+		}
+	}
 	return nil
+}
+
+// runs reports whether a case is one of those to run.
+func (o *Options) runs(name string) bool { return len(o.Cases) == 0 || slices.Contains(o.Cases, name) }
+
+// thresholds returns those to judge by.
+func (o *Options) thresholds() ([]Threshold, error) {
+	if len(o.Thresholds) > 0 {
+		return o.Thresholds, nil
+	}
+	var list []Threshold
+	for _, text := range DefaultThresholds() {
+		threshold, err := ParseThreshold(text)
+		if err != nil {
+			return nil, err
+		}
+		if o.runs(threshold.Case) && (threshold.Base == "" || o.runs(threshold.Base)) {
+			list = append(list, threshold)
+		}
+	}
+	return list, nil
 }
 
 // Run measures every case and judges the results. Its error says why the bench
@@ -74,6 +103,10 @@ func (o *Options) check() error {
 // that it started and stored is gone when it returns.
 func Run(ctx context.Context, options Options) (report *Report, err error) {
 	if err := options.check(); err != nil {
+		return nil, err
+	}
+	thresholds, err := options.thresholds()
+	if err != nil {
 		return nil, err
 	}
 	histogram, err := newHistogram(options.Registry)
@@ -92,6 +125,9 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = firstOf(err, server.close(ctx)) }()
+	if options.sizes != (sizes{}) {
+		server.sizes = options.sizes
+	}
 	if err := server.seed(ctx, options.Clock); err != nil {
 		return nil, err
 	}
@@ -115,7 +151,7 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	for _, trial := range trials {
 		report.Results = append(report.Results, trial.result())
 	}
-	report.judge(options.Thresholds)
+	report.judge(thresholds)
 	return report, nil
 }
 
@@ -130,6 +166,9 @@ func firstOf(first, second error) error {
 func (s *server) measure(ctx context.Context, options Options, histogram *prometheus.HistogramVec) ([]*trial, error) {
 	var trials []*trial
 	for _, one := range s.workloads(options.Clock) {
+		if !options.runs(one.name) {
+			continue
+		}
 		trials = append(trials, newTrial(one, options, histogram.WithLabelValues(one.name)))
 	}
 	failed := func(where string, trial *trial, err error) error {
@@ -140,6 +179,14 @@ func (s *server) measure(ctx context.Context, options Options, histogram *promet
 	}
 	count, slice := options.rounds()
 	_, _ = fmt.Fprintf(options.Progress, "%d cases: %v of each to warm up, then %d rounds of %v of each\n", len(trials), options.WarmUp, count, slice)
+	for _, trial := range trials {
+		if trial.prepare == nil {
+			continue
+		}
+		if err := trial.prepare(ctx); err != nil {
+			return nil, failed("preparing", trial, err)
+		}
+	}
 	for _, trial := range trials {
 		if err := trial.warmUp(ctx, options.WarmUp); err != nil {
 			return nil, failed("the warm-up", trial, err)
@@ -178,5 +225,8 @@ func (s *server) round(ctx context.Context, trial *trial, slice time.Duration, r
 		return err
 	}
 	trial.keep(done, after.usage.since(before.usage), slowest)
-	return trial.prove(ctx)
+	if err := trial.prove(ctx); err != nil || trial.reset == nil {
+		return err
+	}
+	return trial.reset(ctx)
 }

@@ -45,8 +45,12 @@ func options(said *progress) Options {
 	return Options{
 		Duration: 100 * time.Millisecond, WarmUp: 5 * time.Millisecond, Metrics: "127.0.0.1:0",
 		Registry: prometheus.NewRegistry(), Clock: ems.SystemClock{}, Progress: said,
+		sizes: few(),
 	}
 }
+
+// few are sizes that are stored in no time.
+func few() sizes { return sizes{looseChannels: 12} }
 
 // own starts a Redis like that of a bench.
 func own(t *testing.T) *server {
@@ -83,7 +87,7 @@ func TestEveryCaseRunsAndIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkReport(t, report, rate)
-		for _, line := range []string{"14 cases: 5ms of each to warm up, then 10 rounds of 10ms of each\n", "\nround 1 of 10\n", "\nround 10 of 10\n"} {
+		for _, line := range []string{"20 cases: 5ms of each to warm up, then 10 rounds of 10ms of each\n", "\nround 1 of 10\n", "\nround 10 of 10\n"} {
 			if !strings.Contains(said.String(), line) {
 				t.Errorf("no progress %q in:\n%s", line, said)
 			}
@@ -155,7 +159,7 @@ func TestTheHistogramIsThereWhileItRunsAndAnInterruptLeavesNothing(t *testing.T)
 	}
 	said := &progress{}
 	options := options(said)
-	options.RedisURL, options.Duration = shared.url(), time.Hour
+	options.RedisURL, options.Duration, options.Cases = shared.url(), time.Hour, []string{pingCase}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
@@ -228,15 +232,16 @@ func TestAGivenRedisKeepsWhatIsNotOfTheBench(t *testing.T) {
 	}
 	options := options(&progress{})
 	options.RedisURL = shared.url()
-	if _, err := Run(ctx, options); err != nil {
+	if _, err := Run(ctx, options); err != nil { // every case, for what each of them stores
 		t.Fatal(err)
 	}
+	options.Cases = []string{pingCase}
 	if kept, err := shared.raw.Keys(ctx, "*").Result(); err != nil || !slices.Equal(kept, []string{"comsrv:1:T"}) {
 		t.Errorf("redis holds %v, %v", kept, err)
 	}
 
 	// What an interrupted run left is taken away; a site of that name is not.
-	if err := shared.claim(ctx); err != nil {
+	if err := shared.claim(ctx, shared.site); err != nil {
 		t.Fatal(err)
 	}
 	if err := shared.raw.Set(ctx, "{bench}:left", "over", 0).Err(); err != nil {
@@ -270,6 +275,7 @@ func TestAGivenRedisGetsTheLibraryOnlyIfItHasNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := options(&progress{})
+	options.Cases = []string{"reverse_lookup"}
 	options.RedisURL = shared.url()
 	report, err := Run(ctx, options)
 	if err != nil {
@@ -308,6 +314,7 @@ func TestWhatCannotRunSaysWhy(t *testing.T) {
 		"rate":      {func(o *Options) { o.Rate = 0.5 }, ems.CodeInvalid, "rate 0.5 is not between 1 and 1000000 calls/s"},
 		"few calls": {func(o *Options) { o.Rate = 99 }, ems.CodeInvalid, "no call is due within the 10ms of a round at 99 calls/s: measure longer or faster"},
 		"metrics":   {func(o *Options) { o.Metrics = taken.Addr().String() }, ems.CodeUnavailable, "metrics cannot be served on " + taken.Addr().String()},
+		"case":      {func(o *Options) { o.Cases = []string{"ping", "pong"} }, ems.CodeInvalid, `no case "pong": use one of ping, native_hset_100, `},
 		"redis":     {func(o *Options) { o.RedisURL = "redis://127.0.0.1:1" }, ems.CodeUnavailable, "redis did not answer"},
 		"address":   {func(o *Options) { o.RedisURL = "127.0.0.1:6379" }, ems.CodeInvalid, "write redis://"},
 	} {
@@ -317,6 +324,37 @@ func TestWhatCannotRunSaysWhy(t *testing.T) {
 		if report != nil || ems.CodeOf(err) != test.code || !strings.Contains(fmt.Sprint(err), test.says) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What is left of the default thresholds are those of the cases that run.
+func TestSomeCasesRunAlone(t *testing.T) {
+	t.Parallel()
+	said := &progress{}
+	options := options(said)
+	options.Cases = []string{"native_hmget_50", "model_read_50", "comsrv_ingest_10"}
+	report, err := Run(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ran, judged []string
+	for _, result := range report.Results {
+		ran = append(ran, result.Case)
+	}
+	for _, verdict := range report.Verdicts {
+		judged = append(judged, verdict.Threshold.String())
+		if !verdict.Measured {
+			t.Errorf("%s was not measured", verdict.Threshold)
+		}
+	}
+	if want := []string{"comsrv_ingest_10", "native_hmget_50", "model_read_50"}; !slices.Equal(ran, want) || !strings.Contains(said.String(), "\n3 cases: ") {
+		t.Errorf("%v ran, want %v; the run said\n%s", ran, want, said)
+	}
+	if want := []string{
+		"comsrv_ingest_10 server<=100us", "model_read_50 server/native_hmget_50<=15", "goal comsrv_ingest_10 server<=35us",
+		"goal model_read_50 server/native_hmget_50<=3",
+	}; !slices.Equal(judged, want) {
+		t.Errorf("judged by %q, want %q", judged, want)
 	}
 }
 

@@ -21,6 +21,8 @@ func Cases() []string {
 		"native_hmget_50", "model_read_50", "native_hget", "reverse_lookup", "rule_evaluate",
 		"native_hset_100_pipelined", "poll_1000_changed_100", "poll_1000_changed_1000", "poll_100_changed_10",
 		"ping_under_ingest",
+		"ingest_10_no_rules", "ingest_10_rules_bound", "ingest_10_rules_elsewhere",
+		"rule_batch_1000", "decoding_batch_1000", "alarm_store",
 	}
 }
 
@@ -37,11 +39,15 @@ type workload struct {
 	perCall  int      // how many of these commands one call makes
 	points   int      // that one call is about, where the case is about points/s
 	lanes    int      // connections, each with calls of its own
-	call     func(ctx context.Context, lane, n int) error
-	settle   func(ctx context.Context) error
+	// prepare stores what the case needs beside the first site, before any round.
+	prepare func(ctx context.Context) error
+	call    func(ctx context.Context, lane, n int) error
+	settle  func(ctx context.Context) error
 	// verify proves, after a round, that the calls up to n did their work: a call
 	// that does nothing is fast.
 	verify func(ctx context.Context, lane, n int) error
+	// reset clears up after a round what settle cannot, whose calls would count.
+	reset  func(ctx context.Context) error
 	beside *workload // load that is on meanwhile
 }
 
@@ -72,11 +78,11 @@ func (s *server) workloads(clock ems.Clock) []workload {
 	load := s.poll("", clock, largeDevice, rtdb.MaxBatch)
 	loaded := single("ping_under_ingest", "ping", ping)
 	loaded.lanes, loaded.beside = pingers, &load
-	return []workload{
+	all := []workload{
 		single(pingCase, "ping", ping),
 		s.nativeHSET(),
-		s.ingest("comsrv_ingest_100", clock, points),
-		s.ingest("comsrv_ingest_10", clock, 10),
+		s.ingest("comsrv_ingest_100", clock, firstBlock(), points),
+		s.ingest("comsrv_ingest_10", clock, firstBlock(), 10),
 		single("native_hmget_50", "hmget", s.nativeHMGET),
 		function("model_read_50", s.readModel),
 		single("native_hget", "hget", s.nativeHGET),
@@ -88,35 +94,29 @@ func (s *server) workloads(clock ems.Clock) []workload {
 		s.poll("poll_100_changed_10", clock, smallDevice, 10),
 		loaded,
 	}
+	all = append(all, s.rulesOfBatch()...)
+	all = append(all, s.batchOfRules()...)
+	return append(all, s.storeAlarm())
 }
 
-// ingest sends count changed points of the block, the following ones with each
+// ingest sends count changed points of a block, the following ones with each
 // call.
-func (s *server) ingest(name string, clock ems.Clock, count int) workload {
-	one := function(name, func(ctx context.Context, n int) error {
-		return s.db.Ingest(ctx, batch(clock.Now(), n, n*count%points, count))
-	})
+func (s *site) ingest(name string, clock ems.Clock, b block, count int) workload {
+	sent := func(n int) rtdb.Batch { return b.batch(clock.Now(), n, n*count%b.size, count) }
+	one := function(name, func(ctx context.Context, n int) error { return s.db.Ingest(ctx, sent(n)) })
 	one.settle = s.trimHistory
-	one.verify = func(ctx context.Context, _, n int) error {
-		return s.verifyIngest(ctx, batch(clock.Now(), n, n*count%points, count))
-	}
+	one.verify = func(ctx context.Context, _, n int) error { return s.verifyIngest(ctx, sent(n)) }
 	return one
-}
-
-// trimHistory does the part of hissrv, which takes entries away as fast as they
-// come: the stream must not grow to its limit, where ingest has less to do.
-func (s *server) trimHistory(ctx context.Context) error {
-	return s.fault(s.raw.XTrimMaxLen(ctx, s.db.Namespace().HistoryStream(), 0).Err())
 }
 
 // verifyIngest reads the last batch back: every value as it was sent, good, and
 // handed to history, and no rule has fired.
-func (s *server) verifyIngest(ctx context.Context, sent rtdb.Batch) error {
+func (s *site) verifyIngest(ctx context.Context, sent rtdb.Batch) error {
 	ids := make([]ems.PointID, len(sent.Samples))
 	for i, sample := range sent.Samples {
 		ids[i] = sample.Point
 	}
-	stored, err := s.db.ReadPoints(ctx, channel, ems.Telemetry, ids)
+	stored, err := s.db.ReadPoints(ctx, sent.Channel, sent.Type, ids)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (s *server) verifyIngest(ctx context.Context, sent rtdb.Batch) error {
 }
 
 // verifyHistory makes calls that hand entries to history, and counts these.
-func (s *server) verifyHistory(ctx context.Context, entries int64, call func() error) error {
+func (s *site) verifyHistory(ctx context.Context, entries int64, call func() error) error {
 	before, err := s.db.BatchStatus(ctx)
 	if err != nil {
 		return err
@@ -149,22 +149,6 @@ func (s *server) verifyHistory(ctx context.Context, entries int64, call func() e
 	}
 	if made := after.Waiting - before.Waiting; made != entries {
 		return ems.Errorf(ems.CodeInternal, "what was sent made %d entries of history instead of %d", made, entries)
-	}
-	return nil
-}
-
-func (s *server) verifyRules(ctx context.Context) error {
-	states, err := s.db.Rules(ctx, "", rules+1)
-	if err != nil {
-		return err
-	}
-	if len(states) != rules {
-		return ems.Errorf(ems.CodeInternal, "redis holds %d rules of the bench instead of %d", len(states), rules)
-	}
-	for _, state := range states {
-		if state.Fired != 0 || state.Status != ems.RuleIdle {
-			return ems.Errorf(ems.CodeInternal, "rule %s fired %d times and is %s: no rule of the bench may fire", state.Rule.ID, state.Fired, state.Status)
-		}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 func seeded(t *testing.T) (*server, map[string]workload) {
 	t.Helper()
 	server := own(t)
+	server.sizes = few()
 	if err := server.seed(t.Context(), ems.SystemClock{}); err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +41,11 @@ func TestEveryCaseDoesItsWork(t *testing.T) {
 		want := made[name]
 		if want == 0 {
 			want = 5
+		}
+		if one.prepare != nil {
+			if err := one.prepare(ctx); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
 		}
 		before, err := server.commandUsage(ctx, one.commands)
 		if err != nil {

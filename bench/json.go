@@ -26,7 +26,7 @@ type resultJSON struct {
 type verdictJSON struct {
 	Threshold string  `json:"threshold"`
 	Measured  bool    `json:"measured"`
-	Found     float64 `json:"found"` // us, calls/s, points/s or a multiple
+	Found     float64 `json:"found"` // us, calls/s, points/s, a multiple or a difference
 	Deviation float64 `json:"deviation"`
 	Passed    bool    `json:"passed"`
 }

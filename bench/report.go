@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -141,7 +142,7 @@ func (r *Report) writeVerdicts(text *strings.Builder) {
 // are few.
 func micros(ns float64) string {
 	digits := 1
-	if ns < 10_000 {
+	if math.Abs(ns) < 10_000 {
 		digits = 2
 	}
 	return strconv.FormatFloat(ns/float64(time.Microsecond), 'f', digits, 64)

@@ -94,22 +94,35 @@ func (r *Result) spread(metric string) (least, greatest float64) {
 	return slices.Min(values), slices.Max(values)
 }
 
-// multiple returns a metric as a multiple of that of another case: the median of
-// the multiples of the rounds, in each of which both were measured within
-// seconds. It is 0 where there is nothing to divide by.
+// multiple returns a metric as a multiple of that of another case; 0 where there
+// is nothing to divide by.
 func (r *Result) multiple(base *Result, metric string) float64 {
+	return r.related(base, metric, divide)
+}
+
+// difference returns by how much a metric is greater than that of another case;
+// it is below 0 where it is less.
+func (r *Result) difference(base *Result, metric string) float64 {
+	return r.related(base, metric, func(number, from float64) float64 { return number - from })
+}
+
+// related relates a metric to that of another case: round by round, in each of
+// which both were measured within seconds, and the median of that; or, where a
+// metric is of the whole run, at once. Rounds in which the other one has nothing
+// are left out.
+func (r *Result) related(base *Result, metric string, relate func(number, to float64) float64) float64 {
 	switch metric {
 	case metricP999, metricMax, metricSlowest:
-		return divide(r.value(metric), base.value(metric))
+		return relate(r.value(metric), base.value(metric))
 	}
-	var multiples []float64
+	var related []float64
 	of := base.of(metric)
 	for i, value := range r.of(metric) {
 		if i < len(of) && of[i] > 0 {
-			multiples = append(multiples, value/of[i])
+			related = append(related, relate(value, of[i]))
 		}
 	}
-	return median(multiples)
+	return median(related)
 }
 
 func divide(number, by float64) float64 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/managed"
-	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // Bounds of starting and of clearing up after a run.
@@ -22,25 +20,42 @@ const (
 	stopWithin    = 10 * time.Second
 )
 
-// server is the Redis under load: the typed calls, and a bare client for the
-// native cases and for everything that is not measured.
+// server is the Redis under load, with the sites of the bench. The first site is
+// what most cases are about; each of the others is for the cases that its name
+// tells of.
 type server struct {
-	db      *rtdb.Client
-	raw     *redis.Client
+	*site
+	plain   *site  // no rules
+	bound   *site  // many rules on the points of a channel
+	large   *site  // many more rules, none of them on that channel
+	raised  *site  // alarms, and nothing else
+	address string // redis://…
+	clock   ems.Clock
 	owned   bool // started for this run
 	local   bool // on this machine
 	version string
 	library string
+	sizes   sizes
 	devices []*device                         // of each size, one for each connection
 	fields  [][]any                           // what native writes carry
 	ids     []string                          // of the points of the model
 	closers []func(ctx context.Context) error // run last to first
 }
 
+// sizes are how much is stored of what makes a site large.
+type sizes struct {
+	looseChannels int // each with looseRules
+}
+
+func fullSizes() sizes { return sizes{looseChannels: 100} }
+
 // openServer prepares a Redis with an empty namespace of the bench: one of its
 // own if url is empty.
 func openServer(ctx context.Context, clock ems.Clock, url string) (*server, error) {
-	s := &server{}
+	s := &server{
+		site: newSite(siteName), plain: newSite(siteName + "_plain"), bound: newSite(siteName + "_bound"),
+		large: newSite(siteName + "_large"), raised: newSite(siteName + "_raised"), sizes: fullSizes(),
+	}
 	if err := s.open(ctx, clock, url); err != nil {
 		return nil, errors.Join(err, s.close(ctx))
 	}
@@ -54,15 +69,10 @@ func (s *server) open(ctx context.Context, clock ems.Clock, url string) error {
 			return err
 		}
 	}
-	namespace, err := ems.NewNamespace(siteName)
-	if err != nil {
+	s.address, s.clock = url, clock
+	if err := s.connect(s.site); err != nil {
 		return err
 	}
-	s.db, err = rtdb.Open(rtdb.Options{URL: url, Namespace: namespace, Clock: clock, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return err
-	}
-	s.closers = append(s.closers, func(context.Context) error { return s.db.Close() })
 	parsed, err := redis.ParseURL(url)
 	if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "redis address: %w", err)
@@ -80,11 +90,7 @@ func (s *server) open(ctx context.Context, clock ems.Clock, url string) error {
 	if err := s.ensureLibrary(ctx); err != nil {
 		return err
 	}
-	if err := s.claim(ctx); err != nil {
-		return err
-	}
-	s.closers = append(s.closers, s.removeKeys)
-	return nil
+	return s.claim(ctx, s.site)
 }
 
 // isLocal reports whether an address is of this machine itself.
@@ -153,74 +159,6 @@ func (s *server) ensureLibrary(ctx context.Context) error {
 	}
 	s.library, err = s.db.CheckFunctions(ctx)
 	return err
-}
-
-// marker is the key by which the bench knows its own namespace again.
-const marker = "bench:marker"
-
-// claim empties the namespace of what an interrupted run left, and refuses it
-// where its keys are not those of a bench.
-func (s *server) claim(ctx context.Context) error {
-	mark := s.db.Namespace().Of(marker)
-	marked, err := s.raw.Exists(ctx, mark).Result()
-	if err != nil {
-		return s.fault(err)
-	}
-	if marked == 0 {
-		found, err := s.keys(ctx)
-		if err != nil {
-			return err
-		}
-		if len(found) > 0 {
-			return ems.Errorf(ems.CodeConflict, "redis holds keys of a site named %s, such as %s: the bench would delete them; name another Redis", siteName, found[0])
-		}
-	}
-	if err := s.removeKeys(ctx); err != nil {
-		return err
-	}
-	return s.fault(s.raw.Set(ctx, mark, "keys of this namespace are of voltlab bench and may be deleted", 0).Err())
-}
-
-// keys lists the keys of the namespace.
-func (s *server) keys(ctx context.Context) ([]string, error) {
-	var found []string
-	var cursor uint64
-	for {
-		page, next, err := s.raw.Scan(ctx, cursor, s.db.Namespace().Of("*"), 1000).Result()
-		if err != nil {
-			return nil, s.fault(err)
-		}
-		found = append(found, page...)
-		if cursor = next; cursor == 0 {
-			return found, nil
-		}
-	}
-}
-
-// removeKeys deletes the keys of the namespace, the marker last, so that an
-// interrupted removal can be taken up again.
-func (s *server) removeKeys(ctx context.Context) error {
-	found, err := s.keys(ctx)
-	if err != nil || len(found) == 0 {
-		return err
-	}
-	mark := s.db.Namespace().Of(marker)
-	for _, key := range found {
-		if key == mark {
-			continue
-		}
-		if err := s.raw.Unlink(ctx, key).Err(); err != nil {
-			return s.fault(err)
-		}
-	}
-	return s.fault(s.raw.Unlink(ctx, mark).Err())
-}
-
-func (s *server) fault(err error) error {
-	if err == nil {
-		return nil
-	}
-	return ems.Errorf(ems.CodeUnavailable, "redis of the bench: %w", err)
 }
 
 // close takes away the keys and whatever was started, also after ctx has ended.

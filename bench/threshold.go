@@ -14,15 +14,22 @@ import (
 type Threshold struct {
 	Case     string
 	Metric   string
-	Base     string        // the case of whose metric this one is a multiple; empty for the metric itself
+	Relation string        // multiple or difference; empty for the metric itself
+	Base     string        // the case to whose metric this one is related
 	Operator string        // "<", "<=" or ">="
-	Time     time.Duration // bound of a time
+	Time     time.Duration // bound of a time, or of a difference of times
 	Number   float64       // bound of calls/s, of points/s and of a multiple
 	Goal     bool          // it is told whether this is reached, and nothing fails
 }
 
 // goalMark begins the text of a threshold that is a goal.
 const goalMark = "goal "
+
+// How the metric of a case may be related to that of another.
+const (
+	multiple   = "/"
+	difference = "-"
+)
 
 // operators as they are looked for: the longer first.
 var operators = [...]string{"<=", ">=", "<"}
@@ -38,6 +45,10 @@ func DefaultThresholds() []string {
 		"rule_evaluate p99<1ms",
 		"poll_1000_changed_100 points/native_hset_100_pipelined>=0.8",
 		"poll_1000_changed_1000 points/native_hset_100_pipelined>=0.1",
+		"ingest_10_rules_bound server-ingest_10_no_rules<=150us",
+		"ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.2",
+		"rule_batch_1000 server/decoding_batch_1000<=0.25",
+		"alarm_store server<=150us",
 		"goal comsrv_ingest_100 server<=120us",
 		"goal comsrv_ingest_10 server<=35us",
 		"goal comsrv_ingest_100 p99/ping<=2",
@@ -48,15 +59,18 @@ func DefaultThresholds() []string {
 		"goal poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",
 		"goal ping_under_ingest p99.9<=5ms",
 		"goal ping_under_ingest slowest<=10ms",
+		"goal ingest_10_rules_bound server-ingest_10_no_rules<=60us",
+		"goal ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.05",
+		"goal rule_batch_1000 server<=500us",
+		"goal rule_batch_1000 server/decoding_batch_1000<=0.1",
+		"goal alarm_store server<=60us",
 	}
 }
 
 // String returns the form that ParseThreshold reads.
 func (t Threshold) String() string {
 	metric, bound := t.Metric, strconv.FormatFloat(t.Number, 'f', -1, 64)
-	if t.Base != "" {
-		metric += "/" + t.Base
-	}
+	metric += t.Relation + t.Base
 	if t.isTime() {
 		bound = shortDuration(t.Time)
 	}
@@ -68,7 +82,7 @@ func (t Threshold) String() string {
 }
 
 // isTime reports whether the bound is a time.
-func (t Threshold) isTime() bool { return t.Base == "" && isTime(t.Metric) }
+func (t Threshold) isTime() bool { return t.Relation != multiple && isTime(t.Metric) }
 
 // shortDuration writes a duration in one unit, the largest that leaves no
 // fraction.
@@ -84,10 +98,11 @@ func shortDuration(d time.Duration) string {
 	return fmt.Sprintf("%dns", d)
 }
 
-// ParseThreshold reads 'CASE METRIC<VALUE' or 'CASE METRIC/CASE<VALUE', also
-// with <= and >=, for example "comsrv_ingest_100 p99.9<1ms" or
-// "model_read_50 server/native_hmget_50<=3"; "goal " in front makes it one that
-// fails nothing. INVALID says what is allowed instead.
+// ParseThreshold reads 'CASE METRIC<VALUE', 'CASE METRIC/CASE<VALUE' or
+// 'CASE METRIC-CASE<VALUE', also with <= and >=, for example
+// "comsrv_ingest_100 p99.9<1ms", "model_read_50 server/native_hmget_50<=3" or
+// "comsrv_ingest_100 server-comsrv_ingest_10<=80us"; "goal " in front makes it one
+// that fails nothing. INVALID says what is allowed instead.
 func ParseThreshold(text string) (Threshold, error) {
 	refuse := func(format string, args ...any) (Threshold, error) {
 		return Threshold{}, ems.Errorf(ems.CodeInvalid, "threshold %q: %s", text, fmt.Sprintf(format, args...))
@@ -99,11 +114,13 @@ func ParseThreshold(text string) (Threshold, error) {
 		return refuse("write it as 'CASE METRIC<VALUE', for example 'comsrv_ingest_100 p99<=1ms' or 'comsrv_ingest_100 p99/ping<=2'")
 	}
 	t := Threshold{Case: words[0], Operator: operator, Goal: isGoal}
-	var isMultiple bool
-	t.Metric, t.Base, isMultiple = strings.Cut(words[1], "/")
+	t.Metric = words[1]
+	if at := strings.IndexAny(words[1], multiple+difference); at >= 0 {
+		t.Metric, t.Relation, t.Base = words[1][:at], words[1][at:at+1], words[1][at+1:]
+	}
 	for _, name := range []string{t.Case, t.Base} {
-		if (name != "" || isMultiple) && !slices.Contains(Cases(), name) {
-			return refuse("no case %q: use one of %s", name, strings.Join(Cases(), ", "))
+		if (name != "" || t.Relation != "") && !slices.Contains(Cases(), name) {
+			return refuse("%s", noCase(name).Error())
 		}
 	}
 	if !slices.Contains(metrics[:], t.Metric) {
@@ -119,10 +136,15 @@ func ParseThreshold(text string) (Threshold, error) {
 	if t.Time, err = time.ParseDuration(value); err != nil || t.Time <= 0 {
 		return refuse("%q is not a duration above 0: use a number with one of the units ns, us, ms, s", value)
 	}
-	if t.Metric == metricSlowest && t.Time < slowFrom {
+	if t.Metric == metricSlowest && t.Relation == "" && t.Time < slowFrom {
 		return refuse("commands of less than %v are not in the slow log", slowFrom)
 	}
 	return t, nil
+}
+
+// noCase says that there is no case of a name, and which there are.
+func noCase(name string) error {
+	return ems.Errorf(ems.CodeInvalid, "no case %q: use one of %s", name, strings.Join(Cases(), ", "))
 }
 
 func cutOperator(text string) (left, operator, value string) {
@@ -138,7 +160,7 @@ func cutOperator(text string) (left, operator, value string) {
 type Verdict struct {
 	Threshold Threshold
 	Measured  bool
-	Found     float64 // as the threshold: nanoseconds, calls/s, points/s or a multiple
+	Found     float64 // as the threshold: nanoseconds, calls/s, points/s or a multiple; below 0 where a difference is
 	Passed    bool
 }
 
@@ -150,11 +172,16 @@ func judge(threshold Threshold, results []Result) Verdict {
 	switch {
 	case result == nil:
 		return verdict
-	case threshold.Base == "":
+	case threshold.Relation == "":
 		verdict.Found, verdict.Measured = result.value(threshold.Metric), true
-	case base != nil:
+	case base == nil:
+		return verdict
+	case threshold.Relation == multiple:
 		verdict.Found = result.multiple(base, threshold.Metric)
 		verdict.Measured = verdict.Found > 0
+	default:
+		verdict.Found = result.difference(base, threshold.Metric)
+		verdict.Measured = result.value(threshold.Metric) > 0 && base.value(threshold.Metric) > 0
 	}
 	bound := threshold.bound()
 	switch threshold.Operator {
@@ -194,11 +221,11 @@ func (v Verdict) found() string {
 	switch {
 	case !v.Measured:
 		return "not measured"
-	case v.Threshold.Metric == metricSlowest && v.Threshold.Base == "" && v.Found == 0:
+	case v.Threshold.Metric == metricSlowest && v.Threshold.Relation == "" && v.Found == 0:
 		return "none above " + shortDuration(slowFrom)
 	case v.Threshold.isTime():
 		return micros(v.Found) + " us"
-	case v.Threshold.Base != "":
+	case v.Threshold.Relation == multiple:
 		return fmt.Sprintf("%.2f", v.Found)
 	default:
 		return fmt.Sprintf("%.0f/s", v.Found)

@@ -19,13 +19,17 @@ func TestParseThreshold(t *testing.T) {
 		"rule_evaluate p99.9<=250us":             {Case: "rule_evaluate", Metric: "p99.9", Operator: "<=", Time: 250 * time.Microsecond},
 		"model_read_50 server <=60\u00b5s":       {Case: "model_read_50", Metric: "server", Operator: "<=", Time: 60 * time.Microsecond},
 		"comsrv_ingest_10 p99<1ns":               {Case: "comsrv_ingest_10", Metric: "p99", Operator: "<", Time: 1},
-		"comsrv_ingest_10 p99/ping<2.5":          {Case: "comsrv_ingest_10", Metric: "p99", Base: "ping", Operator: "<", Number: 2.5},
+		"comsrv_ingest_10 p99/ping<2.5":          {Case: "comsrv_ingest_10", Metric: "p99", Relation: "/", Base: "ping", Operator: "<", Number: 2.5},
 		"comsrv_ingest_10\tp50 <1000000ns":       {Case: "comsrv_ingest_10", Metric: "p50", Operator: "<", Time: time.Millisecond},
 		"ping_under_ingest slowest<=10ms":        {Case: "ping_under_ingest", Metric: "slowest", Operator: "<=", Time: 10 * time.Millisecond},
-		"ping slowest/native_hget<=3":            {Case: "ping", Metric: "slowest", Base: "native_hget", Operator: "<=", Number: 3},
+		"ping slowest/native_hget<=3":            {Case: "ping", Metric: "slowest", Relation: "/", Base: "native_hget", Operator: "<=", Number: 3},
 		"ping calls>=10000":                      {Case: "ping", Metric: "calls", Operator: ">=", Number: 10000},
 		"poll_100_changed_10 points>=1e6":        {Case: "poll_100_changed_10", Metric: "points", Operator: ">=", Number: 1e6},
-		"poll_100_changed_10 points/ping >= 0.3": {Case: "poll_100_changed_10", Metric: "points", Base: "ping", Operator: ">=", Number: 0.3},
+		"poll_100_changed_10 points/ping >= 0.3": {Case: "poll_100_changed_10", Metric: "points", Relation: "/", Base: "ping", Operator: ">=", Number: 0.3},
+		"comsrv_ingest_100 server-ping<=60us":    {Case: "comsrv_ingest_100", Metric: "server", Relation: "-", Base: "ping", Operator: "<=", Time: 60 * time.Microsecond},
+		"ping p99.9-native_hget<1ms":             {Case: "ping", Metric: "p99.9", Relation: "-", Base: "native_hget", Operator: "<", Time: time.Millisecond},
+		"ping slowest-native_hget<=3us":          {Case: "ping", Metric: "slowest", Relation: "-", Base: "native_hget", Operator: "<=", Time: 3 * time.Microsecond},
+		"ping calls-native_hget >= 100":          {Case: "ping", Metric: "calls", Relation: "-", Base: "native_hget", Operator: ">=", Number: 100},
 	} {
 		got, err := ParseThreshold(text)
 		if err != nil {
@@ -50,6 +54,11 @@ func TestThresholdsThatCannotBeReadSayWhatIsAllowed(t *testing.T) {
 		"pong p99<1ms":                `no case "pong": ` + cases,
 		"ping p99/pong<1":             `no case "pong": ` + cases,
 		"ping p99/<1":                 `no case "": ` + cases,
+		"ping p99-pong<1us":           `no case "pong": ` + cases,
+		"ping p99-<1us":               `no case "": ` + cases,
+		"ping p99-ping/ping<1us":      `no case "ping/ping": ` + cases,
+		"ping p99-native_hget<2":      `"2" ` + units,
+		"ping calls-native_hget>=1us": `"1us" is not a number above 0`,
 		"ping p98<1ms":                `no metric "p98": use one of p50, p99, p99.9, max, server, slowest, calls, points`,
 		"ping p99<1":                  `"1" ` + units,
 		"ping p99<1 parsec":           `"1 parsec" ` + units,
@@ -75,10 +84,14 @@ func TestTheDefaultGates(t *testing.T) {
 	want := []string{
 		"comsrv_ingest_100 server<=250us", "comsrv_ingest_10 server<=100us", "model_read_50 server/native_hmget_50<=15", "rule_evaluate p99<1ms",
 		"poll_1000_changed_100 points/native_hset_100_pipelined>=0.8", "poll_1000_changed_1000 points/native_hset_100_pipelined>=0.1",
+		"ingest_10_rules_bound server-ingest_10_no_rules<=150us", "ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.2",
+		"rule_batch_1000 server/decoding_batch_1000<=0.25", "alarm_store server<=150us",
 		"goal comsrv_ingest_100 server<=120us", "goal comsrv_ingest_10 server<=35us", "goal comsrv_ingest_100 p99/ping<=2", "goal comsrv_ingest_100 p99.9<1ms",
 		"goal model_read_50 server/native_hmget_50<=3", "goal reverse_lookup server/native_hget<=2",
 		"goal poll_1000_changed_100 points/native_hset_100_pipelined>=2", "goal poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",
 		"goal ping_under_ingest p99.9<=5ms", "goal ping_under_ingest slowest<=10ms",
+		"goal ingest_10_rules_bound server-ingest_10_no_rules<=60us", "goal ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.05",
+		"goal rule_batch_1000 server<=500us", "goal rule_batch_1000 server/decoding_batch_1000<=0.1", "goal alarm_store server<=60us",
 	}
 	if diff := cmp.Diff(want, DefaultThresholds()); diff != "" {
 		t.Error(diff)
@@ -104,7 +117,8 @@ func TestAGoalThatIsMissedFailsNothing(t *testing.T) {
 }
 
 // judged are results whose metrics are easy to see: in each round the second
-// case is three times the first, and in the last one both are ten times slower.
+// case is three times the first, and in the last one both are ten times slower:
+// of the differences in between, the one in the middle is what counts.
 func judged() []Result {
 	us := func(n float64) time.Duration { return time.Duration(n * 1000) }
 	return []Result{
@@ -153,6 +167,13 @@ func TestAThresholdIsCrossedAtItsBound(t *testing.T) {
 		{"poll_100_changed_10 points/ping>=1", "not measured", "", false}, // ping has no points
 		{"rule_evaluate p99<1h", "not measured", "", false},
 		{"ping p99/rule_evaluate<5", "not measured", "", false},
+		{"poll_100_changed_10 server-ping<=4us", "4.00 us", "0.0 % above", true}, // of 2, 4 and 40
+		{"poll_100_changed_10 server-ping<4us", "4.00 us", "0.0 % above", false},
+		{"poll_100_changed_10 p99.9-ping<=50us", "60.0 us", "20 % above", false},
+		{"ping server-poll_100_changed_10<=8us", "-4.00 us", "150 % below", true},
+		{"poll_100_changed_10 points-ping>=1", "not measured", "", false},
+		{"ping points-poll_100_changed_10>=1", "not measured", "", false},
+		{"ping p99-rule_evaluate<5us", "not measured", "", false},
 	} {
 		threshold, err := ParseThreshold(test.text)
 		if err != nil {
@@ -196,7 +217,7 @@ func TestCrossedThresholdsAreTheErrorOfTheReport(t *testing.T) {
 func FuzzParseThreshold(f *testing.F) {
 	for _, seed := range []string{
 		"comsrv_ingest_100 p99<1ms", "ping max<1.5s", "rule_evaluate p99/ping<=2.5", "ping p99<", "<", "ping p99.9<1h2m3.4us",
-		"ping p50/ping>=0x1p-2", "ping points>=1e300", "ping slowest<=10ms",
+		"ping p50/ping>=0x1p-2", "ping p50-ping<=2us", "ping points>=1e300", "ping slowest<=10ms",
 	} {
 		f.Add(seed)
 	}

@@ -13,6 +13,42 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
+const benchHelp = `Measure the functions of the hot path over one connection each, polling over eight
+connections, and a PING while they are at it; what 1,000 rules cost that watch the
+points of a batch, and 10,000 that do not; and beside them, as native_…, what Redis
+does without the library, and as decoding_…, what rules cost that are decoded in
+each call. All cases take turns, in rounds, so that a machine that slows down for a
+while slows down all of them. At the end stand a table, what the machine was like,
+and the thresholds.
+
+Without --redis a Redis is started for the run and removed after it. The Redis
+of --redis must have hash-max-listpack-entries 64, as every Redis of the system; it
+gets keys of sites named bench and bench_… only, which are removed at the end, the
+function library if it has none, and a script that stays until it restarts; its slow
+log begins at 1 ms for the time of the run. What others do there meanwhile shows in
+the figures.
+
+With --cases some cases run alone, and the default thresholds are those of them.
+
+Without --rate each call is sent when the one before is answered. With --rate
+calls are due at fixed times and their latency counts from then, so that a pause
+shows in every call that it delays.
+
+--threshold 'CASE METRIC<VALUE', also with <= and >=, stands in place of the default
+thresholds. METRIC is p50, p99, p99.9, max, server (time in Redis per call) or slowest
+(longest command in Redis) with a duration, calls or points (each per second) with a
+number, METRIC/CASE with a number: the multiple of what the other case has, or
+METRIC-CASE with what METRIC takes: by how much it is more than the other case has.
+
+Exit status: 0 every threshold held, 1 the bench could not run, 2 a threshold was
+crossed.`
+
+const benchExamples = `  voltlab bench
+  voltlab bench --duration 30s --rate 2000 --metrics 127.0.0.1:9464
+  voltlab bench --threshold 'comsrv_ingest_100 p99<500us' --threshold 'rule_evaluate p99/ping<=3'
+  voltlab bench --cases ingest_10_no_rules,ingest_10_rules_bound
+  voltlab bench --threshold 'comsrv_ingest_100 server-comsrv_ingest_10<=80us'`
+
 func newBenchCommand() *cobra.Command {
 	options := bench.Options{}
 	var thresholds []string
@@ -20,37 +56,9 @@ func newBenchCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the calls of the hot path against a real Redis, and judge them",
-		Long: `Measure the functions of the hot path over one connection each, polling over eight
-connections, and a PING while they are at it; and beside them, as native_…, what
-Redis does without the library. All cases take turns, in rounds, so that a machine
-that slows down for a while slows down all of them. At the end stand a table, what
-the machine was like, and the thresholds.
-
-Without --redis a Redis is started for the run and removed after it. The Redis
-of --redis must have hash-max-listpack-entries 64, as every Redis of the system; it
-gets keys of the site "bench" only, which are removed at the end, and the function
-library if it has none; its slow log begins at 1 ms for the time of the run. What
-others do there meanwhile shows in the figures.
-
-Without --rate each call is sent when the one before is answered. With --rate
-calls are due at fixed times and their latency counts from then, so that a pause
-shows in every call that it delays.
-
---threshold 'CASE METRIC<VALUE', also with <= and >=, stands in place of the default
-gates. METRIC is p50, p99, p99.9, max, server (time in Redis per call) or slowest
-(longest command in Redis) with a duration, calls or points (each per second) with a
-number, or METRIC/CASE with a number: the multiple of what the other case has.
-
-Exit status: 0 every threshold held, 1 the bench could not run, 2 a threshold was
-crossed.`,
-		Example: `  voltlab bench
-  voltlab bench --duration 30s --rate 2000 --metrics 127.0.0.1:9464
-  voltlab bench --threshold 'comsrv_ingest_100 p99<500us' --threshold 'rule_evaluate p99/ping<=3'`,
+		Long:  benchHelp, Example: benchExamples,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if len(thresholds) == 0 {
-				thresholds = bench.DefaultThresholds()
-			}
 			for _, text := range thresholds {
 				threshold, err := bench.ParseThreshold(text)
 				if err != nil {
@@ -79,6 +87,7 @@ crossed.`,
 	flags.StringVar(&options.RedisURL, "redis", "", "redis://[user:password@]host:port of a Redis to measure")
 	flags.DurationVar(&options.Duration, "duration", 5*time.Second, "measured time of each case, over all rounds")
 	flags.DurationVar(&options.WarmUp, "warm-up", 200*time.Millisecond, "time of each case before the first round")
+	flags.StringSliceVar(&options.Cases, "cases", nil, "names of cases with commas between them, to run these alone")
 	flags.Float64Var(&options.Rate, "rate", 0, "calls per second on one connection; 0 sends each call when the one before is answered")
 	flags.StringArrayVar(&thresholds, "threshold", nil, "'CASE METRIC<VALUE'; may be given more than once")
 	flags.StringVar(&options.Metrics, "metrics", "127.0.0.1:0", "host:port of /metrics while it runs")

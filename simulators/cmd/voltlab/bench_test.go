@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/voltageems/voltageems-go/bench"
 )
 
 // benchArguments makes a process of this test the program itself.
@@ -37,7 +35,7 @@ func TestBenchEndsWithTheStatusOfItsThresholds(t *testing.T) {
 	}
 	t.Parallel()
 	results := filepath.Join(t.TempDir(), "results.json")
-	quick := []string{"--duration", "20ms", "--warm-up", "0"}
+	quick := []string{"--duration", "20ms", "--warm-up", "0", "--cases", "ping,model_read_50"}
 	for _, test := range []struct {
 		name      string
 		arguments []string
@@ -67,7 +65,7 @@ func TestBenchEndsWithTheStatusOfItsThresholds(t *testing.T) {
 		Results    []struct{ Case string }
 		Thresholds []struct{ Passed bool }
 	}
-	if err != nil || json.Unmarshal(text, &written) != nil || len(written.Results) != len(bench.Cases()) || len(written.Thresholds) != 1 || !written.Thresholds[0].Passed {
+	if err != nil || json.Unmarshal(text, &written) != nil || len(written.Results) != 2 || len(written.Thresholds) != 1 || !written.Thresholds[0].Passed {
 		t.Errorf("the results were written as %s, %v", text, err)
 	}
 }
