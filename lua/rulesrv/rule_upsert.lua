@@ -13,11 +13,10 @@ local function rule_upsert(keys, args)
   check_rule_id(id)
   check_count(args, 2, 2)
   local now = check_time('now', args[2])
-  local rule = decode_rule(args[1])
+  local rule, sources = read_rule(args[1])
   if rule.id ~= id then
     refuse('INVALID', 'the rule calls itself ' .. shown(tostring(rule.id)) .. ' and the key ' .. shown(id))
   end
-  local sources = check_rule(rule)
   local key = namespace .. 'rulesrv:rule:' .. id
   local stored = call('HGET', key, 'config')
   if stored == args[1] then
