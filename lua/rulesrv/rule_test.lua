@@ -11,9 +11,8 @@ local function rule_test(keys, args)
   local namespace, id = split_key(keys)
   check_id('rule id', id)
   check_count(args, 4, 3003)
-  local config = decode_rule(args[1])
+  local config = read_rule(args[1])
   config.id = id
-  check_rule(config)
   if args[3] == 'live' then
     check_count(args, 4, 4)
     return test_live(namespace, config, check_time('now', args[4]))

@@ -19,11 +19,10 @@ local function rule_upsert(keys, args)
     look_at_rule(namespace, id, now)
     return redis.status_reply('OK')
   end
-  local rule = decode_rule(args[1])
+  local rule, sources = read_rule(args[1])
   if rule.id ~= id then
     refuse('INVALID', 'the rule calls itself ' .. shown(tostring(rule.id)) .. ' and the key ' .. shown(id))
   end
-  local sources = check_rule(rule)
   if not stored and call('ZCARD', namespace .. 'rulesrv:rules') >= rule_limit then
     refuse('FULL', 'a site has at most ' .. rule_limit .. ' rules')
   end

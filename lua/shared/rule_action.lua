@@ -26,7 +26,9 @@ local function check_action(path, action)
     refuse('INVALID', path .. '.when ' .. shown(tostring(action.when)) .. ' is unknown: use active or idle')
   end
   if action.type == 'create_alarm' then
-    check_level(params.level)
+    if not level_rank[params.level] then
+      refuse('INVALID', path .. '.params.level ' .. shown(tostring(params.level)) .. ' is unknown: use Critical, Major, Minor, Warning or Info')
+    end
     text('title', 1, 200)
     text('description', 0, 2000)
     if action.when == 'idle' then
@@ -41,7 +43,9 @@ local function check_action(path, action)
     text('message', 1, 2000)
   elseif action.type == 'control' then
     local _, kind = check_source(path .. '.params.target', params.target)
-    check_writable(kind)
+    if kind ~= 'C' and kind ~= 'A' then
+      refuse('INVALID', path .. '.params.target ' .. shown(params.target) .. ' cannot be written: name a point of type C or A')
+    end
     number()
     parse_duration(path .. '.params.deadline', params.deadline, 3600000)
   elseif action.type == 'set_value' then

@@ -101,10 +101,10 @@ local function check_conditions(path, logic, conditions, depth, budget, bind)
     local here = path .. 'conditions[' .. (i - 1) .. '].'
     budget.left = budget.left - 1
     if budget.left < 0 then
-      refuse('INVALID', here .. ' more than ' .. condition_limit .. ' conditions')
+      refuse('INVALID', string.sub(here, 1, -2) .. ': more than ' .. condition_limit .. ' conditions')
     end
     if type(condition) ~= 'table' then
-      refuse('INVALID', here .. ' is not a condition')
+      refuse('INVALID', string.sub(here, 1, -2) .. ' is not a condition')
     end
     check_types(here, condition, condition_types)
     if condition.conditions then

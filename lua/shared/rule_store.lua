@@ -19,17 +19,6 @@ end
 local other_forms = {'"actions"%s*:%s*{', '"conditions"%s*:%s*{', '"days"%s*:%s*{', '"params"%s*:%s*%[', '"schedule"%s*:%s*%[',
   '"priority"%s*:%s*%-?%d*[.eE]'}
 
--- decode_rule decodes a rule that everybody else can read, too.
-local function decode_rule(text)
-  local rule, plain = decode_object('the rule', text), check_json('the rule', text)
-  for _, form in ipairs(other_forms) do
-    if string.find(plain, form) then
-      refuse('INVALID', 'actions, conditions and days must be lists, params and schedule objects, and priority a whole number')
-    end
-  end
-  return rule
-end
-
 -- check_schedule checks the form; rulesrv, which knows time zones, works out when
 -- a schedule is in force.
 local function check_schedule(schedule)
@@ -76,6 +65,20 @@ local function check_rule(rule)
     check_action('actions[' .. (i - 1) .. ']', action)
   end
   return sources
+end
+
+-- read_rule decodes a rule, checks it, and returns it with the sources that it
+-- watches. What everybody else must be able to read, too, is looked at last: the
+-- checks before it tell the place of a fault.
+local function read_rule(text)
+  local rule = decode_object('the rule', text)
+  local sources, plain = check_rule(rule), check_json('the rule', text)
+  for _, form in ipairs(other_forms) do
+    if string.find(plain, form) then
+      refuse('INVALID', 'actions, conditions and days must be lists, params and schedule objects, and priority a whole number')
+    end
+  end
+  return rule, sources
 end
 
 -- index_of returns the hash and field under which a source leads to rules.

@@ -1,13 +1,18 @@
 package config_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
+	"github.com/voltageems/voltageems-go/system/testkit"
 )
 
 // readWith reads the sound site with files replaced.
@@ -74,5 +79,67 @@ func TestRulesThatSetOffOneAnotherAreNamedWithTheirLines(t *testing.T) {
 	rules := "rules:\n" + rule("a", "custom:x", sets("y")) + rule("a", "custom:y", sets("x"))
 	if _, err := readWith(t, map[string]string{"rules.yaml": rules}); ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), `rules.yaml:6: rules[1].id: "a" stands twice`) {
 		t.Errorf("two of one id: %v", err)
+	}
+}
+
+// badRule is a rule that is refused everywhere with the path of its fault.
+type badRule struct {
+	What string
+	Path string
+	Rule json.RawMessage
+	Site bool // it depends on the points and models of the site: the function library cannot tell
+	Kind bool // a value is of another kind than expected: of YAML the line alone is told
+}
+
+// Every bad rule is told with its line, its id and the path of the fault by the
+// check of a site, and refused with the same path by the function library. The
+// HTTP interface is held to the same list in system/rulesrv.
+func TestBadRulesAreToldWithThePathOfTheFault(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/bad_rules.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []badRule
+	if err := json.Unmarshal(text, &list); err != nil {
+		t.Fatal(err)
+	}
+	server := testkit.Redis(t)
+	db, err := rtdb.Open(rtdb.Options{URL: server.URL, Clock: ems.SystemClock{}, Logger: testkit.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	options, err := redis.ParseURL(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := redis.NewClient(options)
+	defer raw.Close()
+	for _, bad := range list {
+		rule := `{"id":"bad",` + strings.TrimSpace(strings.TrimSpace(string(bad.Rule))[1:])
+		_, err := readWith(t, map[string]string{"rules.yaml": "rules:\n- {id: good, name: good, conditions: [{source: \"custom:x\", operator: changed}], actions: []}\n- " +
+			strings.ReplaceAll(rule, "\n", " ") + "\n"})
+		where, who := "rules.yaml:3: rules[1]."+bad.Path+": ", "(rule bad)"
+		if bad.Kind {
+			where, who = "rules.yaml:3: cannot unmarshal ", ""
+		}
+		if ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), where) || !strings.Contains(err.Error(), who) {
+			t.Errorf("%s, as YAML:\n got %v\nwant %s… %s", bad.What, err, where, who)
+		}
+		err = raw.FCall(t.Context(), "rule_upsert", []string{"bad"}, rule, "1000").Err()
+		if bad.Site {
+			continue
+		}
+		rest, found := "", false
+		if err != nil {
+			rest, found = strings.CutPrefix(err.Error(), "INVALID "+bad.Path)
+		}
+		if !found || !strings.ContainsAny(rest[:1], " :[") {
+			t.Errorf("%s, by the library:\n got %v\nwant INVALID %s …", bad.What, err, bad.Path)
+		}
 	}
 }

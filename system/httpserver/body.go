@@ -8,6 +8,8 @@ import (
 	"io"
 	"mime"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -53,11 +55,21 @@ func placed(err error, text []byte) error {
 	if misfit.Value != "array" && misfit.Value != "object" {
 		offset-- // of a scalar it may be that of the character behind
 	}
-	message := fmt.Sprintf("%s where %s is expected", misfit.Value, kindText(misfit.Type))
-	if path := pathAt(text, offset); len(path) > 0 {
-		message = ems.PathText(path) + ": " + message
+	where := misfit.Field // without indexes
+	if path := pathAt(text, offset); leadsTo(path, misfit.Field) {
+		where = ems.PathText(path)
 	}
-	return errors.New(message)
+	if where != "" {
+		where += ": "
+	}
+	return fmt.Errorf("%s%s where %s is expected", where, misfit.Value, kindText(misfit.Type))
+}
+
+// leadsTo reports whether a path goes through the fields that the decoder names. A
+// type that reads itself counts from its own beginning, which leads elsewhere.
+func leadsTo(path []any, field string) bool {
+	names := slices.DeleteFunc(slices.Clone(path), func(step any) bool { _, isIndex := step.(int); return isIndex })
+	return field == "" || strings.HasPrefix(ems.PathText(names)+".", field+".")
 }
 
 func kindText(kind reflect.Type) string {

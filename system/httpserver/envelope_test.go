@@ -2,6 +2,7 @@ package httpserver_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -135,7 +136,13 @@ type thing struct {
 	Notes map[string]any `json:"notes,omitempty"`
 	Count int            `json:"count,omitempty"`
 	On    bool           `json:"on,omitempty"`
+	Own   reader         `json:"own,omitzero"`
 }
+
+// reader reads itself.
+type reader struct{ Inner struct{ Number int } }
+
+func (r *reader) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, &r.Inner) }
 
 // takeThings replies with the body that it decoded.
 func takeThings(f *front) {
@@ -178,6 +185,7 @@ func TestBodies(t *testing.T) {
 		`{"parts":[{},{"name":{"a":1}},{"name":5}]}`:  malformed + "parts[1].name: object where a text is expected",
 		`{"parts":[{"name":"a"},[]]}`:                 malformed + "parts[1]: array where an object is expected",
 		`{"parts":[[],7]}`:                            malformed + "parts[0]: array where an object is expected",
+		`{"name":"a","value":5,"own":{"number":"x"}}`: malformed + "own.Number: string where a whole number that fits is expected",
 		`{"notes":7,"parts":5}`:                       malformed + "notes: number where an object is expected",
 		`{"name":"a","notes":{"b":1,"c":[1,-1e400]}}`: malformed + "notes.c[1]: number -1e400 where a finite number is expected",
 		`{"name":"a"}{}`:                              several,
