@@ -40,3 +40,30 @@ func TestRefusalsOfAFullRedisAreCountedAndTheValuesToldLater(t *testing.T) {
 		t.Error("when there is room:", diff)
 	}
 }
+
+// After a crash of Redis all channels tell it everything at once, and every rule
+// is decided anew: that takes longer than what one poll has changed, and is not to
+// be given up and begun again while others do the same.
+func TestTellingEverythingWaitsLongerForABusyRedis(t *testing.T) {
+	t.Parallel()
+	p := newPolled(t, telemetry(2))
+	pause := func(length time.Duration) {
+		t.Helper()
+		if err := p.Raw.Do(t.Context(), "CLIENT", "PAUSE", length.Milliseconds(), "ALL").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.device.raw = []float64{1, 2}
+	pause(publishTimeout + 200*time.Millisecond)
+	p.wantSent(2, "everything")
+	if diff := cmp.Diff(map[string]string{"1": "1.000000", "2": "2.000000"}, p.hash("comsrv:1:T")); diff != "" {
+		t.Error(diff)
+	}
+	p.device.raw = []float64{1, 3}
+	pause(time.Hour) // Redis dies with the test
+	p.device.clock.Advance(time.Second)
+	p.channel.poll(context.Background())
+	if failures := testutil.ToFloat64(p.channel.counters.ingestFailures); failures != 1 {
+		t.Errorf("a change that Redis does not take was given up %v times, want once", failures)
+	}
+}

@@ -18,7 +18,8 @@ import (
 const (
 	refreshPeriod  = time.Minute     // everything is told again, changed or not
 	statusPeriod   = 5 * time.Second // the status is told again, changed or not
-	publishTimeout = time.Second
+	publishTimeout = time.Second     // of what has changed
+	fullTimeout    = 3 * time.Second // of everything, which all channels tell at once when Redis is back
 	publishRetry   = 2 * time.Second // a Redis that hangs must not hold up every poll
 )
 
@@ -175,7 +176,11 @@ func (p *publisher) publish(ctx context.Context) {
 	if !p.polled || p.clock.Now().Before(p.retryAt) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	timeout := publishTimeout
+	if p.full {
+		timeout = fullTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := p.tell(ctx)
 	now := p.clock.Now()
