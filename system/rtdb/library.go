@@ -3,7 +3,9 @@ package rtdb
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -187,9 +189,9 @@ func (c *Client) Watch(ctx context.Context, ready func(ctx context.Context) erro
 		}
 		fault := "redis is not usable; trying again"
 		epoch, err := c.epoch(ctx)
-		if err != nil {
+		if err != nil && !isLate(err) {
 			known = ""
-		} else if epoch != known {
+		} else if err == nil && epoch != known {
 			fault = "the site cannot be stored in redis; trying again"
 			if err = ready(ctx); err == nil {
 				known = epoch
@@ -207,6 +209,13 @@ func (c *Client) Watch(ctx context.Context, ready func(ctx context.Context) erro
 		}
 		timer.Reset(watchPeriod)
 	}
+}
+
+// isLate reports whether Redis has not answered in time, which tells nothing of
+// what it holds.
+func isLate(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout() || errors.Is(err, redis.ErrPoolTimeout)
 }
 
 // lifeName is the mark among the keys of the site. It is set by epoch, so before

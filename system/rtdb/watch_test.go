@@ -89,6 +89,54 @@ func TestWatchCallsReadyAgainAfterItFailed(t *testing.T) {
 	}
 }
 
+// A Redis that is late has lost nothing: if all services told it everything again,
+// it would be later still.
+func TestWatchTakesALateRedisForTheSame(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	lines := make(logLines, 10)
+	client, err := rtdb.Open(rtdb.Options{URL: b.server.URL, Clock: ems.SystemClock{}, Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	called, ended := make(chan struct{}, 10), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(ended)
+		client.Watch(ctx, func(context.Context) error { called <- struct{}{}; return nil })
+	}()
+	defer func() {
+		cancel()
+		<-ended
+		_ = client.Close()
+	}()
+	await(t, called, "redis is there")
+	if err := b.raw.Do(b.ctx, "CLIENT", "PAUSE", 4000, "ALL").Err(); err != nil { // longer than a reply may take
+		t.Fatal(err)
+	}
+	for _, want := range []string{"redis is not usable; trying again", "redis is usable again"} {
+		select {
+		case line := <-lines:
+			if !strings.Contains(line, want) {
+				t.Errorf("the log has %s, want %s", line, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the log lacks %q", want)
+		}
+	}
+	if len(called) > 0 {
+		t.Error("ready was called for a Redis that was only late")
+	}
+}
+
+// logLines keeps the lines of a log.
+type logLines chan string
+
+func (l logLines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
 func TestSubscribeDeliversUpdatesAlarmsAndRules(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "{north}:")
