@@ -21,6 +21,7 @@ type parts struct {
 	clock   ems.Clock
 	logger  *slog.Logger
 	metrics *metrics
+	turns   chan struct{} // one for each channel that tells Redis everything
 }
 
 // channel polls the device of one channel and writes to it. Everything but what

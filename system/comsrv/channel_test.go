@@ -91,7 +91,7 @@ func scripted(t *testing.T, url string, entry config.Channel) (*channel, *script
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := parts{db: db, clock: clock, logger: testkit.Logger(t), metrics: counters}
+	shared := parts{db: db, clock: clock, logger: testkit.Logger(t), metrics: counters, turns: make(chan struct{}, turnsAtOnce)}
 	entry.Protocol, entry.Enabled = "modbus_tcp", true
 	c, err := newChannel(entry, shared, newCommander(shared))
 	if err != nil {

@@ -67,3 +67,30 @@ func TestTellingEverythingWaitsLongerForABusyRedis(t *testing.T) {
 		t.Errorf("a change that Redis does not take was given up %v times, want once", failures)
 	}
 }
+
+// Channels that tell everything side by side would keep all others of Redis
+// waiting. One whose turn it is not goes on with its work and tries again.
+func TestChannelsTellEverythingInTurn(t *testing.T) {
+	t.Parallel()
+	p := newPolled(t, telemetry(2))
+	for range cap(p.channel.turns) { // as many others as may
+		p.channel.turns <- struct{}{}
+	}
+	p.device.raw = []float64{1, 2}
+	p.wantSent(0, "others tell everything")
+	if wait := p.channel.wait(); wait != turnRetry {
+		t.Errorf("it waits %v for its turn", wait)
+	}
+	<-p.channel.turns
+	p.device.clock.Advance(turnRetry)
+	p.channel.wake(context.Background())
+	if diff := cmp.Diff(map[string]string{"1": "1.000000", "2": "2.000000"}, p.hash("comsrv:1:T")); diff != "" {
+		t.Error(diff)
+	}
+	if wait := p.channel.wait(); wait != time.Second-turnRetry {
+		t.Errorf("it waits %v for the next poll", wait)
+	}
+	if failures, taken := testutil.ToFloat64(p.channel.counters.ingestFailures), len(p.channel.turns); failures != 0 || taken != cap(p.channel.turns)-1 {
+		t.Errorf("%v failures are counted, and %d turns are taken", failures, taken)
+	}
+}

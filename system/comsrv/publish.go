@@ -19,7 +19,9 @@ const (
 	refreshPeriod  = time.Minute     // everything is told again, changed or not
 	statusPeriod   = 5 * time.Second // the status is told again, changed or not
 	publishTimeout = time.Second     // of what has changed
-	fullTimeout    = 3 * time.Second // of everything, which all channels tell at once when Redis is back
+	fullTimeout    = 3 * time.Second // of everything
+	turnsAtOnce    = 2               // channels that tell everything: when Redis is back all want to, and its other clients wait
+	turnRetry      = 50 * time.Millisecond
 	publishRetry   = 2 * time.Second // a Redis that hangs must not hold up every poll
 )
 
@@ -30,6 +32,7 @@ type publisher struct {
 	clock    ems.Clock
 	logger   *slog.Logger
 	metrics  channelMetrics
+	turns    chan struct{}
 	channel  ems.ChannelID
 	stale    time.Duration
 	points   []pointState // as in the channel
@@ -89,7 +92,7 @@ type sentSample struct {
 
 func newPublisher(channel *config.Channel, parts parts, counters channelMetrics) *publisher {
 	p := &publisher{
-		db: parts.db, clock: parts.clock, logger: parts.logger, metrics: counters,
+		db: parts.db, clock: parts.clock, logger: parts.logger, metrics: counters, turns: parts.turns,
 		channel: channel.ID, stale: 2*channel.PollPeriod + channel.Timeout, full: true,
 		points: make([]pointState, len(channel.Points)), reason: "not polled yet",
 	}
@@ -177,7 +180,14 @@ func (p *publisher) publish(ctx context.Context) {
 		return
 	}
 	timeout := publishTimeout
-	if p.full {
+	if p.full && p.online {
+		select {
+		case p.turns <- struct{}{}:
+			defer func() { <-p.turns }()
+		default:
+			p.retryAt = p.clock.Now().Add(turnRetry)
+			return
+		}
 		timeout = fullTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

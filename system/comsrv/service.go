@@ -44,7 +44,7 @@ func New(options Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := parts{db: options.DB, clock: options.Clock, logger: options.Logger, metrics: counters}
+	shared := parts{db: options.DB, clock: options.Clock, logger: options.Logger, metrics: counters, turns: make(chan struct{}, turnsAtOnce)}
 	service := &Service{parts: shared, commands: newCommander(shared), waiting: make(chan struct{}, maxWaiting)}
 	for _, entry := range options.Site.Channels {
 		made, err := newChannel(entry, shared, service.commands)

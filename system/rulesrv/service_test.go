@@ -317,6 +317,21 @@ func TestUnusableRulesAreRefused(t *testing.T) {
 	}
 }
 
+// A Redis at its memory limit refuses to store rules. It is not asked to, where it
+// holds them as they are.
+func TestRulesThatStayTheSameAreNotStoredAgain(t *testing.T) {
+	t.Parallel()
+	f := prepare(t)
+	f.run(testSite())()
+	if err := f.Raw.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.run(testSite())
+	if diff := cmp.Diff([]string{"hot idle"}, f.states()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRedisThatComesBackEmptyIsFilledAgain(t *testing.T) {
 	t.Parallel()
 	f := prepare(t)

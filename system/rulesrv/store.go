@@ -75,16 +75,18 @@ func (s *Service) store(ctx context.Context) error {
 }
 
 // replaceSiteRules makes these rules the ones of the site. Rules made through the
-// API stay; others are taken away, and their ids returned.
+// API stay; others are taken away, and their ids returned. What Redis holds
+// already is left alone: after a crash it has enough to do.
 func (s *Service) replaceSiteRules(ctx context.Context, rules []ems.Rule) (removed []string, err error) {
 	states, err := s.storedRules(ctx)
 	if err != nil {
 		return nil, err
 	}
-	places := placesOf(rules)
+	places, same := placesOf(rules), map[string]bool{}
 	for _, state := range states {
 		id := state.Rule.ID
-		if _, kept := places[id]; kept || ems.MadeByAPI(id) {
+		if place, kept := places[id]; kept || ems.MadeByAPI(id) {
+			same[id] = kept && sameRule(state.Rule, rules[place])
 			continue
 		}
 		if err := s.db.DeleteRule(ctx, id); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
@@ -93,7 +95,7 @@ func (s *Service) replaceSiteRules(ctx context.Context, rules []ems.Rule) (remov
 		removed = append(removed, id)
 		s.logger.Info("rule removed: rules.yaml no longer names it", "rule", id)
 	}
-	return removed, s.upsertAll(ctx, rules)
+	return removed, s.upsertAll(ctx, slices.DeleteFunc(slices.Clone(rules), func(rule ems.Rule) bool { return same[rule.ID] }))
 }
 
 // upsertAll stores rules. One may be refused because of what another one still
