@@ -62,7 +62,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	if !known {
 		return nil, ems.Errorf(ems.CodeInvalid, "channel %d: no driver for %q: use one of %v", entry.ID, entry.Protocol, Protocols())
 	}
-	driver, err := factory(entry)
+	driver, err := factory(protocol.Setting{Channel: entry, Clock: parts.clock, Logger: parts.logger})
 	if err != nil {
 		return nil, err
 	}

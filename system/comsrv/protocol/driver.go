@@ -6,15 +6,23 @@ package protocol
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
+// Setting is what a driver is made of.
+type Setting struct {
+	Channel config.Channel
+	Clock   ems.Clock
+	Logger  *slog.Logger // names the channel already
+}
+
 // Factory initializes the driver of one channel: it checks that the protocol can
 // serve every point of it and prepares the reads. It does not connect. An error
 // has code INVALID and names the point.
-type Factory func(channel config.Channel) (Driver, error)
+type Factory func(setting Setting) (Driver, error)
 
 // Driver speaks one field protocol on one channel. Its methods are called from
 // one goroutine at a time. Every exchange is bounded by the timeout of the
