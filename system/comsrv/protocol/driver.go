@@ -47,6 +47,15 @@ type Driver interface {
 	Close() error
 }
 
+// Settable is a Driver with points that are set from outside, because no device
+// measures them.
+type Settable interface {
+	// SetPoint gives a point a raw value, which it shows from now on. It is CONFLICT
+	// where the point has its values from elsewhere, and INVALID where it cannot
+	// show that one.
+	SetPoint(point int, raw float64) error
+}
+
 // Reading is what a poll found out about one point.
 type Reading struct {
 	Point   int         // index within the points of the channel
