@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol/grpc"
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol/modbus"
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol/virtual"
 )
@@ -13,6 +14,7 @@ import (
 // channel. A new driver is one line here.
 func Drivers() map[string]protocol.Factory {
 	return map[string]protocol.Factory{
+		grpc.Name:    grpc.New,
 		modbus.Name:  modbus.New,
 		virtual.Name: virtual.New,
 	}
