@@ -2,12 +2,12 @@
 // device is a folder in which each file holds one number, as Linux shows sensors,
 // fans and lamps below /sys. In channels.yaml:
 //
-//	- id: 3001
-//	  name: board
-//	  protocol: grpc
-//	  address: 127.0.0.1:7001
-//	  grpc:
-//	    settings: {folder: /sys/class/hwmon/hwmon0}
+//   - id: 3001
+//     name: board
+//     protocol: grpc
+//     address: 127.0.0.1:7001
+//     grpc:
+//     settings: {folder: /sys/class/hwmon/hwmon0}
 //
 // and in points/3001/telemetry_mapping.csv the file of each point:
 //
