@@ -37,6 +37,7 @@ type channel struct {
 	due       time.Time     // of the next poll, or of the next attempt to connect
 	orders    chan order    // commands that wait
 	renewed   chan struct{} // Redis has newly appeared
+	settings  chan setting  // values that wait to be set
 
 	mu      sync.Mutex
 	status  rtdb.ChannelStatus
@@ -52,7 +53,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	parts.logger = parts.logger.With("channel", entry.ID, "name", entry.Name)
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
-		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1),
+		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
 	}
 	if !entry.Enabled {
 		c.status.Reason = "the channel is disabled"
@@ -87,6 +88,8 @@ func (c *channel) run(ctx context.Context, place, places int) {
 			return
 		case order := <-c.orders:
 			c.execute(ctx, order)
+		case wanted := <-c.settings:
+			c.apply(ctx, wanted)
 		case <-c.renewed:
 			c.publisher.forget()
 			c.publisher.publish(ctx)
