@@ -140,6 +140,40 @@ func TestFaultsOfChannelsWithoutRegisters(t *testing.T) {
 	}
 }
 
+// TestTheChannelsOfTheReadmeWork reads the example as a site that has its points.
+func TestTheChannelsOfTheReadmeWork(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(readText(t, "../../README.md"), "## Channels without Modbus\n")
+	_, block, _ := strings.Cut(section, "```yaml\n")
+	block, _, found := strings.Cut(block, "```")
+	if !found {
+		t.Fatalf("no example in %q", section)
+	}
+	dir := t.TempDir()
+	if err := os.MkdirAll(dir+"/points/2001", 0o750); err != nil {
+		t.Fatal(err)
+	}
+	table := "point_id,signal_name,scale,offset,unit,reverse,data_type\n"
+	for i, name := range []string{"outdoor", "tariff", "wind", "net_power", "pv_power", "load_power"} {
+		table += fmt.Sprintf("%d,%s,1,0,,0,\n", i+1, name)
+	}
+	for file, text := range map[string]string{
+		"site.yaml": "site: {name: readme}", "channels.yaml": block, "points/2001/telemetry.csv": table,
+		"points/2001/adjustment.csv": "point_id,signal_name,scale,offset,unit,reverse,data_type\n1,export_limit,1,0,,0,\n",
+	} {
+		if err := os.WriteFile(dir+"/"+file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	site, err := config.ReadSite(dir, nil, protocols())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(site.Channels[0].Virtual.Points); got != 5 || site.Channels[1].GRPC.Settings["folder"] == "" {
+		t.Errorf("%d points, settings %v", got, site.Channels[1].GRPC.Settings)
+	}
+}
+
 // FuzzVirtual: whatever stands in the section of a virtual channel is taken or
 // refused, and what is taken names points of the channel alone.
 func FuzzVirtual(f *testing.F) {

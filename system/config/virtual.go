@@ -26,7 +26,7 @@ type VirtualPoint struct {
 	Expression string   `yaml:"expression"` // a formula over names of points of the channel
 
 	Wave      Wave          `yaml:"wave"`
-	Period    time.Duration `yaml:"period"` // counted from 1970-01-01 00:00 UTC
+	Period    time.Duration `yaml:"period"` // counted from 1970-01-01 00:00 UTC; a walk from when comsrv began
 	Phase     time.Duration `yaml:"phase"`  // by how much the wave is ahead, less than the period
 	Offset    float64       `yaml:"offset"`
 	Amplitude float64       `yaml:"amplitude"`
