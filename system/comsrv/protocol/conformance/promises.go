@@ -109,15 +109,19 @@ func (b *bench) isRefused() {
 	}
 }
 
+// forgets after each of some numbers of polls, because a driver may try a refused
+// point again now and then.
 func (b *bench) forgets() {
 	refused := b.refusedPoint()
-	b.Device.Refuse(refused, true)
-	for range 5 {
-		b.expect(refused)
+	for polls := range 6 {
+		b.Device.Refuse(refused, true)
+		for range polls + 1 {
+			b.expect(refused)
+		}
+		b.Device.Refuse(refused, false)
+		b.must(b.driver.Connect(b.Context()))
+		b.expect(-1)
 	}
-	b.Device.Refuse(refused, false)
-	b.must(b.driver.Connect(b.Context()))
-	b.expect(-1)
 }
 
 // calledOff runs a call that is called off while it is under way, and expects it to

@@ -95,7 +95,7 @@ func (w *wave) walkTo(now time.Time) float64 {
 		case next < least:
 			next = 2*least - next
 		}
-		w.walk.value = min(max(next, least), most)
+		w.walk.value = next
 	}
 	return w.walk.value
 }
