@@ -30,9 +30,12 @@ func (d *device) read(name string) (float64, error) {
 		return 0, err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxNumber))
+	text, err := io.ReadAll(io.LimitReader(file, maxNumber+1))
 	if err != nil {
 		return 0, err
+	}
+	if len(text) > maxNumber {
+		return 0, fmt.Errorf("%s is longer than a number", name)
 	}
 	number, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
 	if err != nil {
