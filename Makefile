@@ -2,6 +2,7 @@
 
 PLANT ?= microgrid
 SOAK ?= 10m
+FUZZ = system/config:FuzzPointTable system/comsrv/protocol/modbus:FuzzDecode
 
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 
@@ -32,8 +33,11 @@ bench: setup build ## measure the hot path and hold it to its limits
 	@.bin/voltlab bench
 
 .PHONY: soak
-soak: setup ## compare ten minutes of random operations with a plain model (SOAK=10m)
+soak: setup ## compare random operations with a plain model, and fuzz what reads foreign bytes, ten minutes each (SOAK=10m)
 	go test -race -count=1 -timeout 60m -run TestSoak -v ./system/rtdb -args -soak=$(SOAK)
+	@for target in $(FUZZ); do \
+		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(SOAK) -fuzzminimizetime 1s ./$${target%:*} || exit 1; \
+	done
 
 .PHONY: lint
 lint: ## check style, common faults and the import rules

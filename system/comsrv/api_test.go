@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
@@ -82,7 +83,7 @@ func TestPointsOverHTTP(t *testing.T) {
 		t.Errorf("the time is %v", points[1]["time"])
 	}
 	delete(points[1], "time")
-	want := map[string]any{"id": 2.0, "type": "A", "name": "setpoint", "unit": "kW", "value": 12.5, "quality": "good"}
+	want := map[string]any{"id": 2.0, "type": "A", "name": "setpoint", "unit": "kW", "value": 12.5, "raw": "12.5", "quality": "good"}
 	if diff := cmp.Diff(want, points[1]); diff != "" {
 		t.Error(diff)
 	}
@@ -101,6 +102,90 @@ func TestPointsOverHTTP(t *testing.T) {
 	_, reply = p.call(http.MethodGet, "/api/channels/1/points?type=A", "")
 	if shown := decode[[]pointView](t, reply)[1]; shown.Value == nil || *shown.Value != 77 {
 		t.Errorf("%+v", shown)
+	}
+}
+
+// TestRawAndTextOverHTTP: an integer that a float64 holds only rounded shows all
+// its digits, a text is shown and never told to Redis, and what is bad shows
+// neither.
+func TestRawAndTextOverHTTP(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.set(func() {
+		d.holding[0], d.holding[3] = 0x8000, 1              // 2^63 + 1
+		d.holding[10], d.holding[11] = 0x5369, 0x6d00       // "Sim"
+		d.holding[20], d.inputs[0], d.inputs[1] = 250, 7, 9 // 25.0
+	})
+	name := mapped(ems.Telemetry, 2, "name", config.Mapping{Function: 3, Address: 10, DataType: config.String, Length: 3})
+	missing := mapped(ems.Telemetry, 4, "missing", config.Mapping{Function: 4, Address: 0, DataType: config.Uint16, Sentinel: &config.Sentinel{Mask: 0xffff, Bits: 7}})
+	small := mapped(ems.Telemetry, 3, "small", config.Mapping{Function: 3, Address: 20, DataType: config.Int16})
+	small.Scale = 0.1
+	p := newPlant(t, field(1, d.address,
+		mapped(ems.Telemetry, 1, "energy", config.Mapping{Function: 3, Address: 0, DataType: config.Uint64}), name, small, missing))
+	p.start()
+	p.awaitStatus(1, true, "")
+	read := func() []map[string]any {
+		_, reply := p.call(http.MethodGet, "/api/channels/1/points", "")
+		return decode[[]map[string]any](t, reply)
+	}
+	points := read()
+	for i, point := range points {
+		if at, isNumber := point["time"].(float64); i < 3 && (!isNumber || time.Since(time.UnixMilli(int64(at))) > servicetest.Soon) {
+			t.Errorf("the time of %v is %v", point["name"], point["time"])
+		}
+		delete(point, "time")
+	}
+	want := []map[string]any{
+		{"id": 1.0, "type": "T", "name": "energy", "unit": "", "value": 9223372036854775808.0, "raw": "9223372036854775809", "quality": "good"},
+		{"id": 2.0, "type": "T", "name": "name", "unit": "", "value": nil, "text": "Sim", "quality": "good"},
+		{"id": 3.0, "type": "T", "name": "small", "unit": "", "value": 25.0, "raw": "250", "quality": "good"},
+		{"id": 4.0, "type": "T", "name": "missing", "unit": "", "value": nil, "quality": "bad", "reason": "the device says that it does not have this value"},
+	}
+	if diff := cmp.Diff(want, points); diff != "" {
+		t.Error(diff)
+	}
+	p.awaitHash("comsrv:1:T", map[string]string{"1": "9223372036854775808.000000", "3": "25.000000"})
+	p.awaitHash("comsrv:1:T:q", map[string]string{"4": "bad"})
+
+	d.off()
+	p.eventually(func() error {
+		if shown := read()[1]; shown["quality"] != "bad" || shown["text"] != "Sim" || shown["reason"] == nil {
+			return fmt.Errorf("%v", shown)
+		}
+		return nil
+	}, "a text that cannot be read any more")
+}
+
+// TestATextIsStaleByItself when its group has not succeeded for too long.
+func TestATextIsStaleByItself(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(100_000)
+	point := mapped(ems.Telemetry, 1, "name", config.Mapping{Function: 3, DataType: config.String, Length: 1})
+	for _, check := range []struct {
+		last latest
+		want ems.Quality
+	}{
+		{latest{quality: ems.Good, text: "a", at: now}, ems.Good},
+		{latest{quality: ems.Good, text: "a", at: now.Add(-time.Millisecond)}, ems.Stale},
+		{latest{quality: ems.Bad, text: "a", at: now.Add(-time.Millisecond)}, ems.Bad},
+		{latest{}, ems.Bad},
+	} {
+		view := pointView{Quality: ems.Bad}
+		if view.show(&point, check.last, now); view.Quality != check.want {
+			t.Errorf("%+v is %s, want %s", check.last, view.Quality, check.want)
+		}
+	}
+}
+
+func TestRawIsWrittenInDigits(t *testing.T) {
+	t.Parallel()
+	for want, last := range map[string]latest{
+		"0": {}, "1000000": {raw: 1e6}, "-0.25": {raw: -0.25}, "1e+21": {raw: 1e21}, "1e-10": {raw: 1e-10}, "0.00000001": {raw: 1e-8},
+		"9007199254740993": {raw: 9007199254740992, text: "9007199254740993"},
+	} {
+		if got := rawText(last); got != want {
+			t.Errorf("%+v is written %s, want %s", last, got, want)
+		}
 	}
 }
 

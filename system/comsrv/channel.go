@@ -3,6 +3,7 @@ package comsrv
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -43,6 +44,15 @@ type channel struct {
 	mu      sync.Mutex
 	status  rtdb.ChannelStatus
 	reasons map[int]string // why a point is bad, by index
+	latest  []latest       // of each point
+}
+
+// latest is what the device last answered for a point.
+type latest struct {
+	quality ems.Quality
+	raw     float64
+	text    string
+	at      time.Time // of the last good one; zero if there was none
 }
 
 // maxOrders bounds the commands that wait for one channel.
@@ -71,6 +81,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	c.driver = driver
 	c.counters = parts.metrics.of(strconv.FormatUint(uint64(entry.ID), 10))
 	c.publisher = newPublisher(&c.Channel, c.parts, c.counters)
+	c.latest = make([]latest, len(entry.Points))
 	c.show()
 	return c, nil
 }
@@ -242,6 +253,18 @@ func (c *channel) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status, c.reasons = status, reasons
+	for i := range c.publisher.points {
+		point := &c.publisher.points[i]
+		c.latest[i] = latest{quality: point.quality, raw: point.raw, text: point.text, at: point.at}
+	}
+}
+
+// answered returns what the device last answered for each point, nothing of a
+// channel that is not enabled.
+func (c *channel) answered() []latest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.latest)
 }
 
 // shown returns what show copied.

@@ -250,7 +250,7 @@ func mapped(kind ems.PointType, id ems.PointID, name string, mapping config.Mapp
 		mapping.DataType, mapping.ByteOrder, mapping.Bit = config.Bool, "AB", max(mapping.Bit, -1)
 	}
 	if mapping.ByteOrder == "" {
-		mapping.ByteOrder = map[int]config.ByteOrder{1: "AB", 2: "ABCD", 4: "ABCDEFGH"}[mapping.DataType.Registers()]
+		mapping.ByteOrder = mapping.DataType.ByteOrders()[0]
 	}
 	return config.MappedPoint{
 		Point:   ems.Point{ID: id, Type: kind, Name: name, Scale: 1, Group: ems.DefaultGroup},

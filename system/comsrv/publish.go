@@ -62,6 +62,10 @@ type pointState struct {
 	quality ems.Quality
 	reason  string
 	told    rtdb.Told
+
+	raw  float64 // as the device had it, while not bad
+	text string  // the digits of a raw number that is rounded, or the value of a text: the last good one
+	at   time.Time
 }
 
 // groupState is one poll group: its points by type, as indexes.
@@ -129,7 +133,7 @@ func (g *groupState) add(kind ems.PointType, point int) {
 func (p *publisher) take(group *groupState, readings []protocol.Reading, at time.Time) (bad int) {
 	group.time = at
 	for _, reading := range readings {
-		p.set(reading.Point, reading.Raw, reading.Quality, reading.Reason)
+		p.set(reading, at)
 		if p.points[reading.Point].quality == ems.Bad {
 			bad++
 		}
@@ -138,15 +142,15 @@ func (p *publisher) take(group *groupState, readings []protocol.Reading, at time
 }
 
 // set notes one reading. Of a bad one the last good value stays.
-func (p *publisher) set(index int, raw float64, quality ems.Quality, reason string) {
-	point := &p.points[index]
-	value := point.FromRaw(raw)
+func (p *publisher) set(reading protocol.Reading, at time.Time) {
+	point := &p.points[reading.Point]
+	value, quality, reason := point.FromRaw(reading.Raw), reading.Quality, reading.Reason
 	if quality != ems.Bad && (math.IsNaN(value) || math.IsInf(value, 0)) {
 		quality, reason = ems.Bad, "scale and offset make the value infinite"
 	}
 	point.known, point.quality, point.reason = true, quality, reason
 	if quality != ems.Bad {
-		point.value = value
+		point.value, point.raw, point.text, point.at = value, reading.Raw, reading.Text, at
 	}
 }
 
@@ -277,10 +281,11 @@ func (p *publisher) tellValues(ctx context.Context) error {
 	return nil
 }
 
-// add appends a point to what is sent, if there is anything to tell of it.
+// add appends a point to what is sent, if there is anything to tell of it. A text
+// is not: Redis keeps numbers, and the API shows it from here.
 func (p *publisher) add(index int, full bool) {
 	point := &p.points[index]
-	if !point.known || !full && !point.told.Changed(point.value, point.quality, point.Deadband) {
+	if !point.known || point.Mapping.IsText() || !full && !point.told.Changed(point.value, point.quality, point.Deadband) {
 		return
 	}
 	p.scratch = append(p.scratch, rtdb.Sample{Point: point.ID, Number: point.value, Quality: point.quality})
@@ -301,7 +306,7 @@ func (p *publisher) ingest(ctx context.Context) error {
 
 // publishPoint tells one value at once: what was read back after a write.
 func (p *publisher) publishPoint(ctx context.Context, index int, raw float64) {
-	p.set(index, raw, ems.Good, "")
+	p.set(protocol.Reading{Point: index, Raw: raw, Quality: ems.Good}, p.clock.Now())
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	p.scratch, p.sentNow, p.batchBuf = p.scratch[:0], p.sentNow[:0], p.batchBuf[:0]

@@ -16,6 +16,7 @@ type Channel struct {
 	PollPeriod  time.Duration
 	Timeout     time.Duration // for one request and its whole answer
 	Enabled     bool
+	Modbus      Modbus
 	Points      []MappedPoint // telemetry, signals, controls, adjustments; by id within each
 	Virtual     Virtual       // of a virtual channel
 	GRPC        GRPC          // of one whose driver is another process
@@ -25,58 +26,6 @@ type Channel struct {
 type MappedPoint struct {
 	ems.Point
 	Mapping Mapping
-}
-
-// Mapping is one row of a mapping table: a place in a device's register map.
-type Mapping struct {
-	Unit      uint8  // slave id, 0 to 255
-	Function  uint8  // 1 to 6, 15 or 16
-	Address   uint16 // as on the wire: from 0
-	DataType  DataType
-	ByteOrder ByteOrder
-	Bit       int    // within the register, 0 is the lowest; -1 when the whole register is meant
-	Text      string // the whole address of a point in the words of a driver without registers
-}
-
-// DataType says how registers become a number.
-type DataType string
-
-// The data types of a mapping.
-const (
-	Bool    DataType = "bool"
-	Int16   DataType = "int16"
-	Uint16  DataType = "uint16"
-	Int32   DataType = "int32"
-	Uint32  DataType = "uint32"
-	Int64   DataType = "int64"
-	Uint64  DataType = "uint64"
-	Float32 DataType = "float32"
-	Float64 DataType = "float64"
-)
-
-// Registers returns how many 16-bit registers a value takes, 0 for an unknown
-// type.
-func (t DataType) Registers() int {
-	switch t {
-	case Bool, Int16, Uint16:
-		return 1
-	case Int32, Uint32, Float32:
-		return 2
-	case Int64, Uint64, Float64:
-		return 4
-	default:
-		return 0
-	}
-}
-
-// ByteOrder says in which order the bytes of a value travel: A is the most
-// significant. The empty order is big-endian of the value's size.
-type ByteOrder string
-
-var byteOrders = map[int][]ByteOrder{
-	1: {"AB", "BA"},
-	2: {"ABCD", "DCBA", "BADC", "CDAB"},
-	4: {"ABCDEFGH", "HGFEDCBA", "BADCFEHG", "GHEFCDAB"},
 }
 
 // channelsFile is the shape of channels.yaml.
@@ -93,6 +42,7 @@ type channelEntry struct {
 	PollPeriod  time.Duration `yaml:"poll_period"`
 	Timeout     time.Duration `yaml:"timeout"`
 	Enabled     *bool         `yaml:"enabled"`
+	Modbus      *modbusEntry  `yaml:"modbus"`
 	Virtual     *Virtual      `yaml:"virtual"`
 	GRPC        *GRPC         `yaml:"grpc"`
 }
@@ -121,7 +71,7 @@ func (s *siteReader) readChannels() []Channel {
 		} else if first, twice := seen[entry.ID]; twice {
 			doc.add(append(at, "id"), "%d is already the id of channels[%d]: give each channel its own", entry.ID, first)
 		} else {
-			channel.Points = s.readPoints(channel.ID, channel.Protocol)
+			channel.Points = s.readPoints(&channel)
 			s.readSections(doc, at, entry, &channel)
 		}
 		seen[entry.ID] = i
@@ -142,6 +92,9 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	}
 	if channel.Timeout == 0 {
 		channel.Timeout = min(defaultTimeout, channel.PollPeriod)
+	}
+	if mapsEveryPoint(channel.Protocol) {
+		channel.Modbus = s.modbus(doc, at, entry.Modbus)
 	}
 	variable := "COMSRV_CHANNEL_" + uintText(entry.ID) + "_ADDRESS"
 	address := s.environment[variable]

@@ -43,6 +43,11 @@ func readDocument(path, shown string, into any, found *faults) (doc *document, o
 		found.add(shown, 0, "%v", err)
 		return doc, false
 	}
+	if at := bytes.IndexByte(text, 0); at >= 0 {
+		line, column := position(text, at)
+		found.add(shown, line, "column %d: a NUL byte: this is not a text file", column)
+		return doc, false
+	}
 	return doc, doc.decode(text, into)
 }
 
@@ -147,7 +152,13 @@ func valueType(kind reflect.Type, key string) (inner reflect.Type, known bool) {
 	case reflect.Struct:
 		for i := range kind.NumField() {
 			field := kind.Field(i)
-			if name, _, _ := strings.Cut(field.Tag.Get("yaml"), ","); name == key || name == "" && strings.ToLower(field.Name) == key {
+			name, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+			if options == "inline" {
+				if inner, known := valueType(field.Type, key); known {
+					return inner, true
+				}
+			}
+			if name == key || name == "" && strings.ToLower(field.Name) == key {
 				return field.Type, true
 			}
 		}
@@ -169,9 +180,6 @@ func readBounded(path string) ([]byte, error) {
 	}
 	if len(text) > maxFileBytes {
 		return nil, fmt.Errorf("larger than %d MiB", maxFileBytes>>20)
-	}
-	if zero := bytes.IndexByte(text, 0); zero >= 0 {
-		return nil, fmt.Errorf("byte %d is NUL: this is not a text file", zero+1)
 	}
 	return text, nil
 }

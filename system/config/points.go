@@ -1,11 +1,8 @@
 package config
 
 import (
-	"encoding/csv"
-	"errors"
-	"io"
 	"math"
-	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,40 +16,44 @@ var tableNames = map[ems.PointType]string{
 }
 
 var (
-	pointColumns   = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
-	pointOptional  = []string{"deadband", "min", "max", "poll_group"}
-	mappingColumns = []string{"point_id", "slave_id", "function_code", "register_address", "data_type", "byte_order", "bit_position"}
+	pointColumns    = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
+	pointOptional   = []string{"deadband", "min", "max", "poll_group"}
+	mappingColumns  = []string{"point_id", "slave_id", "function_code", "register_address", "data_type", "byte_order", "bit_position"}
+	mappingOptional = []string{"length", "sentinel"}
 )
 
-// Bounds of a point table.
+// Bounds of the texts of a point.
 const (
-	maxPointsOfType = 100_000
-	maxSignalName   = 100
-	maxUnit         = 20
+	maxSignalName = 100
+	maxUnit       = 20
 )
 
 // readPoints reads the tables of one channel. A type without a table has no
 // points; a point without a mapping row, where the protocol needs one, or the
 // reverse, is a fault.
-func (s *siteReader) readPoints(channel ems.ChannelID, protocol string) []MappedPoint {
+func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 	var points []MappedPoint
-	folder := "points/" + uintText(uint32(channel)) + "/"
+	folder := "points/" + uintText(uint32(channel.ID)) + "/"
 	names := map[string]string{}
+	targets := writeTargets{}
 	for _, kind := range ems.PointTypes {
 		pointsFile, mappingFile := folder+tableNames[kind]+".csv", folder+tableNames[kind]+"_mapping.csv"
-		rows := s.readPointTable(pointsFile, kind, names)
-		mappings := s.readMappings(protocol, mappingFile, kind)
+		rows, pointsWhole := s.readPointTable(pointsFile, kind, names)
+		mappings, mappingsWhole := s.readMappings(mappingFile, kind, channel, targets)
+		if !pointsWhole || !mappingsWhole { // what is missing may stand where nobody came to
+			continue
+		}
 		for id, row := range rows {
 			mapping, ok := mappings[id]
-			if !ok && mapsEveryPoint(protocol) {
-				s.faults.add(pointsFile, row.line, "point %d has no row in %s", id, mappingFile)
+			if !ok && mapsEveryPoint(channel.Protocol) {
+				s.faults.add(pointsFile, row.line, "point_id %d has no row in %s", id, mappingFile)
 				continue
 			}
 			points = append(points, MappedPoint{Point: row.point, Mapping: mapping.mapping})
 		}
 		for id, mapping := range mappings {
 			if _, ok := rows[id]; !ok {
-				s.faults.add(mappingFile, mapping.line, "point %d has no row in %s", id, pointsFile)
+				s.faults.add(mappingFile, mapping.line, "point_id %d has no row in %s", id, pointsFile)
 			}
 		}
 	}
@@ -72,11 +73,11 @@ type pointRow struct {
 	point ems.Point
 }
 
-func (s *siteReader) readPointTable(file string, kind ems.PointType, names map[string]string) map[ems.PointID]pointRow {
-	rows := map[ems.PointID]pointRow{}
-	s.eachRow(file, pointColumns, pointOptional, func(row *tableRow) {
+func (s *siteReader) readPointTable(file string, kind ems.PointType, names map[string]string) (rows map[ems.PointID]pointRow, whole bool) {
+	rows = map[ems.PointID]pointRow{}
+	whole = s.eachRow(file, pointColumns, pointOptional, func(row *tableRow) {
 		point := ems.Point{
-			ID: row.pointID(), Type: kind, Name: row.text("signal_name"), Unit: row.text("unit"),
+			ID: row.pointID(), Type: kind, Name: row.prose("signal_name"), Unit: row.prose("unit"),
 			Scale: row.number("scale", 1), Offset: row.number("offset", 0), Reverse: row.flag("reverse"),
 			Deadband: row.number("deadband", 0), Min: row.bound("min"), Max: row.bound("max"),
 			Group: row.text("poll_group"),
@@ -84,44 +85,44 @@ func (s *siteReader) readPointTable(file string, kind ems.PointType, names map[s
 		if point.Group == "" {
 			point.Group = ems.DefaultGroup
 		} else if err := ems.CheckID("poll_group", point.Group); err != nil {
-			row.fault("%v", err)
+			row.faults.add(file, row.line, "%v", err)
 		}
 		row.checkPoint(&point, names)
 		if first, twice := rows[point.ID]; twice {
-			row.fault("point %d stands already in line %d: give each point of a table its own id", point.ID, first.line)
+			row.fault("point_id", "%d stands already in line %d: give each point of a table its own", point.ID, first.line)
 			return
 		}
 		if point.ID != 0 {
 			rows[point.ID] = pointRow{line: row.line, point: point}
 		}
 	})
-	return rows
+	return rows, whole
 }
 
 func (r *tableRow) checkPoint(point *ems.Point, names map[string]string) {
 	if point.Name == "" || len(point.Name) > maxSignalName {
-		r.fault("signal_name must have 1 to %d characters", maxSignalName)
+		r.fault("signal_name", "must have 1 to %d characters", maxSignalName)
 	} else if first, twice := names[point.Name]; twice {
-		r.fault("signal_name %q is already used at %s: names are unique in a channel", point.Name, first)
+		r.fault("signal_name", "%q is already used at %s: names are unique in a channel", point.Name, first)
 	}
 	names[point.Name] = r.file + ":" + strconv.Itoa(r.line)
 	if len(point.Unit) > maxUnit {
-		r.fault("unit %q is longer than %d characters", point.Unit, maxUnit)
+		r.fault("unit", "%q is longer than %d characters", point.Unit, maxUnit)
 	}
 	if point.Scale == 0 {
-		r.fault("scale is 0: a value could not be told from its offset, and a write could not be inverted")
+		r.fault("scale", "is 0: a value could not be told from its offset, and a write could not be inverted")
 	}
 	if point.Deadband < 0 {
-		r.fault("deadband %v is negative", point.Deadband)
+		r.fault("deadband", "%v is negative", point.Deadband)
 	}
 	if point.Min != nil && point.Max != nil && *point.Min > *point.Max {
-		r.fault("min %v is above max %v", *point.Min, *point.Max)
+		r.fault("min", "%v is above max %v", *point.Min, *point.Max)
 	}
 	switch data := r.text("data_type"); data {
-	case "", "float", "double", "int", "bool", "string":
+	case "", "float", "double", "int":
 	default:
-		if DataType(data).Registers() == 0 {
-			r.fault("unknown data_type %q", data)
+		if !slices.Contains(DataTypes, DataType(data)) {
+			r.fault("data_type", "%q is unknown: use float, double, int or one of %s", data, listText(DataTypes))
 		}
 	}
 }
@@ -131,198 +132,79 @@ type mappingRow struct {
 	mapping Mapping
 }
 
-func (s *siteReader) readMappingTable(file string, kind ems.PointType) map[ems.PointID]mappingRow {
-	rows := map[ems.PointID]mappingRow{}
-	s.eachRow(file, mappingColumns, nil, func(row *tableRow) {
+func (s *siteReader) readMappingTable(file string, kind ems.PointType, channel *Channel, targets writeTargets) (rows map[ems.PointID]mappingRow, whole bool) {
+	rows = map[ems.PointID]mappingRow{}
+	whole = s.eachRow(file, mappingColumns, mappingOptional, func(row *tableRow) {
 		id := row.pointID()
-		mapping := Mapping{
-			Unit:      uint8(row.integer("slave_id", 0, math.MaxUint8)),
-			Function:  uint8(row.integer("function_code", 1, 16)),
-			Address:   uint16(row.integer("register_address", 0, math.MaxUint16)),
-			DataType:  DataType(row.text("data_type")),
-			ByteOrder: ByteOrder(row.text("byte_order")),
-			Bit:       -1,
-		}
-		if row.text("bit_position") != "" {
-			mapping.Bit = int(row.integer("bit_position", 0, 15))
-		}
-		row.checkMapping(&mapping, kind)
+		mapping, sound := row.mapping(kind, channel)
 		if first, twice := rows[id]; twice {
-			row.fault("point %d stands already in line %d", id, first.line)
+			row.fault("point_id", "%d stands already in line %d: give each point of a table its own", id, first.line)
 			return
+		}
+		if sound && kind.Writable() {
+			targets.add(row, &mapping)
 		}
 		if id != 0 {
 			rows[id] = mappingRow{line: row.line, mapping: mapping}
 		}
 	})
-	return rows
+	return rows, whole
 }
 
-func (r *tableRow) checkMapping(mapping *Mapping, kind ems.PointType) {
-	registers := mapping.DataType.Registers()
-	switch {
-	case registers == 0:
-		r.fault("unknown data_type %q: use bool, int16, uint16, int32, uint32, int64, uint64, float32 or float64", mapping.DataType)
-		return
-	case mapping.ByteOrder == "":
-		mapping.ByteOrder = byteOrders[registers][0]
-	case !contains(byteOrders[registers], mapping.ByteOrder) && !(mapping.DataType == Bool && len(mapping.ByteOrder) <= 4):
-		r.fault("byte_order %q does not fit %s: use one of %s", mapping.ByteOrder, mapping.DataType, listText(byteOrders[registers]))
+// mapping reads the place of a point and checks it on its own and against what
+// the channel says of its device.
+func (r *tableRow) mapping(kind ems.PointType, channel *Channel) (mapping Mapping, sound bool) {
+	before := len(r.faults.list)
+	mapping = Mapping{
+		Unit:      uint8(r.integer("slave_id", 0, math.MaxUint8)),
+		Function:  uint8(r.integer("function_code", 1, maskRegister)),
+		Address:   uint16(r.integer("register_address", 0, math.MaxUint16)),
+		DataType:  DataType(r.text("data_type")),
+		ByteOrder: ByteOrder(r.text("byte_order")),
 	}
-	reads := mapping.Function >= 1 && mapping.Function <= 4
-	writes := mapping.Function == 5 || mapping.Function == 6 || mapping.Function == 15 || mapping.Function == 16
-	switch {
-	case kind.Writable() && !writes:
-		r.fault("function_code %d does not write: use 5 or 15 (coils), 6 or 16 (holding registers)", mapping.Function)
-	case !kind.Writable() && !reads:
-		r.fault("function_code %d does not read: use 1 (coils), 2 (discrete inputs), 3 (holding registers) or 4 (input registers)", mapping.Function)
+	if mapping.Bit, mapping.Bits, sound = parseBits(r.text("bit_position")); !sound {
+		r.fault("bit_position", "%q is neither a bit from 0 to 63 nor several, written as 4-7", r.text("bit_position"))
 	}
-	bits := mapping.Function == 1 || mapping.Function == 2 || mapping.Function == 5 || mapping.Function == 15
-	switch {
-	case bits && mapping.DataType != Bool:
-		r.fault("data_type %s does not fit function_code %d, which carries single bits: use bool", mapping.DataType, mapping.Function)
-	case !bits && mapping.DataType == Bool && mapping.Bit < 0:
-		r.fault("a bool in a register needs a bit_position from 0 to 15")
-	case mapping.Bit >= 0 && (bits || mapping.DataType != Bool):
-		mapping.Bit = -1 // tables of the existing system carry a 0 here for whole registers
-	case mapping.Function == 6 && registers != 1:
-		r.fault("function_code 6 writes one register and %s takes %d: use 16", mapping.DataType, registers)
+	if r.text("length") != "" {
+		mapping.Length = int(r.integer("length", 1, maxLength))
 	}
-	if int(mapping.Address)+registers > math.MaxUint16+1 {
-		r.fault("register_address %d: %s would run past address 65535", mapping.Address, mapping.DataType)
+	if len(r.faults.list) == before {
+		mapping.Check(kind, r.fault)
 	}
+	if len(r.faults.list) == before {
+		mapping.readSentinel(r.text("sentinel"), r.fault)
+		channel.Modbus.Reads.Check(&mapping, r.fault)
+	}
+	return mapping, len(r.faults.list) == before
 }
 
-// tableRow is one line of a CSV file with its columns by name.
-type tableRow struct {
-	faults *faults
-	file   string
-	line   int
-	cells  map[string]string
+// writeTargets are the bits that points of a channel write, by where they are.
+type writeTargets map[writeTarget][]writtenBits
+
+type writeTarget struct {
+	unit    uint8
+	read    uint8 // the function that reads it
+	address uint16
 }
 
-func (r *tableRow) fault(format string, args ...any) { r.faults.add(r.file, r.line, format, args...) }
-
-func (r *tableRow) text(column string) string { return r.cells[column] }
-
-func (r *tableRow) pointID() ems.PointID {
-	id, err := ems.ParsePointID(r.cells["point_id"])
-	if err != nil {
-		r.fault("point_id %q is not a number of 1 or more", r.cells["point_id"])
-	}
-	return id
+type writtenBits struct {
+	bits  uint16
+	where string // file and line
 }
 
-func (r *tableRow) number(column string, fallback float64) float64 {
-	text := r.cells[column]
-	if text == "" {
-		return fallback
-	}
-	number, err := ems.ParseNumber(text)
-	if err != nil {
-		r.fault("%s %q is not a finite number", column, text)
-		return fallback
-	}
-	return number
-}
-
-func (r *tableRow) bound(column string) *float64 {
-	if r.cells[column] == "" {
-		return nil
-	}
-	number := r.number(column, 0)
-	return &number
-}
-
-func (r *tableRow) integer(column string, least, most int64) int64 {
-	number, err := strconv.ParseInt(r.cells[column], 10, 64)
-	if err != nil || number < least || number > most {
-		r.fault("%s %q is not a whole number from %d to %d", column, r.cells[column], least, most)
-		return least
-	}
-	return number
-}
-
-func (r *tableRow) flag(column string) bool {
-	switch strings.ToLower(r.cells[column]) {
-	case "", "0", "false", "no":
-		return false
-	case "1", "true", "yes":
-		return true
-	default:
-		r.fault("%s %q is neither true nor false", column, r.cells[column])
-		return false
-	}
-}
-
-// eachRow calls visit for every row of a CSV file. A missing file has no rows.
-func (s *siteReader) eachRow(file string, columns, optional []string, visit func(*tableRow)) {
-	text, err := readBounded(s.path(file))
-	if errors.Is(err, os.ErrNotExist) {
-		return
-	}
-	if err != nil {
-		s.faults.add(file, 0, "%v", err)
-		return
-	}
-	reader := csv.NewReader(strings.NewReader(strings.TrimPrefix(string(text), "\ufeff")))
-	reader.TrimLeadingSpace = true
-	reader.FieldsPerRecord = -1
-	header, err := reader.Read()
-	if err != nil {
-		s.faults.add(file, 1, "the first line must name the columns: %s", strings.Join(columns, ","))
-		return
-	}
-	if !s.checkHeader(file, header, columns, optional) {
-		return
-	}
-	for count := 0; ; count++ {
-		cells, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			return
+// add notes what a mapping writes, and tells a fault where another one writes
+// the same: one of the two would undo the other.
+func (t writeTargets) add(row *tableRow, mapping *Mapping) {
+	where, other := row.file+":"+strconv.Itoa(row.line), ""
+	for address := int(mapping.Address); address < mapping.End() && address <= math.MaxUint16; address++ {
+		at := writeTarget{unit: mapping.Unit, read: mapping.ReadFunction(), address: uint16(address)}
+		bits := mapping.place(address - int(mapping.Address))
+		for _, taken := range t[at] {
+			if taken.bits&bits != 0 && other == "" {
+				other = taken.where
+				row.fault("register_address", "%d is written by %s too: give each place one point that writes it", address, other)
+			}
 		}
-		var syntax *csv.ParseError
-		if errors.As(err, &syntax) {
-			s.faults.add(file, syntax.Line, "column %d: %v", syntax.Column, syntax.Err)
-			return
-		}
-		line, _ := reader.FieldPos(0)
-		if count >= maxPointsOfType {
-			s.faults.add(file, line, "more than %d rows", maxPointsOfType)
-			return
-		}
-		if len(cells) != len(header) {
-			s.faults.add(file, line, "%d columns where the first line names %d", len(cells), len(header))
-			continue
-		}
-		row := &tableRow{faults: &s.faults, file: file, line: line, cells: make(map[string]string, len(cells))}
-		for i, name := range header {
-			row.cells[strings.TrimSpace(name)] = strings.TrimSpace(cells[i])
-		}
-		visit(row)
+		t[at] = append(t[at], writtenBits{bits: bits, where: where})
 	}
-}
-
-func (s *siteReader) checkHeader(file string, header, columns, optional []string) bool {
-	seen := map[string]bool{}
-	sound := true
-	for _, name := range header {
-		name = strings.TrimSpace(name)
-		if seen[name] {
-			s.faults.add(file, 1, "column %q stands twice", name)
-			sound = false
-		}
-		seen[name] = true
-		if !contains(columns, name) && !contains(optional, name) {
-			s.faults.add(file, 1, "unknown column %q: the columns are %s", name, strings.Join(columns, ","))
-			sound = false
-		}
-	}
-	for _, name := range columns {
-		if !seen[name] {
-			s.faults.add(file, 1, "column %q is missing", name)
-			sound = false
-		}
-	}
-	return sound
 }

@@ -21,15 +21,16 @@ var addressColumns = []string{"point_id", "address"}
 // maxAddressText bounds such an address, in bytes.
 const maxAddressText = 200
 
-// readMappings reads a mapping table in the form that the protocol gives it.
-func (s *siteReader) readMappings(protocol, file string, kind ems.PointType) map[ems.PointID]mappingRow {
-	switch protocol {
+// readMappings reads a mapping table in the form that the protocol of the channel
+// gives it, and reports whether it came to the end.
+func (s *siteReader) readMappings(file string, kind ems.PointType, channel *Channel, targets writeTargets) (rows map[ems.PointID]mappingRow, whole bool) {
+	switch channel.Protocol {
 	case ProtocolVirtual: // it may have one from a device that the channel stands in for
-		return nil
+		return nil, true
 	case ProtocolGRPC:
 		return s.readAddressTable(file)
 	default:
-		return s.readMappingTable(file, kind)
+		return s.readMappingTable(file, kind, channel, targets)
 	}
 }
 
@@ -38,22 +39,22 @@ func mapsEveryPoint(protocol string) bool {
 	return protocol != ProtocolVirtual && protocol != ProtocolGRPC
 }
 
-func (s *siteReader) readAddressTable(file string) map[ems.PointID]mappingRow {
-	rows := map[ems.PointID]mappingRow{}
-	s.eachRow(file, addressColumns, nil, func(row *tableRow) {
+func (s *siteReader) readAddressTable(file string) (rows map[ems.PointID]mappingRow, whole bool) {
+	rows = map[ems.PointID]mappingRow{}
+	whole = s.eachRow(file, addressColumns, nil, func(row *tableRow) {
 		id, text := row.pointID(), row.text("address")
 		if len(text) > maxAddressText {
-			row.fault("address has %d bytes, more than the %d that fit", len(text), maxAddressText)
+			row.fault("address", "has %d bytes, more than the %d that fit", len(text), maxAddressText)
 		}
 		if first, twice := rows[id]; twice {
-			row.fault("point %d stands already in line %d", id, first.line)
+			row.fault("point_id", "%d stands already in line %d: give each point of a table its own", id, first.line)
 			return
 		}
 		if id != 0 {
 			rows[id] = mappingRow{line: row.line, mapping: Mapping{Text: text, Bit: -1}}
 		}
 	})
-	return rows
+	return rows, whole
 }
 
 // checkDevice refuses what is not the address of a device behind that protocol.

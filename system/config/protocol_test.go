@@ -120,13 +120,13 @@ func TestFaultsOfChannelsWithoutRegisters(t *testing.T) {
 		{"path of a socket", "channels.yaml", "unix:/run", "unix:run", []string{`channels.yaml:28: channels[1].address: "unix:run/chiller.sock": name the socket by its whole path, for example unix:/run/driver.sock`}},
 		{"no address", "channels.yaml", "unix:/run/chiller.sock", "chiller", []string{`channels.yaml:28: channels[1].address: "chiller" is not host:port, for example 127.0.0.1:7001`}},
 		{"long setting", "channels.yaml", "retries: 3", "retries: " + strings.Repeat("3", 1001), []string{"channels.yaml:32: channels[1].grpc.settings.retries: a setting has a name, and name and value have at most 1000 bytes each"}},
-		{"address of no point", "points/3001/telemetry_mapping.csv", "1,temp1_input", "3,temp1_input", []string{"points/3001/telemetry_mapping.csv:2: point 3 has no row in points/3001/telemetry.csv"}},
-		{"address twice", "points/3001/telemetry_mapping.csv", "1,temp1_input", "1,temp1_input\n1,b", []string{"points/3001/telemetry_mapping.csv:3: point 1 stands already in line 2"}},
+		{"address of no point", "points/3001/telemetry_mapping.csv", "1,temp1_input", "3,temp1_input", []string{"points/3001/telemetry_mapping.csv:2: point_id 3 has no row in points/3001/telemetry.csv"}},
+		{"address twice", "points/3001/telemetry_mapping.csv", "1,temp1_input", "1,temp1_input\n1,b", []string{"points/3001/telemetry_mapping.csv:3: point_id 1 stands already in line 2: give each point of a table its own"}},
 		{"registers", "points/3001/telemetry_mapping.csv", "point_id,address", "point_id,slave_id", []string{
 			`points/3001/telemetry_mapping.csv:1: unknown column "slave_id": the columns are point_id,address`, `points/3001/telemetry_mapping.csv:1: column "address" is missing`,
 		}},
 		{"what only follows", "points/2001/telemetry.csv", "signal_name", "signal", []string{
-			`points/2001/telemetry.csv:1: unknown column "signal": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type`,
+			`points/2001/telemetry.csv:1: unknown column "signal": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group`,
 			`points/2001/telemetry.csv:1: column "signal_name" is missing`,
 		}},
 		{"long address", "points/3001/telemetry_mapping.csv", "temp1_input", strings.Repeat("x", 201), []string{"points/3001/telemetry_mapping.csv:2: address has 201 bytes, more than the 200 that fit"}},

@@ -184,8 +184,10 @@ type unknownFault struct {
 func (w *ruleWorld) sourceFault(source ems.Source) (message string, kept table) {
 	switch source.Kind {
 	case ems.PointSource:
-		if _, found := w.site.Point(source.Point); !found {
+		if point, found := w.site.Point(source.Point); !found {
 			return fmt.Sprintf("no point %s in this site", source.Point), pointTables
+		} else if point.Mapping.IsText() {
+			return fmt.Sprintf("%s is a text, which has no number", source.Point), pointTables
 		}
 	case ems.ModelSource:
 		names, known := w.model(source.Model)

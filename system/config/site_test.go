@@ -27,7 +27,7 @@ func TestASoundSiteIsReadWhole(t *testing.T) {
 	least, most := -50.0, 50.0
 	want := []config.Channel{{
 		ID: 1001, Name: "battery", Protocol: "modbus_tcp", Address: "127.0.0.1:5022",
-		PollPeriod: 500 * time.Millisecond, Timeout: 400 * time.Millisecond, Enabled: true,
+		PollPeriod: 500 * time.Millisecond, Timeout: 400 * time.Millisecond, Enabled: true, Modbus: config.Modbus{Reads: config.Reads{}.OrDefault()},
 		Points: []config.MappedPoint{
 			{
 				Point:   ems.Point{ID: 1, Type: ems.Telemetry, Name: "state_of_charge", Scale: 0.1, Unit: "%", Group: "default", Deadband: 0.5},
@@ -99,6 +99,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"alias of itself", "models.yaml", "models:", "models: &all\n  - *all", []string{"models.yaml:2: models[0]: *all repeats what it stands in itself, without end"}},
 		{"two documents", "rules.yaml", "rules:", "rules: []\n---\nrules:", []string{"rules.yaml:2: a second YAML document: put everything into one"}},
 		{"key and type", "channels.yaml", "poll_period: 500ms", "poll_periood: x\n    enabled: 7", []string{`channels.yaml:6: unknown key "poll_periood"`, "channels.yaml:7: cannot unmarshal !!int `7` into bool"}},
+		{"NUL", "rules.yaml", "rules:", "rules:\n # \x00", []string{"rules.yaml:2: column 4: a NUL byte: this is not a text file"}},
 		{"not YAML", "rules.yaml", "rules:", "rules: [", []string{"rules.yaml:"}},
 		{"no driver", "channels.yaml", "modbus_tcp", "profibus", []string{`channels.yaml:4: channels[0].protocol: no driver for "profibus": use one of grpc, modbus_tcp, virtual`}},
 		{"address", "channels.yaml", "127.0.0.1:5022", "here", []string{`channels.yaml:5: channels[0].address: "here" is not host:port`}},
@@ -107,24 +108,6 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"port too large", "channels.yaml", "127.0.0.1:5022", "plc:99999", []string{`channels.yaml:5: channels[0].address: port "99999" is not a number from 1 to 65535`}},
 		{"port 0", "channels.yaml", "127.0.0.1:5022", "plc:0", []string{`channels.yaml:5: channels[0].address: port "0" is not a number from 1 to 65535`}},
 		{"timeout", "channels.yaml", "400ms", "600ms", []string{"channels.yaml:7: channels[0].timeout: 600ms is not between 1ms and the poll period of 500ms"}},
-		{"missing column", "points/1001/telemetry.csv", "unit,", "", []string{`points/1001/telemetry.csv:1: column "unit" is missing`}},
-		{"unknown column", "points/1001/telemetry.csv", "deadband", "dead", []string{`points/1001/telemetry.csv:1: unknown column "dead"`}},
-		{"cells", "points/1001/telemetry.csv", "float,0.5", "float", []string{"points/1001/telemetry.csv:2: 7 columns where the first line names 8"}},
-		{"scale 0", "points/1001/telemetry.csv", "charge,0.1", "charge,0", []string{"points/1001/telemetry.csv:2: scale is 0"}},
-		{"not a number", "points/1001/telemetry.csv", "charge,0.1", "charge,NaN", []string{`points/1001/telemetry.csv:2: scale "NaN" is not a finite number`}},
-		{"duplicate", "points/1001/telemetry.csv", "2,cell", "1,cell", []string{"points/1001/telemetry.csv:3: point 1 stands already in line 2", "points/1001/telemetry_mapping.csv:3: point 2 has no row"}},
-		{"same name", "points/1001/telemetry.csv", "cell_temperature", "state_of_charge", []string{`points/1001/telemetry.csv:3: signal_name "state_of_charge" is already used at points/1001/telemetry.csv:2`}},
-		{"no mapping", "points/1001/signal_mapping.csv", "1,1,3,20,bool,AB,15\n", "", []string{"points/1001/signal.csv:2: point 1 has no row in points/1001/signal_mapping.csv"}},
-		{"quote", "points/1001/telemetry.csv", "state_of_charge", `state"_of_charge`, []string{"points/1001/telemetry.csv:2: column"}},
-		{"NUL", "points/1001/telemetry.csv", "state_of_charge", "state\x00of_charge", []string{"points/1001/telemetry.csv: byte", "is NUL"}},
-		{"data type", "points/1001/telemetry_mapping.csv", "uint16", "uint17", []string{`points/1001/telemetry_mapping.csv:2: unknown data_type "uint17"`}},
-		{"byte order", "points/1001/telemetry_mapping.csv", "CDAB", "ACBD", []string{`points/1001/telemetry_mapping.csv:3: byte_order "ACBD" does not fit int32: use one of ABCD, DCBA, BADC, CDAB`}},
-		{"reading by writing", "points/1001/telemetry_mapping.csv", "1,1,3,10", "1,1,6,10", []string{"points/1001/telemetry_mapping.csv:2: function_code 6 does not read"}},
-		{"writing by reading", "points/1001/adjustment_mapping.csv", "1,1,16", "1,1,3", []string{"points/1001/adjustment_mapping.csv:2: function_code 3 does not write"}},
-		{"wide write", "points/1001/adjustment_mapping.csv", "1,1,16", "1,1,6", []string{"points/1001/adjustment_mapping.csv:2: function_code 6 writes one register and float32 takes 2"}},
-		{"past the end", "points/1001/adjustment_mapping.csv", "100", "65535", []string{"points/1001/adjustment_mapping.csv:2: register_address 65535: float32 would run past"}},
-		{"bit", "points/1001/signal_mapping.csv", "AB,15", "AB,16", []string{`points/1001/signal_mapping.csv:2: bit_position "16" is not a whole number from 0 to 15`}},
-		{"min above max", "points/1001/adjustment.csv", "-50,50", "60,50", []string{"points/1001/adjustment.csv:2: min 60 is above max 50"}},
 		{"template name", "models.yaml", "soc: 1", "charge: 1", []string{`models.yaml:7: models[0].mapping.data.charge: the template has no "charge"`}},
 		{"model point", "models.yaml", "soc: 1", "soc: 9", []string{"models.yaml:7: models[0].mapping.data.soc: the site has no point comsrv:1001:T:9"}},
 		{"action reads", "models.yaml", "A:1", "T:1", []string{"models.yaml:9: models[0].mapping.action.power: T:1 cannot be written"}},
@@ -308,34 +291,6 @@ func FuzzModels(f *testing.F) {
 			}
 			if faults != nil {
 				t.Fatalf("%s was accepted: %v", model.ID, faults)
-			}
-		}
-	})
-}
-
-func FuzzPointTable(f *testing.F) {
-	seed, err := os.ReadFile(sound + "/points/1001/telemetry.csv")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(string(seed))
-	f.Add("point_id,signal_name\n\"")
-	f.Add("\ufeffpoint_id,signal_name,scale,offset,unit,reverse,data_type\n=1,@x,1e999,,,2,")
-	dir := f.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(sound)); err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if err := os.WriteFile(dir+"/points/1001/telemetry.csv", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		site, err := config.ReadSite(dir, nil, nil)
-		if err != nil {
-			return
-		}
-		for _, point := range site.Channels[0].Points {
-			if point.ID == 0 || point.Scale == 0 || point.Name == "" {
-				t.Fatalf("a point that cannot be used was accepted: %+v", point)
 			}
 		}
 	})

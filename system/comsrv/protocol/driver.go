@@ -60,6 +60,7 @@ type Settable interface {
 type Reading struct {
 	Point   int         // index within the points of the channel
 	Raw     float64     // as the device has it, before scale and offset; finite when the quality is not bad
+	Text    string      // the digits of an integer that Raw holds only rounded, or the value of a point that has no number
 	Quality ems.Quality // Good or Bad
 	Reason  string      // why it is bad
 }

@@ -1,5 +1,5 @@
-// Package modbus is the driver for Modbus over TCP: function codes 1 to 6, 15
-// and 16.
+// Package modbus is the driver for Modbus over TCP: function codes 1 to 6, 15, 16
+// and 22.
 package modbus
 
 import (
@@ -31,15 +31,16 @@ type Driver struct {
 type group struct {
 	units    []*unit
 	readings []protocol.Reading
+	points   []config.MappedPoint // of the channel
 }
 
 // New is the protocol.Factory of this driver.
 func New(setting protocol.Setting) (protocol.Driver, error) {
 	channel := setting.Channel
-	channel.Points = slices.Clone(channel.Points)
+	channel.Points, channel.Modbus.Reads = slices.Clone(channel.Points), channel.Modbus.Reads.OrDefault()
 	for i := range channel.Points {
 		point := &channel.Points[i]
-		if err := checkMapping(&point.Mapping); err != nil {
+		if err := checkMapping(point, &channel.Modbus.Reads); err != nil {
 			return nil, ems.Errorf(ems.CodeInvalid, "channel %d point %s:%d (%s): %w", channel.ID, point.Type, point.ID, point.Name, err)
 		}
 	}
@@ -52,37 +53,18 @@ func New(setting protocol.Setting) (protocol.Driver, error) {
 	return driver, nil
 }
 
-// checkMapping makes sure of what decoding and encoding rely on, and gives an
-// empty byte order its meaning.
-func checkMapping(mapping *config.Mapping) error {
-	registers := mapping.DataType.Registers()
-	bits := isBits(readFunction(mapping.Function))
-	switch mapping.Function {
-	case readCoils, readDiscreteInputs, readHolding, readInputs, writeCoil, writeRegister, writeCoils, writeRegisters:
-	default:
-		return ems.Errorf(ems.CodeInvalid, "function code %d: use 1 to 6, 15 or 16", mapping.Function)
+// checkMapping makes sure of what planning, decoding and encoding rely on, and
+// gives an empty byte order its meaning.
+func checkMapping(point *config.MappedPoint, settings *config.Reads) (err error) {
+	fault := func(column, format string, args ...any) {
+		if err == nil {
+			err = ems.Errorf(ems.CodeInvalid, "%s "+format, append([]any{column}, args...)...)
+		}
 	}
-	switch {
-	case registers == 0:
-		return ems.Errorf(ems.CodeInvalid, "unknown data type %q", mapping.DataType)
-	case bits && mapping.DataType != config.Bool:
-		return ems.Errorf(ems.CodeInvalid, "%s does not fit function code %d, which carries single bits", mapping.DataType, mapping.Function)
-	case bits:
-		return nil
-	case mapping.DataType == config.Bool && (mapping.Bit < 0 || mapping.Bit > 15):
-		return ems.Errorf(ems.CodeInvalid, "bit %d of a register: use 0 to 15", mapping.Bit)
-	case mapping.Function == writeRegister && registers != 1:
-		return ems.Errorf(ems.CodeInvalid, "function code 6 writes one register and %s takes %d: use 16", mapping.DataType, registers)
-	case int(mapping.Address)+registers > 1<<16:
-		return ems.Errorf(ems.CodeInvalid, "%s at address %d would run past 65535", mapping.DataType, mapping.Address)
+	if point.Mapping.Check(point.Type, fault); err == nil {
+		settings.Check(&point.Mapping, fault)
 	}
-	if mapping.DataType == config.Bool && mapping.ByteOrder != "BA" || mapping.ByteOrder == "" {
-		mapping.ByteOrder = bigEndian[registers]
-	}
-	if !knownOrder(mapping.ByteOrder, registers) {
-		return ems.Errorf(ems.CodeInvalid, "byte order %q does not fit %s", mapping.ByteOrder, mapping.DataType)
-	}
-	return nil
+	return err
 }
 
 // Connect implements protocol.Driver.
@@ -105,8 +87,8 @@ func (d *Driver) planAll() {
 		if d.groups[name] != nil {
 			continue
 		}
-		units, indexes := plan(d.channel.Points, name)
-		made := &group{units: units, readings: make([]protocol.Reading, len(indexes))}
+		units, indexes := plan(d.channel.Points, name, &d.channel.Modbus.Reads)
+		made := &group{units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points}
 		for reading, index := range indexes {
 			made.readings[reading].Point = index
 		}
@@ -139,7 +121,7 @@ func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading
 			continue
 		}
 		failure = err
-		unit.rest.fail(fmt.Sprintf("unit %d: %v", unit.id, err))
+		unit.rest.fail(fmt.Sprintf("unit %d: %v", unit.id, err), longestUnitRest)
 		group.fail(unit, unit.rest.reason)
 		var broken *brokenError
 		if errors.As(err, &broken) && broken.dialling && !answered {
@@ -171,24 +153,37 @@ func (g *group) fail(unit *unit, reason string) {
 
 func (g *group) failBlock(block *block, reason string) {
 	for i := range block.items {
-		g.set(block.items[i].reading, 0, reason)
+		g.fault(block.items[i].reading, reason)
 	}
 }
 
-// set stores a reading; a reason makes it bad.
-func (g *group) set(reading int, raw float64, reason string) {
-	quality := ems.Good
-	if reason != "" {
-		quality = ems.Bad
-	}
+// set stores a good reading.
+func (g *group) set(reading int, raw float64, text string) {
 	at := &g.readings[reading]
-	at.Raw, at.Quality, at.Reason = raw, quality, reason
+	at.Raw, at.Text, at.Quality, at.Reason = raw, text, ems.Good, ""
 }
+
+// fault makes a reading bad.
+func (g *group) fault(reading int, reason string) {
+	at := &g.readings[reading]
+	at.Raw, at.Text, at.Quality, at.Reason = 0, "", ems.Bad, reason
+}
+
+// Bounds of what a unit that refuses or is silent may cost.
+const (
+	longestUnitRest = 32 // polls
+	maxSplits       = 16 // in one poll of a unit; each costs up to two more reads
+)
 
 // readUnit reads all blocks of a unit. A block that the device refuses because
-// of an address in it is split, now and for as long as the connection is not
-// made anew. An error means that the unit cannot be reached.
+// of an address in it is split until that is found, over several polls where
+// there are many. What was found is remembered until the connection is made anew,
+// and tried again now and then. An error means that the unit cannot be reached.
 func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
+	if unit.due() {
+		unit.rejoin(&d.channel.Modbus.Reads)
+	}
+	splits := 0
 	for i := 0; i < len(unit.blocks); i++ {
 		block := unit.blocks[i]
 		if block.rest.skip() {
@@ -199,6 +194,9 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 		var exception *modbus.ModbusError
 		switch {
 		case err == nil:
+			if block.rest.reason != "" {
+				unit.rejoinIn = 1
+			}
 			block.rest.succeed()
 			group.decode(block, data)
 		case !errors.As(err, &exception):
@@ -208,13 +206,10 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 			return exceptionError(exception)
 		case exception.ExceptionCode == modbus.ExceptionCodeIllegalDataAddress,
 			exception.ExceptionCode == modbus.ExceptionCodeIllegalDataValue:
-			if parts := block.split(); parts != nil {
-				unit.blocks = append(unit.blocks[:i], append(parts, unit.blocks[i+1:]...)...)
+			if parts := d.divide(group, unit, block, exceptionError(exception).Error(), &splits); parts != nil {
+				unit.blocks = slices.Replace(unit.blocks, i, i+1, parts...)
 				i--
-				continue
 			}
-			block.rest.fail(exceptionError(exception).Error())
-			group.failBlock(block, block.rest.reason)
 		default:
 			group.failBlock(block, exceptionError(exception).Error())
 		}
@@ -222,21 +217,51 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 	return nil
 }
 
+// divide returns what to read in place of a block that the device refuses, nil
+// where nothing of it is left to read in this poll.
+func (d *Driver) divide(group *group, unit *unit, block *block, reason string, splits *int) []*block {
+	parts := block.parts
+	if parts == nil {
+		parts = block.split()
+		switch {
+		case parts == nil:
+			block.refuse(reason, d.probePolls())
+			group.failBlock(block, reason)
+			return nil
+		case *splits == maxSplits:
+			group.failBlock(block, reason+"; which of its addresses it refuses is being looked for")
+			return nil
+		}
+		*splits++
+	}
+	if unit.rejoinIn == 0 {
+		unit.rejoinIn = d.probePolls()
+	}
+	return parts
+}
+
+// probePolls returns how many polls an address that the device refused is left
+// out at most.
+func (d *Driver) probePolls() int {
+	return int(max(1, d.channel.Modbus.Reads.ProbeAfter/max(1, d.channel.PollPeriod)))
+}
+
 // decode leaves the values of a block in the readings.
 func (g *group) decode(block *block, data []byte) {
 	for i := range block.items {
 		item := &block.items[i]
-		offset := item.start() - block.start
+		offset := item.start - block.start
 		if isBits(block.function) {
 			g.set(item.reading, decodeBit(data, offset), "")
 			continue
 		}
-		raw, err := decodeRegisters(item.mapping, data[2*offset:2*(offset+item.size)])
+		mapping := &g.points[g.readings[item.reading].Point].Mapping
+		raw, text, err := decodeRegisters(mapping, data[2*offset:2*(offset+item.end-item.start)])
 		if err != nil {
-			g.set(item.reading, 0, err.Error())
+			g.fault(item.reading, err.Error())
 			continue
 		}
-		g.set(item.reading, raw, "")
+		g.set(item.reading, raw, text)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tbrandon/mbserver"
-	"pgregory.net/rapid"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
@@ -88,127 +87,8 @@ func TestAgainstAnotherImplementation(t *testing.T) {
 		t.Error(diff, bad)
 	}
 	all := register(1, 3, 13, config.Uint16)
-	if raw, err := driver.readPoint(context.Background(), all); err != nil || raw != 0x8011 {
+	if raw, err := driver.readPoint(context.Background(), &all); err != nil || raw != 0x8011 {
 		t.Errorf("register 13 is %v, %v: the other bits of it must stay", raw, err)
-	}
-}
-
-// TestReadingsAreTheDevices: however points lie and whatever the device refuses,
-// a good reading is what the device holds, and only points with a refused address
-// are bad.
-func TestReadingsAreTheDevices(t *testing.T) {
-	t.Parallel()
-	device := newBank()
-	p := newPeer(t, device.serve)
-	rapid.Check(t, func(rt *rapid.T) {
-		points := drawPoints(rt)
-		illegal := map[int]bool{}
-		for range rapid.IntRange(0, 4).Draw(rt, "illegal addresses") {
-			illegal[rapid.IntRange(0, 65535).Draw(rt, "illegal")] = true
-		}
-		if len(points) > 0 && rapid.Bool().Draw(rt, "hit") {
-			illegal[int(points[0].Mapping.Address)] = true
-		}
-		device.mu.Lock()
-		device.illegal = func(_ byte, address int) bool { return illegal[address] }
-		fill(device, points)
-		device.mu.Unlock()
-		made, err := New(protocol.Setting{Channel: config.Channel{ID: 1, Protocol: Name, Address: p.address(), Timeout: time.Minute, Points: points}})
-		if err != nil {
-			rt.Fatal(err)
-		}
-		defer made.Close()
-		for range 2 { // the second poll uses what the first one learned
-			checkReadings(rt, device, made, points, illegal)
-		}
-	})
-}
-
-// fill gives every place that the points name a number of its own.
-func fill(device *bank, points []config.MappedPoint) {
-	for i, point := range points {
-		function := readFunction(point.Mapping.Function)
-		for at := range point.Mapping.DataType.Registers() {
-			address := point.Mapping.Address + uint16(at)
-			if isBits(function) {
-				device.bits[function][address] = i%3 == 0
-			} else {
-				device.words[function][address] = address*31 + uint16(function)
-			}
-		}
-	}
-}
-
-func checkReadings(t *rapid.T, device *bank, driver protocol.Driver, points []config.MappedPoint, illegal map[int]bool) {
-	readings, err := driver.ReadBatch(context.Background(), ems.DefaultGroup)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, reading := range readings {
-		mapping := points[reading.Point].Mapping
-		function := readFunction(mapping.Function)
-		refused := false
-		wire := []byte{}
-		for at := range mapping.DataType.Registers() {
-			word := device.words[max(function, 3)][mapping.Address+uint16(at)]
-			wire = append(wire, byte(word>>8), byte(word))
-			refused = refused || illegal[int(mapping.Address)+at]
-		}
-		want, fault := 0.0, error(nil)
-		if isBits(function) {
-			want = bit(device.bits[function][mapping.Address])
-		} else {
-			want, fault = decodeRegisters(mapping, wire)
-		}
-		bad := refused || fault != nil
-		if bad != (reading.Quality == ems.Bad) || !bad && reading.Raw != want || bad != (reading.Reason != "") {
-			t.Fatalf("point %d %+v: %+v; want %v, bad %v", points[reading.Point].ID, mapping, reading, want, bad)
-		}
-	}
-}
-
-// TestIllegalAddressCostsOnlyItsPoint and is remembered until the device is
-// connected anew.
-func TestIllegalAddressCostsOnlyItsPoint(t *testing.T) {
-	t.Parallel()
-	device := newBank()
-	device.illegal = func(_ byte, address int) bool { return address == 5 }
-	p := newPeer(t, device.serve)
-	var points []config.MappedPoint
-	for i := range 8 {
-		points = append(points, point(ems.Telemetry, ems.PointID(i+1), register(1, 3, uint16(i), config.Uint16)))
-		device.words[3][uint16(i)] = uint16(100 + i)
-	}
-	driver := open(t, p.address(), time.Minute, points...)
-	want := map[ems.PointID]float64{1: 100, 2: 101, 3: 102, 4: 103, 5: 104, 7: 106, 8: 107}
-	var requests []int
-	for range 5 {
-		before := len(p.seen())
-		good, bad := poll(t, driver)
-		if diff := cmp.Diff(want, good); diff != "" {
-			t.Fatal(diff)
-		}
-		if diff := cmp.Diff(map[ems.PointID]string{6: "the device answered exception 2 (illegal data address) to function 3"}, bad); diff != "" {
-			t.Fatal(diff)
-		}
-		requests = append(requests, len(p.seen())-before)
-	}
-	// 8 fails, 4 is good, 4 fails, 2 fails, 1 is good, 1 fails, 2 is good; then the
-	// three good reads, and the refused register after 1 and after 2 more polls.
-	if diff := cmp.Diff([]int{7, 3, 4, 3, 3}, requests); diff != "" {
-		t.Error(diff)
-	}
-	device.mu.Lock()
-	device.illegal = func(byte, int) bool { return false }
-	device.mu.Unlock()
-	if err := driver.Connect(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	before := len(p.seen())
-	want[6] = 105
-	good, _ := poll(t, driver)
-	if diff := cmp.Diff(want, good); diff != "" || len(p.seen())-before != 1 {
-		t.Error(diff, len(p.seen())-before, "requests after connecting anew")
 	}
 }
 

@@ -1,65 +1,83 @@
 package modbus
 
 import (
-	"encoding/binary"
 	"math"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// encodeRegisters returns the registers, as they travel, that hold a raw value.
-// A whole-number type takes the nearest whole number. What the type cannot hold
-// is refused with INVALID, never wrapped or cut. A bool is not encoded here:
-// it is one bit of a register that holds others too.
-func encodeRegisters(mapping config.Mapping, raw float64) ([]byte, error) {
-	size := 2 * mapping.DataType.Registers()
-	value, wire := make([]byte, size), make([]byte, size)
-	if math.IsNaN(raw) || math.IsInf(raw, 0) {
-		return nil, ems.Errorf(ems.CodeInvalid, "%v is no value that a device could take", raw)
+// encodeRegisters returns the registers, as they travel, that hold a raw value. A
+// value that is some bits of registers is put among the others of held, which is
+// the registers as they travelled; for every other type held is nil. A
+// whole-number type takes the nearest whole number. What the type cannot hold, and
+// what the device would take for no value, is refused with INVALID, never wrapped
+// or cut.
+func encodeRegisters(mapping *config.Mapping, raw float64, held []byte) ([]byte, error) {
+	bits, err := encodeBits(mapping, raw)
+	if err != nil {
+		return nil, err
 	}
-	least, limit := bounds(mapping.DataType)
-	whole := math.Round(raw)
+	if held != nil {
+		others := fromWire(mapping.ByteOrder, held) &^ (field(mapping) << mapping.Bit)
+		bits = others | bits<<mapping.Bit
+	}
+	if s := mapping.Sentinel; s != nil && bits&s.Mask == s.Bits {
+		return nil, ems.Errorf(ems.CodeInvalid, "raw value %v is what the device says of a value that it does not have", raw)
+	}
+	return toWire(mapping.ByteOrder, bits, mapping.Registers()), nil
+}
+
+// encodeBits returns the lowest bits of what a raw value becomes, as many as its
+// type has.
+func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
+	if math.IsNaN(raw) || math.IsInf(raw, 0) {
+		return 0, ems.Errorf(ems.CodeInvalid, "%v is no value that a device could take", raw)
+	}
+	refused := ems.Errorf(ems.CodeInvalid, "raw value %v does not fit %s", raw, mapping.DataType)
 	switch mapping.DataType {
+	case config.Bool:
+		return encodeBit(raw)
+	case config.Float16:
+		bits, fits := toHalf(raw)
+		if !fits {
+			return 0, refused
+		}
+		return uint64(bits), nil
 	case config.Float32:
 		single := float32(raw)
 		if math.IsInf(float64(single), 0) {
-			return nil, ems.Errorf(ems.CodeInvalid, "raw value %v does not fit %s", raw, mapping.DataType)
+			return 0, refused
 		}
-		binary.BigEndian.PutUint32(value, math.Float32bits(single))
-		toWire(mapping.ByteOrder, value, wire)
-		return wire, nil
+		return uint64(math.Float32bits(single)), nil
 	case config.Float64:
-		binary.BigEndian.PutUint64(value, math.Float64bits(raw))
-		toWire(mapping.ByteOrder, value, wire)
-		return wire, nil
+		return math.Float64bits(raw), nil
 	}
-	if whole < least || whole >= limit {
-		return nil, ems.Errorf(ems.CodeInvalid, "raw value %v does not fit %s", raw, mapping.DataType)
+	least, limit := bounds(mapping)
+	whole := math.Round(raw)
+	switch {
+	case whole < least || whole >= limit:
+		return 0, refused
+	case mapping.DataType == config.BCD16 || mapping.DataType == config.BCD32:
+		return encodeDecimals(uint64(whole)), nil
+	case whole < 0:
+		return uint64(int64(whole)) & field(mapping), nil
+	default:
+		return uint64(whole), nil
 	}
-	switch mapping.DataType {
-	case config.Int16:
-		binary.BigEndian.PutUint16(value, uint16(int16(whole)))
-	case config.Uint16:
-		binary.BigEndian.PutUint16(value, uint16(whole))
-	case config.Int32:
-		binary.BigEndian.PutUint32(value, uint32(int32(whole)))
-	case config.Uint32:
-		binary.BigEndian.PutUint32(value, uint32(whole))
-	case config.Int64:
-		binary.BigEndian.PutUint64(value, uint64(int64(whole)))
-	case config.Uint64:
-		binary.BigEndian.PutUint64(value, uint64(whole))
-	}
-	toWire(mapping.ByteOrder, value, wire)
-	return wire, nil
 }
 
 // bounds returns the least whole number that a type holds and the first one
-// above it that it does not hold. Both are powers of two, which a float64 holds
-// exactly; the greatest 64-bit integers are not.
-func bounds(t config.DataType) (least, limit float64) {
-	switch t {
+// above it that it does not hold. Both are powers of two or small, which a
+// float64 holds exactly; the greatest 64-bit integers are not.
+func bounds(mapping *config.Mapping) (least, limit float64) {
+	switch mapping.DataType {
+	case config.Bits:
+		return 0, math.Ldexp(1, mapping.Bits)
+	case config.Int8:
+		return -1 << 7, 1 << 7
+	case config.Uint8:
+		return 0, 1 << 8
 	case config.Int16:
 		return -1 << 15, 1 << 15
 	case config.Uint16:
@@ -70,29 +88,44 @@ func bounds(t config.DataType) (least, limit float64) {
 		return 0, 1 << 32
 	case config.Int64:
 		return -1 << 63, 1 << 63
+	case config.BCD16:
+		return 0, 1e4
+	case config.BCD32:
+		return 0, 1e8
 	default:
 		return 0, 1 << 64
 	}
 }
 
-// encodeBit returns the state that a raw value asks for: 0 or 1, nothing else.
-func encodeBit(raw float64) (bool, error) {
-	if raw != 0 && raw != 1 {
-		return false, ems.Errorf(ems.CodeInvalid, "raw value %v is neither 0 nor 1, and the point is a single bit", raw)
+// encodeDecimals puts a decimal digit into each four bits.
+func encodeDecimals(whole uint64) (bits uint64) {
+	for shift := 0; whole > 0; shift += 4 {
+		bits |= whole % 10 << shift
+		whole /= 10
 	}
-	return raw == 1, nil
+	return bits
 }
 
-// withBit returns a register as it travels with one bit of it changed.
-func withBit(mapping config.Mapping, wire []byte, set bool) []byte {
-	var value [2]byte
-	fromWire(mapping.ByteOrder, wire, value[:])
-	register := binary.BigEndian.Uint16(value[:]) &^ (1 << mapping.Bit)
-	if set {
-		register |= 1 << mapping.Bit
+// toHalf returns the nearest IEEE 754 float of 16 bits, the even one of two; fits
+// is false where that is infinite.
+func toHalf(raw float64) (bits uint16, fits bool) {
+	if math.Signbit(raw) {
+		bits = 0x8000
 	}
-	binary.BigEndian.PutUint16(value[:], register)
-	changed := make([]byte, 2)
-	toWire(mapping.ByteOrder, value[:], changed)
-	return changed
+	size := math.Abs(raw)
+	fraction, exponent := math.Frexp(size) // size = fraction x 2^exponent, fraction in [0.5, 1)
+	if size == 0 || exponent < -13 {       // below the least one with a leading 1: counted in 2^-24
+		return bits | uint16(math.RoundToEven(math.Ldexp(size, 24))), true
+	}
+	// Rounding up to 2048 carries into the exponent, as it must.
+	rounded := uint64(exponent+13)<<10 + uint64(math.RoundToEven(math.Ldexp(fraction, 11)))
+	return bits | uint16(rounded), exponent <= 16 && rounded < 0x7c00
+}
+
+// encodeBit returns the state that a raw value asks for: 0 or 1, nothing else.
+func encodeBit(raw float64) (uint64, error) {
+	if raw != 0 && raw != 1 {
+		return 0, ems.Errorf(ems.CodeInvalid, "raw value %v is neither 0 nor 1, and the point is a single bit", raw)
+	}
+	return uint64(raw), nil
 }

@@ -56,6 +56,10 @@ func checkReply(request, reply []byte) error {
 		if len(got) != 2+size || int(got[1]) != size {
 			return fmt.Errorf("byte count %d in a reply of %d bytes where %d were asked for", got[1], len(got), size)
 		}
+	case maskRegister: // echoes address and both masks
+		if string(got) != string(asked) {
+			return fmt.Errorf("% x instead of the echo % x", got[1:], asked[1:])
+		}
 	default: // a write echoes address and value or quantity
 		if len(got) != 5 || string(got[1:]) != string(asked[1:5]) {
 			return fmt.Errorf("% x instead of the echo % x", got[1:], asked[1:5])

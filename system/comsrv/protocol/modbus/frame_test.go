@@ -16,6 +16,7 @@ func TestCheckReply(t *testing.T) {
 	readBits := []byte{0, 7, 0, 0, 0, 6, 1, 2, 0, 100, 0, 9}
 	writeOne := []byte{0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0x12, 0x34}
 	writeMany := []byte{0, 7, 0, 0, 0, 11, 1, 16, 0, 100, 0, 2, 4, 1, 2, 3, 4}
+	mask := []byte{0, 7, 0, 0, 0, 8, 1, 22, 0, 4, 0, 0xf2, 0, 0x25} // the example of the specification
 	for _, check := range []struct {
 		name    string
 		request []byte
@@ -39,6 +40,9 @@ func TestCheckReply(t *testing.T) {
 		{"echo of another value", writeOne, []byte{0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0x12, 0x35}, false},
 		{"echo of another address", writeOne, []byte{0, 7, 0, 0, 0, 6, 1, 6, 0, 101, 0x12, 0x34}, false},
 		{"echo of fewer", writeMany, []byte{0, 7, 0, 0, 0, 6, 1, 16, 0, 100, 0, 1}, false},
+		{"echo of a mask", mask, []byte{0, 7, 0, 0, 0, 8, 1, 22, 0, 4, 0, 0xf2, 0, 0x25}, true},
+		{"echo of another mask", mask, []byte{0, 7, 0, 0, 0, 8, 1, 22, 0, 4, 0, 0xf2, 0, 0x24}, false},
+		{"short echo of a mask", mask, []byte{0, 7, 0, 0, 0, 6, 1, 22, 0, 4, 0, 0xf2}, false},
 		{"short echo", writeMany, []byte{0, 7, 0, 0, 0, 4, 1, 16, 0, 100}, false},
 	} {
 		if err := checkReply(check.request, check.reply); (err == nil) != check.sound {

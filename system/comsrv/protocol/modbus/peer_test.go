@@ -137,6 +137,7 @@ type bank struct {
 	bits    map[byte]map[uint16]bool   // by reading function: 1 or 2
 	words   map[byte]map[uint16]uint16 // by reading function: 3 or 4
 	illegal func(function byte, address int) bool
+	longest int // that one read may ask for; 0: any
 	writes  int
 	units   map[byte]bool // that answer; nil is all
 }
@@ -162,8 +163,11 @@ func (b *bank) reply(request []byte) []byte {
 	function, address := request[7], int(binary.BigEndian.Uint16(request[8:]))
 	second := binary.BigEndian.Uint16(request[10:])
 	count := int(second)
-	if function == 5 || function == 6 {
+	if function == 5 || function == 6 || function == 22 {
 		count = 1
+	}
+	if function <= 4 && b.longest > 0 && count > b.longest {
+		return exception(request, 3)
 	}
 	for at := address; at < address+count; at++ {
 		if at > 65535 || b.illegal(function, at) {
@@ -200,6 +204,10 @@ func (b *bank) reply(request []byte) []byte {
 		for i := range count {
 			b.words[3][uint16(address+i)] = binary.BigEndian.Uint16(request[13+2*i:])
 		}
+	case 22:
+		or := binary.BigEndian.Uint16(request[12:])
+		b.words[3][uint16(address)] = b.words[3][uint16(address)]&second | or&^second
+		return answer(request, request[7:14]...)
 	default:
 		return exception(request, 1)
 	}
@@ -215,7 +223,7 @@ func point(kind ems.PointType, id ems.PointID, mapping config.Mapping) config.Ma
 }
 
 func register(unit, function uint8, address uint16, data config.DataType) config.Mapping {
-	return config.Mapping{Unit: unit, Function: function, Address: address, DataType: data, ByteOrder: bigEndian[data.Registers()], Bit: -1}
+	return config.Mapping{Unit: unit, Function: function, Address: address, DataType: data, ByteOrder: data.ByteOrders()[0], Bit: -1}
 }
 
 // testTimeout is for requests that get no answer; where a peer does answer a test

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
+	"net"
 
 	"github.com/goburrow/modbus"
 
@@ -11,18 +13,22 @@ import (
 	"github.com/voltageems/voltageems-go/system/config"
 )
 
-// WritePoint implements protocol.Driver. A bool in a register is written by
-// reading the register, changing the bit and writing the register: a change that
-// the device makes to another bit of it in between is undone, which is how every
-// device without function 22 is written to.
+// errReconnected stops the write of some bits of registers.
+var errReconnected = errors.New("the connection was made anew after the other bits of the register were read")
+
+// WritePoint implements protocol.Driver. A value that is some bits of registers is
+// written with function 22, which changes these bits alone, where its mapping says
+// so. Else the registers are read, changed and written, all on one connection and
+// at once: a change that the device makes to another bit of them in between is
+// undone, which is how every device without function 22 is written to.
 func (d *Driver) WritePoint(ctx context.Context, write protocol.Write) (protocol.Written, error) {
-	mapping := d.channel.Points[write.Point].Mapping
+	mapping := &d.channel.Points[write.Point].Mapping
 	prepared, err := d.prepareWrite(ctx, mapping, write.Raw)
 	if err != nil {
 		return protocol.Written{}, &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
 	}
 	d.transport.sent = false
-	if _, err := d.request(ctx, mapping.Unit, write.Before, prepared.call); err != nil {
+	if _, err := d.request(ctx, mapping.Unit, prepared.before(d, write.Before), prepared.call); err != nil {
 		return protocol.Written{}, d.writeError(err)
 	}
 	written := protocol.Written{Sent: prepared.raw}
@@ -39,66 +45,90 @@ func (d *Driver) WritePoint(ctx context.Context, write protocol.Write) (protocol
 type preparedWrite struct {
 	raw  float64 // what the device will hold
 	call func(modbus.Client) ([]byte, error)
+	on   net.Conn // the connection on which it must be sent; nil: any
 }
 
-func (d *Driver) prepareWrite(ctx context.Context, mapping config.Mapping, raw float64) (preparedWrite, error) {
-	switch {
-	case isBits(readFunction(mapping.Function)):
-		set, err := encodeBit(raw)
-		return preparedWrite{raw: raw, call: func(client modbus.Client) ([]byte, error) {
-			if mapping.Function == writeCoils {
-				return client.WriteMultipleCoils(mapping.Address, 1, []byte{byte(bit(set))})
-			}
-			state := uint16(0)
-			if set {
-				state = 0xFF00
-			}
-			return client.WriteSingleCoil(mapping.Address, state)
-		}}, err
-	case mapping.DataType == config.Bool:
-		set, err := encodeBit(raw)
-		if err != nil {
-			return preparedWrite{}, err
+// before returns what is asked when the next thing is that bytes leave.
+func (p *preparedWrite) before(d *Driver, asked func() error) func() error {
+	return func() error {
+		if p.on != nil && p.on != d.transport.conn {
+			return errReconnected
 		}
-		register, err := d.read(ctx, mapping.Unit, readHolding, int(mapping.Address), 1)
-		if err != nil {
-			return preparedWrite{}, plainError(err)
+		if asked != nil {
+			return asked()
 		}
-		return writeOf(mapping, withBit(mapping, register, set), raw), nil
-	default:
-		wire, err := encodeRegisters(mapping, raw)
-		if err != nil {
-			return preparedWrite{}, err
-		}
-		held, err := decodeRegisters(mapping, wire)
-		return writeOf(mapping, wire, held), err
+		return nil
 	}
 }
 
-func writeOf(mapping config.Mapping, wire []byte, raw float64) preparedWrite {
-	return preparedWrite{raw: raw, call: func(client modbus.Client) ([]byte, error) {
+func (d *Driver) prepareWrite(ctx context.Context, mapping *config.Mapping, raw float64) (prepared preparedWrite, err error) {
+	var held []byte
+	switch mapping.DataType {
+	case config.Bool, config.Bits, config.Int8, config.Uint8:
+		bits, err := encodeBits(mapping, raw)
+		if err != nil {
+			return prepared, err
+		}
+		prepared.raw = math.Round(raw)
+		switch mapping.Function {
+		case writeCoil, writeCoils:
+			prepared.call = writeOfCoil(mapping, bits)
+			return prepared, nil
+		case maskRegister:
+			prepared.call = writeOfMask(mapping, bits)
+			return prepared, nil
+		}
+		if held, err = d.read(ctx, mapping.Unit, readHolding, int(mapping.Address), mapping.Registers()); err != nil {
+			return prepared, plainError(err)
+		}
+		prepared.on = d.transport.conn
+	}
+	wire, err := encodeRegisters(mapping, raw, held)
+	if err != nil {
+		return prepared, err
+	}
+	prepared.raw, _, err = decodeRegisters(mapping, wire)
+	prepared.call = writeOf(mapping, wire)
+	return prepared, err
+}
+
+func writeOfCoil(mapping *config.Mapping, bits uint64) func(modbus.Client) ([]byte, error) {
+	return func(client modbus.Client) ([]byte, error) {
+		if mapping.Function == writeCoils {
+			return client.WriteMultipleCoils(mapping.Address, 1, []byte{byte(bits)})
+		}
+		return client.WriteSingleCoil(mapping.Address, uint16(bits)*0xFF00)
+	}
+}
+
+func writeOfMask(mapping *config.Mapping, bits uint64) func(modbus.Client) ([]byte, error) {
+	and := toWire(mapping.ByteOrder, ^(field(mapping) << mapping.Bit), 1)
+	or := toWire(mapping.ByteOrder, bits<<mapping.Bit, 1)
+	return func(client modbus.Client) ([]byte, error) {
+		return client.MaskWriteRegister(mapping.Address, binary.BigEndian.Uint16(and), binary.BigEndian.Uint16(or))
+	}
+}
+
+func writeOf(mapping *config.Mapping, wire []byte) func(modbus.Client) ([]byte, error) {
+	return func(client modbus.Client) ([]byte, error) {
 		if mapping.Function == writeRegister {
 			return client.WriteSingleRegister(mapping.Address, binary.BigEndian.Uint16(wire))
 		}
 		return client.WriteMultipleRegisters(mapping.Address, uint16(len(wire)/2), wire)
-	}}
+	}
 }
 
 // readPoint reads one writable point from where it is written.
-func (d *Driver) readPoint(ctx context.Context, mapping config.Mapping) (float64, error) {
-	function := readFunction(mapping.Function)
-	size := 1
-	if !isBits(function) {
-		size = mapping.DataType.Registers()
-	}
-	data, err := d.read(ctx, mapping.Unit, function, int(mapping.Address), size)
+func (d *Driver) readPoint(ctx context.Context, mapping *config.Mapping) (float64, error) {
+	data, err := d.read(ctx, mapping.Unit, mapping.ReadFunction(), int(mapping.Address), mapping.End()-int(mapping.Address))
 	if err != nil {
 		return 0, plainError(err)
 	}
-	if isBits(function) {
+	if mapping.IsCoil() {
 		return decodeBit(data, 0), nil
 	}
-	return decodeRegisters(mapping, data)
+	number, _, err := decodeRegisters(mapping, data)
+	return number, err
 }
 
 // writeError tells how far a write came. The exceptions with which a device

@@ -32,6 +32,10 @@ func TestWritesOnTheWire(t *testing.T) {
 		"one of many": {register(1, 16, 0x0102, config.Uint16), 12, [][]byte{{16, 1, 2, 0, 1, 2, 0, 12}, {3, 1, 2, 0, 1}}},
 		"bit":         {bitOf(1, 6, 0x0102, 15), 1, [][]byte{{3, 1, 2, 0, 1}, {6, 1, 2, 0x80, 0}, {3, 1, 2, 0, 1}}},
 		"bit by 16":   {bitOf(1, 16, 0x0102, 0), 1, [][]byte{{3, 1, 2, 0, 1}, {16, 1, 2, 0, 1, 2, 0, 1}, {3, 1, 2, 0, 1}}},
+		"bit by 22":   {bitOf(1, 22, 0x0102, 15), 1, [][]byte{{22, 1, 2, 0x7f, 0xff, 0x80, 0}, {3, 1, 2, 0, 1}}},
+		"no bit":      {bitOf(1, 22, 0x0102, 15), 0, [][]byte{{22, 1, 2, 0x7f, 0xff, 0, 0}, {3, 1, 2, 0, 1}}},
+		"half":        {register(1, 6, 0x0102, config.Float16), -2, [][]byte{{6, 1, 2, 0xc0, 0}, {3, 1, 2, 0, 1}}},
+		"decimals":    {register(1, 16, 0x0102, config.BCD32), 12345678, [][]byte{{16, 1, 2, 0, 2, 4, 0x12, 0x34, 0x56, 0x78}, {3, 1, 2, 0, 2}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -48,6 +52,74 @@ func TestWritesOnTheWire(t *testing.T) {
 				t.Errorf("%+v", written)
 			}
 		})
+	}
+}
+
+// TestWriteInPartKeepsTheRest: of the registers that hold a value among others
+// nothing else changes, whichever function writes it.
+func TestWriteInPartKeepsTheRest(t *testing.T) {
+	t.Parallel()
+	field := func(function uint8, order config.ByteOrder, first, count int) config.Mapping {
+		return config.Mapping{Unit: 1, Function: function, Address: 7, DataType: config.Bits, ByteOrder: order, Bit: first, Bits: count}
+	}
+	octet := func(function uint8, data config.DataType, order config.ByteOrder, first int) config.Mapping {
+		return config.Mapping{Unit: 1, Function: function, Address: 7, DataType: data, ByteOrder: order, Bit: first}
+	}
+	for name, check := range map[string]struct {
+		mapping config.Mapping
+		raw     float64
+		want    [2]uint16 // of 0x1234 and 0x5678
+		writes  []byte    // the function that does it
+	}{
+		"field by 6":          {field(6, "AB", 4, 4), 10, [2]uint16{0x12a4, 0x5678}, []byte{3, 6, 3}},
+		"field by 22":         {field(22, "AB", 4, 4), 10, [2]uint16{0x12a4, 0x5678}, []byte{22, 3}},
+		"swapped field by 6":  {field(6, "BA", 4, 4), 10, [2]uint16{0xa234, 0x5678}, []byte{3, 6, 3}},
+		"swapped field by 22": {field(22, "BA", 4, 4), 10, [2]uint16{0xa234, 0x5678}, []byte{22, 3}},
+		"over two registers":  {field(16, "ABCD", 12, 8), 0xab, [2]uint16{0x123a, 0xb678}, []byte{3, 16, 3}},
+		"CDAB":                {field(16, "CDAB", 12, 8), 0xab, [2]uint16{0xb234, 0x567a}, []byte{3, 16, 3}},
+		"low byte by 6":       {octet(6, config.Int8, "AB", 0), -2, [2]uint16{0x12fe, 0x5678}, []byte{3, 6, 3}},
+		"high byte by 22":     {octet(22, config.Int8, "AB", 8), -2, [2]uint16{0xfe34, 0x5678}, []byte{22, 3}},
+		"high byte by 16":     {octet(16, config.Uint8, "BA", 8), 254, [2]uint16{0x12fe, 0x5678}, []byte{3, 16, 3}},
+	} {
+		device := newBank()
+		device.words[3][7], device.words[3][8] = 0x1234, 0x5678
+		p := newPeer(t, device.serve)
+		driver := open(t, p.address(), time.Minute, point(ems.Adjustment, 1, check.mapping))
+		written, err := driver.WritePoint(context.Background(), protocol.Write{Raw: check.raw})
+		if err != nil || written.Sent != check.raw || written.ReadBack == nil || *written.ReadBack != check.raw {
+			t.Errorf("%s: %+v, %v", name, written, err)
+		}
+		var functions []byte
+		for _, pdu := range p.seen() {
+			functions = append(functions, pdu[0])
+		}
+		if got := [2]uint16{device.words[3][7], device.words[3][8]}; got != check.want || !bytes.Equal(functions, check.writes) {
+			t.Errorf("%s: %04x by functions %v", name, got, functions)
+		}
+	}
+}
+
+// TestWriteInPartStaysOnItsConnection: what was read of the other bits says
+// nothing once the connection was made anew, because the device may have started
+// again meanwhile.
+func TestWriteInPartStaysOnItsConnection(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	p := newPeer(t, device.serve)
+	driver := open(t, p.address(), time.Minute, point(ems.Control, 1, bitOf(1, 6, 5, 3)))
+	prepared, err := driver.prepareWrite(context.Background(), &driver.channel.Points[0].Mapping, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cut()
+	awaitClosed(t, driver.transport.conn)
+	asked := false
+	_, err = driver.request(context.Background(), 1, prepared.before(driver, func() error { asked = true; return nil }), prepared.call)
+	if !errors.Is(err, errReconnected) || asked || device.writes != 0 {
+		t.Errorf("%v, asked %v, %d writes", err, asked, device.writes)
+	}
+	if _, err := driver.WritePoint(context.Background(), protocol.Write{Raw: 1}); err != nil || device.writes != 1 {
+		t.Errorf("the next one: %v, %d writes", err, device.writes)
 	}
 }
 
@@ -116,6 +188,8 @@ func TestWritesThatNeverLeave(t *testing.T) {
 	}{
 		"does not fit":                   {p.address(), whole, protocol.Write{Raw: 70000}, nil},
 		"no bit":                         {p.address(), bits(1, 5, 0), protocol.Write{Raw: 2}, nil},
+		"no bit of a register":           {p.address(), bitOf(1, 6, 5, 0), protocol.Write{Raw: 2}, nil},
+		"does not fit a mask":            {p.address(), config.Mapping{Unit: 1, Function: 22, DataType: config.Int8}, protocol.Write{Raw: 128}, nil},
 		"stopped":                        {p.address(), whole, protocol.Write{Raw: 7, Before: func() error { return late }}, late},
 		"unreachable":                    {gone.address(), whole, protocol.Write{Raw: 7}, nil},
 		"bit of an unreachable register": {gone.address(), bitOf(1, 6, 5, 0), protocol.Write{Raw: 1}, nil},
