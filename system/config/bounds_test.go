@@ -48,8 +48,8 @@ func siteWithAll(t *testing.T, files map[string]any) error {
 type bound struct {
 	what  string
 	sound bool
-	read  func(t *testing.T) error                  // by config, as a file of a site
-	store func(t *testing.T, db *rtdb.Client) error // by the function library
+	read  func(t *testing.T, sound *config.Site) error // by config, as a file of that site
+	store func(t *testing.T, db *rtdb.Client) error    // by the function library
 }
 
 func ruleBound(what string, sound bool, change func(*ems.Rule)) bound {
@@ -64,7 +64,14 @@ func ruleBound(what string, sound bool, change func(*ems.Rule)) bound {
 	change(&rule)
 	return bound{
 		what: "rule: " + what, sound: sound,
-		read:  func(t *testing.T) error { return siteWith(t, "rules.yaml", map[string]any{"rules": []ems.Rule{rule}}) },
+		read: func(t *testing.T, sound *config.Site) error { // there are too many to read a whole site for each
+			text, err := yaml.Marshal(map[string]any{"rules": []ems.Rule{rule}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = sound.ParseRules("rules.yaml", text, nil)
+			return err
+		},
 		store: func(t *testing.T, db *rtdb.Client) error { return db.UpsertRule(t.Context(), rule) },
 	}
 }
@@ -84,7 +91,7 @@ func historyBound(what string, sound bool, change func(*ems.HistoryMapping)) bou
 	change(&mapping)
 	return bound{
 		what: "history: " + what, sound: sound,
-		read: func(t *testing.T) error {
+		read: func(t *testing.T, _ *config.Site) error {
 			return siteWith(t, "history.yaml", map[string]any{"mappings": []ems.HistoryMapping{mapping}})
 		},
 		store: func(t *testing.T, db *rtdb.Client) error { return db.ConfigureMapping(t.Context(), mapping) },
@@ -94,7 +101,7 @@ func historyBound(what string, sound bool, change func(*ems.HistoryMapping)) bou
 // signalBound gives a point of a mapping the field of its signal's name.
 func signalBound(name string, sound bool) bound {
 	b := historyBound(fmt.Sprintf("signal name %q", name), sound, func(m *ems.HistoryMapping) { m.Fields = map[ems.PointID]string{2: name} })
-	b.read = func(t *testing.T) error {
+	b.read = func(t *testing.T, _ *config.Site) error {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS("testdata/site")); err != nil {
 			t.Fatal(err)
@@ -134,7 +141,7 @@ func modelBound(what string, sound bool, change func(*ems.Model)) bound {
 	change(&model)
 	return bound{
 		what: "model: " + what, sound: sound,
-		read: func(t *testing.T) error {
+		read: func(t *testing.T, _ *config.Site) error {
 			return siteWith(t, "models.yaml", map[string]any{"models": []ems.Model{model}})
 		},
 		store: func(t *testing.T, db *rtdb.Client) error { return db.UpsertModel(t.Context(), model) },
@@ -146,39 +153,29 @@ func templateBound(what string, sound bool, change func(*ems.Template)) bound {
 	change(&template)
 	return bound{
 		what: "template: " + what, sound: sound,
-		read:  func(t *testing.T) error { return siteWith(t, "templates/more.yaml", template) },
+		read:  func(t *testing.T, _ *config.Site) error { return siteWith(t, "templates/more.yaml", template) },
 		store: func(t *testing.T, db *rtdb.Client) error { return db.UpsertTemplate(t.Context(), template) },
 	}
 }
 
 // mappingsBound is a site with that many history mappings.
 func mappingsBound(count int, sound bool) bound {
-	var channels []map[string]any
-	var mappings []ems.HistoryMapping
+	channels, mappings := "channels:\n", "mappings:\n"
 	var ids []string
 	for i := range count {
-		channel := 1001 + i/4
+		channel, id := 1001+i/4, fmt.Sprint("h", i)
 		if i%4 == 0 {
-			channels = append(channels, map[string]any{"id": channel, "name": fmt.Sprint("c", channel), "protocol": "virtual", "address": "h:1"})
+			channels += fmt.Sprintf("- {id: %d, name: c%d, protocol: virtual}\n", channel, channel)
 		}
-		ids = append(ids, fmt.Sprint("h", i))
-		mappings = append(mappings, ems.HistoryMapping{
-			ID: ids[i], Source: fmt.Sprintf("comsrv:%d:%s", channel, ems.PointTypes[i%4]), Measurement: "m",
-		})
+		ids = append(ids, id)
+		mappings += fmt.Sprintf("- {id: %s, source: comsrv:%d:%s, measurement: m}\n", id, channel, ems.PointTypes[i%4])
 	}
 	return bound{
 		what: fmt.Sprintf("%d history mappings", count), sound: sound,
-		read: func(t *testing.T) error {
+		read: func(t *testing.T, _ *config.Site) error {
 			dir := t.TempDir()
-			for name, content := range map[string]any{
-				"site.yaml":     map[string]any{"site": map[string]any{"name": "x"}},
-				"channels.yaml": map[string]any{"channels": channels}, "history.yaml": map[string]any{"mappings": mappings},
-			} {
-				text, err := yaml.Marshal(content)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			for name, text := range map[string]string{"site.yaml": "site: {name: x}", "channels.yaml": channels, "history.yaml": mappings} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -223,6 +220,9 @@ func repeated[E any](count int, item E) []E {
 
 const mebibyte = 1 << 20
 
+// wide has six bytes in JSON, which is what counts: YAML of a mebibyte takes long.
+const wide = "<"
+
 func ruleBounds() []bound {
 	notify := ems.Action{Type: ems.ActionNotify, Params: map[string]any{"message": "look"}}
 	bounds := []bound{
@@ -238,8 +238,8 @@ func ruleBounds() []bound {
 		ruleBound("nested 9 deep", false, func(r *ems.Rule) { r.Conditions = nested(9) }),
 		ruleBound("20 actions", true, func(r *ems.Rule) { r.Actions = repeated(20, notify) }),
 		ruleBound("21 actions", false, func(r *ems.Rule) { r.Actions = repeated(21, notify) }),
-		ruleBound("less than 1 MiB", true, func(r *ems.Rule) { r.Name = strings.Repeat("x", mebibyte-1000) }),
-		ruleBound("more than 1 MiB", false, func(r *ems.Rule) { r.Name = strings.Repeat("x", mebibyte) }),
+		ruleBound("less than 1 MiB", true, func(r *ems.Rule) { r.Name = strings.Repeat(wide, (mebibyte-1000)/6) }),
+		ruleBound("more than 1 MiB", false, func(r *ems.Rule) { r.Name = strings.Repeat(wide, mebibyte/6) }),
 		ruleBound("infinite value", false, func(r *ems.Rule) { r.Conditions[0].Value = ems.Number(math.Inf(1)) }),
 		textBound(0, "title", "", false),
 		textBound(0, "title", strings.Repeat("x", 200), true),
@@ -416,7 +416,7 @@ func modelBounds() []bound {
 		modelBound("action that reads", false, func(m *ems.Model) { m.Mapping.Action["power"] = "T:1" }),
 		modelBound("less than 1 MiB", true, func(m *ems.Model) { m.Name = strings.Repeat("x", mebibyte-1000) }),
 		modelBound("more than 1 MiB", false, func(m *ems.Model) { m.Name = strings.Repeat("x", mebibyte) }),
-		modelBound("less than 1 MiB, more in JSON", false, func(m *ems.Model) { m.Name = strings.Repeat("<", mebibyte/4) }),
+		modelBound("less than 1 MiB, more in JSON", false, func(m *ems.Model) { m.Name = strings.Repeat(wide, mebibyte/4) }),
 		modelBound("metadata", true, func(m *ems.Model) { m.Metadata = map[string]any{"a": []any{1, "x", nil}} }),
 		modelBound("metadata without JSON", false, func(m *ems.Model) { m.Metadata = map[string]any{"a": math.NaN()} }),
 		modelBound("metadata with a list as a key", false, func(m *ems.Model) { m.Metadata = map[string]any{"a": map[any]any{1: 2, true: 3}} }),
@@ -425,7 +425,7 @@ func modelBounds() []bound {
 		templateBound("name of 64", true, func(m *ems.Template) { m.Data[0].Name = strings.Repeat("n", 64) }),
 		templateBound("name of 65", false, func(m *ems.Template) { m.Data[0].Name = strings.Repeat("n", 65) }),
 		templateBound("name with a space", false, func(m *ems.Template) { m.Data[0].Name = "a b" }),
-		templateBound("more than 1 MiB", false, func(m *ems.Template) { m.Description = strings.Repeat("x", mebibyte) }),
+		templateBound("more than 1 MiB", false, func(m *ems.Template) { m.Description = strings.Repeat(wide, mebibyte/6) }),
 	}
 }
 
@@ -442,9 +442,13 @@ func TestWhatIsSoundCanBeStored(t *testing.T) {
 	if err := db.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	site, err := config.ReadSite(sound, nil, protocols())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, bounds := range [][]bound{ruleBounds(), historyBounds(), modelBounds(), expansionBounds()} {
 		for _, bound := range bounds {
-			for who, err := range maps.All(map[string]error{"config": bound.read(t), "the library": bound.store(t, db)}) {
+			for who, err := range maps.All(map[string]error{"config": bound.read(t, site), "the library": bound.store(t, db)}) {
 				refused := ems.CodeOf(err) == ems.CodeInvalid || ems.CodeOf(err) == ems.CodeNotFound
 				if bound.sound != (err == nil) || err != nil && !refused {
 					t.Errorf("%s: %s says %.300v, want sound %v", bound.what, who, err, bound.sound)

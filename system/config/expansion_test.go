@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
 )
@@ -28,7 +29,7 @@ func expansionBound(what string, sound bool, change func(base, template *ems.Tem
 	change(&base, &template, &model)
 	return bound{
 		what: "expansion: " + what, sound: sound,
-		read: func(t *testing.T) error {
+		read: func(t *testing.T, _ *config.Site) error {
 			return siteWithAll(t, map[string]any{
 				"templates/1.yaml": base, "templates/2.yaml": template, "models.yaml": map[string]any{"models": []ems.Model{model}},
 			})
@@ -53,7 +54,7 @@ func replaceModels(t *testing.T, db *rtdb.Client, templates []ems.Template, mode
 func formulaBound(what string, sound bool, field ems.ComputedField) bound {
 	field.Name = "x"
 	b := expansionBound(what, sound, func(_, _ *ems.Template, m *ems.Model) { m.Computed = []ems.ComputedField{field} })
-	b.read = func(*testing.T) error {
+	b.read = func(*testing.T, *config.Site) error {
 		_, err := field.Formula()
 		return err
 	}
@@ -73,7 +74,7 @@ func chainBound(count int, sound bool) bound {
 	}
 	return bound{
 		what: fmt.Sprintf("%d templates deep", count), sound: sound,
-		read:  func(t *testing.T) error { return siteWithAll(t, files) },
+		read:  func(t *testing.T, _ *config.Site) error { return siteWithAll(t, files) },
 		store: func(t *testing.T, db *rtdb.Client) error { return replaceModels(t, db, chain, nil) },
 	}
 }
