@@ -99,7 +99,7 @@ func (s *Service) judge(c echo.Context) error {
 	}
 	performance := tally.result()
 	performance.Complete, performance.JournalFrom = complete, first
-	performance.Standing, performance.Stale = counts.State(ems.ActiveUnacknowledged)+counts.State(ems.ActiveAcknowledged), counts.Old
+	performance.Standing, performance.Stale = counts.Standing, counts.Stale
 	return httpserver.OK(c, performance)
 }
 

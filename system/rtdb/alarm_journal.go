@@ -40,13 +40,15 @@ func (c *Client) TickAlarms(ctx context.Context) (done int, more bool, err error
 }
 
 // AlarmCounts says how many alarms there are. Shelved, Suppressed and Chattering
-// are of those that are not closed.
+// are of those that are not closed, Standing of the active ones that are neither
+// shelved nor suppressed.
 type AlarmCounts struct {
 	Numbers              map[ems.AlarmState]map[ems.AlarmLevel]int64
 	Shelved              int64
 	Suppressed           int64
 	Chattering           int64
-	Old                  int64     // active for longer than asked for
+	Standing             int64
+	Stale                int64     // standing for longer than asked for, without a break
 	RaisedLately         int64     // told to people within ten minutes, as of the last one
 	FloodSince           time.Time // zero when there is no flood
 	Journal              int64     // entries kept
@@ -63,8 +65,8 @@ func (a AlarmCounts) State(state ems.AlarmState) (sum int64) {
 	return sum
 }
 
-// AlarmCounts returns how many alarms there are. Active ones that were raised
-// before a time are old; where it is zero none are.
+// AlarmCounts returns how many alarms there are. Those that stand since before a
+// time are stale; where it is zero none are.
 func (c *Client) AlarmCounts(ctx context.Context, before time.Time) (AlarmCounts, error) {
 	counts := AlarmCounts{Numbers: map[ems.AlarmState]map[ems.AlarmLevel]int64{}}
 	for _, state := range ems.AlarmStates {
@@ -83,8 +85,10 @@ func (c *Client) AlarmCounts(ctx context.Context, before time.Time) (AlarmCounts
 			counts.Suppressed = number
 		case "chattering":
 			counts.Chattering = number
-		case "old":
-			counts.Old = number
+		case "standing":
+			counts.Standing = number
+		case "stale":
+			counts.Stale = number
 		case "raised_10min":
 			counts.RaisedLately = number
 		case "flood_since":

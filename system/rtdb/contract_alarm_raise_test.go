@@ -23,6 +23,7 @@ func alarmStoreContract() contract {
 					"alarmsrv:order:level:Critical":             "1=1",
 					"alarmsrv:order:open":                       "1=1",
 					"alarmsrv:order:source:comsrv:1001:T:1":     "1=1",
+					"alarmsrv:order:standing":                   "1=1000",
 					"alarmsrv:sequence":                         "1",
 				},
 				told: []string{
@@ -47,6 +48,7 @@ func alarmStoreContract() contract {
 					"alarmsrv:order:level:Minor":       "2=2",
 					"alarmsrv:order:open":              "1=1 2=2",
 					"alarmsrv:order:source:pump-1":     "2=2",
+					"alarmsrv:order:standing":          "1=1000 2=2000",
 					"alarmsrv:sequence":                "2",
 				},
 				told: []string{
@@ -75,6 +77,7 @@ func alarmStoreContract() contract {
 					"alarmsrv:order:active":             "1=1",
 					"alarmsrv:order:level:Critical":     gone,
 					"alarmsrv:order:level:Major":        "1=1",
+					"alarmsrv:order:standing":           "1=70000",
 				},
 				told: []string{
 					`alarmsrv:new {"id":"1","from":"cleared_unacknowledged","state":"active_unacknowledged","level":"Major","source":"comsrv:1001:T:1","title":"Hot","by":"rule:hot","time":70000}`,
@@ -98,6 +101,7 @@ func alarmStoreContract() contract {
 					"alarmsrv:order:level:Critical":             "2=2",
 					"alarmsrv:order:open":                       "2=2",
 					"alarmsrv:order:source:comsrv:1001:T:1":     "1=1 2=2",
+					"alarmsrv:order:standing":                   "2=70000",
 					"alarmsrv:sequence":                         "2",
 				},
 				told: []string{
@@ -108,14 +112,15 @@ func alarmStoreContract() contract {
 				name: "one that chatters", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, {"alarm_resolve", "1", "ben", "3000"}}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Critical", "Too hot", "at the inlet", "56.5", "high", "4000"},
 				reply: "1",
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "chattering=1 description=at the inlet last_at=4000 level=Critical occurrences=2 raised_at=1000 recent=1000 4000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=4000 worst=56.5",
-					"alarmsrv:alarms:active": "1",
-					"alarmsrv:counts":        "active_unacknowledged:Critical=1 chattering=1 cleared_unacknowledged:Critical=0",
-					"alarmsrv:due":           "escalate:1=9000 chatter:hot|comsrv:1001:T:1=64000",
-					"alarmsrv:flood":         "minute=0 s0=2 total=2",
-					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=3000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=return alarm=1 from=cleared_unacknowledged to=active_unacknowledged time=4000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=chatter alarm=1 from=active_unacknowledged to=active_unacknowledged time=4000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=",
-					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=4000 text=return",
-					"alarmsrv:order:active":  "1=1",
+					"alarmsrv:alarm:1":        "chattering=1 description=at the inlet last_at=4000 level=Critical occurrences=2 raised_at=1000 recent=1000 4000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=4000 worst=56.5",
+					"alarmsrv:alarms:active":  "1",
+					"alarmsrv:counts":         "active_unacknowledged:Critical=1 chattering=1 cleared_unacknowledged:Critical=0",
+					"alarmsrv:due":            "escalate:1=9000 chatter:hot|comsrv:1001:T:1=64000",
+					"alarmsrv:flood":          "minute=0 s0=2 total=2",
+					"alarmsrv:journal":        "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=3000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=return alarm=1 from=cleared_unacknowledged to=active_unacknowledged time=4000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=chatter alarm=1 from=active_unacknowledged to=active_unacknowledged time=4000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=",
+					"alarmsrv:notifications":  "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=4000 text=return",
+					"alarmsrv:order:active":   "1=1",
+					"alarmsrv:order:standing": "1=4000",
 				},
 				told: []string{
 					`alarmsrv:new {"id":"1","from":"cleared_unacknowledged","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"rule:hot","time":4000}`,
@@ -185,6 +190,7 @@ func alarmStoreContract() contract {
 					"alarmsrv:order:level:Minor":       "2=2",
 					"alarmsrv:order:open":              "1=1 2=2",
 					"alarmsrv:order:source:pump-1":     "2=2",
+					"alarmsrv:order:standing":          "1=1000 2=2000",
 					"alarmsrv:sequence":                "2",
 					"alarmsrv:summary":                 "Minor pump-1=1",
 				},
@@ -212,6 +218,7 @@ func alarmStoreContract() contract {
 					"alarmsrv:order:level:Critical":             "1=1",
 					"alarmsrv:order:open":                       "1=1",
 					"alarmsrv:order:source:comsrv:1001:T:1":     "1=1",
+					"alarmsrv:order:standing":                   "1=1000",
 					"alarmsrv:sequence":                         "1",
 				},
 				told: []string{

@@ -132,7 +132,7 @@ func ruleStates() []example {
 		{
 			name: "says that its input is usable again", before: and(wary), key: "wary", reply: "active",
 			after: with(fired("wary", seen), map[string]string{
-				"rulesrv:memory": "wary=\x90", "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone,
+				"rulesrv:memory": "wary=\x90", "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone, "alarmsrv:order:standing": gone,
 				"alarmsrv:alarm:1": "cleared_at=5000 description=Rule wary cannot be judged: comsrv:1001:T:1 is bad, stale or unknown last_at=1000 " +
 					"level=Warning occurrences=1 raised_at=1000 recent=1000 rule=wary source=rulesrv:wary:input state=cleared_unacknowledged " +
 					"title=Input of a rule cannot be used value=",

@@ -252,7 +252,7 @@ func TestARuleIsDisabledEnabledAndDeletedWithoutTrace(t *testing.T) {
 	}
 	for key, content := range b.dump(t) {
 		switch key {
-		case "rulesrv:rule:hot", "rulesrv:rules", "rulesrv:index:1001:T", "rulesrv:state:hot", "alarmsrv:open", "alarmsrv:alarms:active":
+		case "rulesrv:rule:hot", "rulesrv:rules", "rulesrv:index:1001:T", "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot", "alarmsrv:order:active", "alarmsrv:alarms:active":
 			t.Errorf("%s is left: %s", key, content)
 		}
 	}
