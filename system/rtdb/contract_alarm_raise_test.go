@@ -218,6 +218,33 @@ func alarmStoreContract() contract {
 					`alarmsrv:new {"id":"1","from":"","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"rule:hot","time":1000}`,
 				},
 			},
+			{
+				name: "when a target is too slow", before: []step{{"alarm_configure", "all", "1000", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, {"FILL", "alarmsrv:notifications", "1"}, {"TAKE", "alarmsrv:notifications", "duty", "netsrv"}, {"FILL", "alarmsrv:notifications", "10"}}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Critical", "Too hot", "at the inlet", "56.5", "high", "1000"},
+				reply: "1",
+				after: map[string]string{
+					"netsrv:lost":                               "duty=1",
+					"alarmsrv:alarm:1":                          "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarms:active":                    "1",
+					"alarmsrv:alarms:by_level:Critical":         "1",
+					"alarmsrv:alarms:by_source:comsrv:1001:T:1": "1",
+					"alarmsrv:counters":                         "notifications_dropped=2",
+					"alarmsrv:counts":                           "active_unacknowledged:Critical=1",
+					"alarmsrv:definitions":                      "hot|comsrv:1001:T:1=1",
+					"alarmsrv:due":                              "escalate:1=6000",
+					"alarmsrv:flood":                            "minute=0 s0=1 total=1",
+					"alarmsrv:journal":                          "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=",
+					"alarmsrv:notifications":                    "* x=1\n* x=1\n* x=1\n* x=1\n* x=1\n* x=1\n* x=1\n* x=1\n* x=1\n* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\ngroup duty *@netsrv",
+					"alarmsrv:order:active":                     "1=1",
+					"alarmsrv:order:all":                        "1=1",
+					"alarmsrv:order:level:Critical":             "1=1",
+					"alarmsrv:order:open":                       "1=1",
+					"alarmsrv:order:source:comsrv:1001:T:1":     "1=1",
+					"alarmsrv:sequence":                         "1",
+				},
+				told: []string{
+					`alarmsrv:new {"id":"1","from":"","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"rule:hot","time":1000}`,
+				},
+			},
 		},
 	}
 }
