@@ -341,6 +341,12 @@ func TestEveryVariableIsOneThatTheServiceReads(t *testing.T) {
 				known[fmt.Sprintf("COMSRV_CHANNEL_%d_ADDRESS", channel.ID)] = true
 			}
 		}
+		if target == ems.Netsrv {
+			for _, one := range folder.Forward.Notify {
+				known["NETSRV_NOTIFY_"+strings.ToUpper(one.Name)+"_URL"] = true
+				known["NETSRV_NOTIFY_"+strings.ToUpper(one.Name)+"_AUTHORIZATION"] = true
+			}
+		}
 		for name := range loaded.Services[service].Environment {
 			if !known[name] {
 				t.Errorf("%s gets %s, which it does not read", service, name)
@@ -461,6 +467,24 @@ func TestChannelsLeadToTheSimulatedDevices(t *testing.T) {
 		if err != nil || devices[local] == "" || listening[port] != devices[local] {
 			t.Errorf("channel %d leads to %q in containers and to %q on one machine", channel.ID, listening[port], devices[local])
 		}
+	}
+}
+
+// The control room is told in the log until the environment says where it is.
+func TestTheEnvironmentSaysWhereTheControlRoomIs(t *testing.T) {
+	target := func(variables ...string) config.NotifyTarget {
+		found, err := config.ReadSite(site, environment(project(t, variables...).Services["netsrv"]), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found.Forward.Notify[0]
+	}
+	if got := target(); !got.Log || got.URL != "" || got.Authorization != "" {
+		t.Errorf("without an address: %+v", got)
+	}
+	got := target("NETSRV_NOTIFY_CONTROL_ROOM_URL=https://alerts.example/in", "NETSRV_NOTIFY_CONTROL_ROOM_AUTHORIZATION=Bearer x")
+	if got.Log || got.URL != "https://alerts.example/in" || got.Authorization != "Bearer x" {
+		t.Errorf("with an address: %+v", got)
 	}
 }
 

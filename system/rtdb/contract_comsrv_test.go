@@ -60,7 +60,7 @@ func hotEntry(event, from, to, time, by string) string {
 // hotFired is what is there after the rule has fired on a value of 60 at 5000 ms.
 func hotFired() map[string]string {
 	return with(hotStands(), map[string]string{
-		"rulesrv:actions":      "* rule=hot type=notify message=call somebody time=5000",
+		"rulesrv:actions":      "* rule=hot type=notify message=call somebody to= time=5000",
 		"comsrv:1002:commands": "* id=rule-hot-3-5000 type=A point=2 value=-1.500000 issued=5000 deadline=10000 origin=rule:hot",
 		"comsrv:1002:command:rule-hot-3-5000": "deadline=10000 issued=5000 origin=rule:hot point=2 state=queued time=5000 type=A " +
 			"value=-1.500000 (expires in 60 min)",

@@ -183,7 +183,7 @@ func TestActions(t *testing.T) {
 	expect(t, "the commands", b.show(t, "comsrv:1001:commands"),
 		"deadline=1782000060000 id=rule-r-2-1782000000000 issued=1782000000000 origin=rule:r point=2 type=A value=2.000000\n"+
 			"deadline=1782000006000 id=rule-r-3-1782000001000 issued=1782000001000 origin=rule:r point=1 type=C value=0.000000")
-	expect(t, "the notification", b.show(t, "rulesrv:actions"), "message=cool rule=r time=1782000001000 type=notify")
+	expect(t, "the notification", b.show(t, "rulesrv:actions"), "message=cool rule=r time=1782000001000 to= type=notify")
 	message, err := published.ReceiveMessage(b.ctx)
 	if err != nil || message.Channel != "rulesrv:published:screens" || message.Payload != "over" {
 		t.Errorf("published: %+v, %v", message, err)
