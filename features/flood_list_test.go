@@ -153,8 +153,8 @@ func (w *watcher) watch(ctx context.Context, f *floodSite) {
 // look reads the list from its head: to the end, or as far as there are alarms
 // that were not seen before. It returns whether there were any.
 func (w *watcher) look(ctx context.Context, f *floodSite, whole bool) (found bool, err error) {
-	for after := ""; ; {
-		alarms, next, err := f.page(ctx, "state=active", 200, after)
+	for after, limit := "", 200; ; limit = 1000 {
+		alarms, next, err := f.page(ctx, "state=active", limit, after)
 		fresh := w.note(alarms, err)
 		found = found || fresh
 		if err != nil || next == "" || !fresh && !whole {
