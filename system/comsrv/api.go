@@ -22,6 +22,7 @@ func (s *Service) addRoutes() {
 	s.server.Echo.GET("/api/channels/:channel", s.getChannel)
 	s.server.Echo.GET("/api/channels/:channel/points", s.listPoints)
 	s.server.Echo.POST("/api/channels/:channel/points/:type/:point", s.writePoint)
+	s.server.Echo.PUT("/api/channels/:channel/points/:type/:point", s.setPoint)
 	s.server.Echo.GET("/api/channels/:channel/commands/:command", s.getCommand)
 }
 

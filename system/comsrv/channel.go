@@ -38,6 +38,7 @@ type channel struct {
 	due       time.Time     // of the next poll, or of the next attempt to connect
 	orders    chan order    // commands that wait
 	renewed   chan struct{} // Redis has newly appeared
+	settings  chan setting  // values that wait to be set
 
 	mu      sync.Mutex
 	status  rtdb.ChannelStatus
@@ -53,7 +54,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	parts.logger = parts.logger.With("channel", entry.ID, "name", entry.Name)
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
-		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1),
+		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
 	}
 	if !entry.Enabled {
 		c.status.Reason = "the channel is disabled"
@@ -63,7 +64,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	if !known {
 		return nil, ems.Errorf(ems.CodeInvalid, "channel %d: no driver for %q: use one of %v", entry.ID, entry.Protocol, Protocols())
 	}
-	driver, err := factory(entry)
+	driver, err := factory(protocol.Setting{Channel: entry, Clock: parts.clock, Logger: parts.logger})
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +89,8 @@ func (c *channel) run(ctx context.Context, place, places int) {
 			return
 		case order := <-c.orders:
 			c.execute(ctx, order)
+		case wanted := <-c.settings:
+			c.apply(ctx, wanted)
 		case <-c.renewed:
 			c.publisher.forget()
 			c.publisher.publish(ctx)

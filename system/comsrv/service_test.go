@@ -422,7 +422,7 @@ func TestNewRefusesWhatCannotRun(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if diff := cmp.Diff([]string{"modbus_tcp"}, Protocols()); diff != "" {
+	if diff := cmp.Diff([]string{"grpc", "modbus_tcp", "virtual"}, Protocols()); diff != "" {
 		t.Error(diff)
 	}
 }

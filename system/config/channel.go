@@ -12,11 +12,13 @@ type Channel struct {
 	Name        string
 	Description string
 	Protocol    string // a driver's name, for example "modbus_tcp"
-	Address     string // host:port
+	Address     string // host:port, or what else the protocol takes
 	PollPeriod  time.Duration
 	Timeout     time.Duration // for one request and its whole answer
 	Enabled     bool
 	Points      []MappedPoint // telemetry, signals, controls, adjustments; by id within each
+	Virtual     Virtual       // of a virtual channel
+	GRPC        GRPC          // of one whose driver is another process
 }
 
 // MappedPoint is a point and where the device keeps it.
@@ -32,7 +34,8 @@ type Mapping struct {
 	Address   uint16 // as on the wire: from 0
 	DataType  DataType
 	ByteOrder ByteOrder
-	Bit       int // within the register, 0 is the lowest; -1 when the whole register is meant
+	Bit       int    // within the register, 0 is the lowest; -1 when the whole register is meant
+	Text      string // the whole address of a point in the words of a driver without registers
 }
 
 // DataType says how registers become a number.
@@ -90,6 +93,8 @@ type channelEntry struct {
 	PollPeriod  time.Duration `yaml:"poll_period"`
 	Timeout     time.Duration `yaml:"timeout"`
 	Enabled     *bool         `yaml:"enabled"`
+	Virtual     *Virtual      `yaml:"virtual"`
+	GRPC        *GRPC         `yaml:"grpc"`
 }
 
 // Defaults and bounds of a channel's timing.
@@ -116,7 +121,8 @@ func (s *siteReader) readChannels() []Channel {
 		} else if first, twice := seen[entry.ID]; twice {
 			doc.add(append(at, "id"), "%d is already the id of channels[%d]: give each channel its own", entry.ID, first)
 		} else {
-			channel.Points = s.readPoints(channel.ID)
+			channel.Points = s.readPoints(channel.ID, channel.Protocol)
+			s.readSections(doc, at, entry, &channel)
 		}
 		seen[entry.ID] = i
 		channels = append(channels, channel)
@@ -150,7 +156,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	} else if len(s.protocols) > 0 && !contains(s.protocols, entry.Protocol) {
 		doc.add(append(at, "protocol"), "no driver for %q: use one of %s", entry.Protocol, listText(s.protocols))
 	}
-	if err := checkAddress(channel.Address, "192.168.1.20:502", 1); err != nil && address != "" {
+	if err := checkDevice(channel.Protocol, channel.Address); err != nil && address != "" {
 		s.faults.add("environment", 0, "%s: %v", variable, err)
 	} else if err != nil {
 		doc.add(append(at, "address"), "%v", err)

@@ -32,18 +32,19 @@ const (
 )
 
 // readPoints reads the tables of one channel. A type without a table has no
-// points; a point without a mapping row, or the reverse, is a fault.
-func (s *siteReader) readPoints(channel ems.ChannelID) []MappedPoint {
+// points; a point without a mapping row, where the protocol needs one, or the
+// reverse, is a fault.
+func (s *siteReader) readPoints(channel ems.ChannelID, protocol string) []MappedPoint {
 	var points []MappedPoint
 	folder := "points/" + uintText(uint32(channel)) + "/"
 	names := map[string]string{}
 	for _, kind := range ems.PointTypes {
 		pointsFile, mappingFile := folder+tableNames[kind]+".csv", folder+tableNames[kind]+"_mapping.csv"
 		rows := s.readPointTable(pointsFile, kind, names)
-		mappings := s.readMappingTable(mappingFile, kind)
+		mappings := s.readMappings(protocol, mappingFile, kind)
 		for id, row := range rows {
 			mapping, ok := mappings[id]
-			if !ok {
+			if !ok && mapsEveryPoint(protocol) {
 				s.faults.add(pointsFile, row.line, "point %d has no row in %s", id, mappingFile)
 				continue
 			}

@@ -6,15 +6,23 @@ package protocol
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
+// Setting is what a driver is made of.
+type Setting struct {
+	Channel config.Channel
+	Clock   ems.Clock
+	Logger  *slog.Logger // names the channel already
+}
+
 // Factory initializes the driver of one channel: it checks that the protocol can
 // serve every point of it and prepares the reads. It does not connect. An error
 // has code INVALID and names the point.
-type Factory func(channel config.Channel) (Driver, error)
+type Factory func(setting Setting) (Driver, error)
 
 // Driver speaks one field protocol on one channel. Its methods are called from
 // one goroutine at a time. Every exchange is bounded by the timeout of the
@@ -37,6 +45,15 @@ type Driver interface {
 
 	// Close ends the connection. The driver may be connected again.
 	Close() error
+}
+
+// Settable is a Driver with points that are set from outside, because no device
+// measures them.
+type Settable interface {
+	// SetPoint gives a point a raw value, which it shows from now on. It is CONFLICT
+	// where the point has its values from elsewhere, and INVALID where it cannot
+	// show that one.
+	SetPoint(point int, raw float64) error
 }
 
 // Reading is what a poll found out about one point.

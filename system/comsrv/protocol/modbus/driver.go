@@ -34,7 +34,8 @@ type group struct {
 }
 
 // New is the protocol.Factory of this driver.
-func New(channel config.Channel) (protocol.Driver, error) {
+func New(setting protocol.Setting) (protocol.Driver, error) {
+	channel := setting.Channel
 	channel.Points = slices.Clone(channel.Points)
 	for i := range channel.Points {
 		point := &channel.Points[i]

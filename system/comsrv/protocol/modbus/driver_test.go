@@ -113,7 +113,7 @@ func TestReadingsAreTheDevices(t *testing.T) {
 		device.illegal = func(_ byte, address int) bool { return illegal[address] }
 		fill(device, points)
 		device.mu.Unlock()
-		made, err := New(config.Channel{ID: 1, Protocol: Name, Address: p.address(), Timeout: time.Minute, Points: points})
+		made, err := New(protocol.Setting{Channel: config.Channel{ID: 1, Protocol: Name, Address: p.address(), Timeout: time.Minute, Points: points}})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -324,7 +324,7 @@ func TestNewRefusesWhatItCannotServe(t *testing.T) {
 		"order of another":   {Unit: 1, Function: 3, DataType: config.Float32, ByteOrder: "AB", Bit: -1},
 		"order of nothing":   {Unit: 1, Function: 3, DataType: config.Float32, ByteOrder: "AABB", Bit: -1},
 	} {
-		_, err := New(config.Channel{ID: 7, Points: []config.MappedPoint{point(ems.Telemetry, 3, mapping)}})
+		_, err := New(protocol.Setting{Channel: config.Channel{ID: 7, Points: []config.MappedPoint{point(ems.Telemetry, 3, mapping)}}})
 		if ems.CodeOf(err) != ems.CodeInvalid || !strings.HasPrefix(err.Error(), "channel 7 point T:3 (T): ") {
 			t.Errorf("%s: %v", name, err)
 		}

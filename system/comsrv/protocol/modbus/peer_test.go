@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -223,7 +224,7 @@ const testTimeout = 150 * time.Millisecond
 
 func open(t *testing.T, address string, timeout time.Duration, points ...config.MappedPoint) *Driver {
 	t.Helper()
-	made, err := New(config.Channel{ID: 1, Name: "test", Protocol: Name, Address: address, Timeout: timeout, Points: points, Enabled: true})
+	made, err := New(protocol.Setting{Channel: config.Channel{ID: 1, Name: "test", Protocol: Name, Address: address, Timeout: timeout, Points: points, Enabled: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
