@@ -27,10 +27,13 @@ func (s *site) raise(ctx context.Context, on redis.Cmdable, n int, atMS int64) *
 
 func alarmLevel(n int) ems.AlarmLevel { return ems.AlarmLevels[n%len(ems.AlarmLevels)] }
 
+// calmLimit is how many alarms may come within ten minutes before it is a flood.
+const calmLimit = 100_000
+
 // calm has every alarm told at once, as outside of a flood.
 func (s *site) calm(ctx context.Context) error {
 	settings := ems.DefaultAlarmSettings()
-	settings.FloodLimit = 100_000
+	settings.FloodLimit = calmLimit
 	return s.db.ConfigureAlarms(ctx, settings)
 }
 

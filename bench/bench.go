@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -29,6 +30,7 @@ type Options struct {
 	WarmUp     time.Duration // for each case, before the first round
 	Rate       float64       // calls/s at which calls of one connection are due; 0 sends each when the one before is answered
 	Cases      []string      // those to run, of Cases; all if empty
+	Voltage    string        // path of the program voltage, for the cases that go to a service
 	Thresholds []Threshold   // DefaultThresholds, as far as the cases run, if empty
 	Metrics    string        // host:port of /metrics while it runs
 	Registry   *prometheus.Registry
@@ -73,6 +75,12 @@ func (o *Options) check() error {
 		if !slices.Contains(Cases(), name) {
 			return noCase(name)
 		}
+	}
+	if !slices.ContainsFunc(serviceCases(), o.runs) {
+		return nil
+	}
+	if _, err := os.Stat(o.Voltage); err != nil {
+		return ems.Errorf(ems.CodeNotFound, "no program voltage: %w; run make build, or name it with --voltage", err)
 	}
 	return nil
 }
@@ -128,31 +136,57 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	if options.sizes != (sizes{}) {
 		server.sizes = options.sizes
 	}
-	if err := server.seed(ctx, options.Clock); err != nil {
+	server.voltage = options.Voltage
+	if report, err = server.run(ctx, options, histogram); err != nil {
 		return nil, err
 	}
-	began, err := server.readMachine(ctx, options.Clock.Now())
+	report.judge(thresholds)
+	return report, nil
+}
+
+// run measures the cases: those of the functions, then those of the service.
+func (s *server) run(ctx context.Context, options Options, histogram *prometheus.HistogramVec) (*Report, error) {
+	if err := s.seed(ctx, options.Clock); err != nil {
+		return nil, err
+	}
+	began, err := s.readMachine(ctx, options.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
-	trials, err := server.measure(ctx, options, histogram)
+	results, err := s.measure(ctx, options, histogram, s.workloads(options.Clock))
 	if err != nil {
 		return nil, err
 	}
-	ended, err := server.readMachine(ctx, options.Clock.Now())
+	listed, err := s.measure(ctx, options, histogram, s.serviceWorkloads())
+	if err != nil {
+		return nil, err
+	}
+	results = append(results, listed...)
+	if options.runs(floodCase) {
+		_, _ = fmt.Fprintf(options.Progress, "a flood of %d alarms\n", s.sizes.looseChannels*looseRules)
+		flood, err := s.measureFlood(ctx, histogram.WithLabelValues(floodCase))
+		if err != nil {
+			return nil, failed(ctx, "the flood", floodCase, err)
+		}
+		results = append(results, flood)
+	}
+	ended, err := s.readMachine(ctx, options.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
 	count, slice := options.rounds()
-	report = &Report{
-		Started: began.at, Redis: server.version, Library: server.library,
-		Processors: runtime.NumCPU(), Rounds: count, Slice: slice, Rate: options.Rate, Neighbours: ended.since(began),
+	return &Report{
+		Started: began.at, Redis: s.version, Library: s.library, Processors: runtime.NumCPU(),
+		Rounds: count, Slice: slice, Rate: options.Rate, Neighbours: ended.since(began), Results: results,
+	}, nil
+}
+
+// failed says where a run ended.
+func failed(ctx context.Context, where, name string, err error) error {
+	if ctx.Err() != nil {
+		return ems.Errorf(ems.CodeUnavailable, "interrupted in %s, case %s: nothing was judged: %w", where, name, ctx.Err())
 	}
-	for _, trial := range trials {
-		report.Results = append(report.Results, trial.result())
-	}
-	report.judge(thresholds)
-	return report, nil
+	return ems.Errorf(ems.CodeOf(err), "%s, case %s: %w", where, name, err)
 }
 
 func firstOf(first, second error) error {
@@ -163,19 +197,15 @@ func firstOf(first, second error) error {
 }
 
 // measure runs all rounds: in each, a slice of every case.
-func (s *server) measure(ctx context.Context, options Options, histogram *prometheus.HistogramVec) ([]*trial, error) {
+func (s *server) measure(ctx context.Context, options Options, histogram *prometheus.HistogramVec, all []workload) ([]Result, error) {
 	var trials []*trial
-	for _, one := range s.workloads(options.Clock) {
-		if !options.runs(one.name) {
-			continue
+	for _, one := range all {
+		if options.runs(one.name) {
+			trials = append(trials, newTrial(one, options, histogram.WithLabelValues(one.name)))
 		}
-		trials = append(trials, newTrial(one, options, histogram.WithLabelValues(one.name)))
 	}
-	failed := func(where string, trial *trial, err error) error {
-		if ctx.Err() != nil {
-			return ems.Errorf(ems.CodeUnavailable, "interrupted in %s, case %s: nothing was judged: %w", where, trial.name, ctx.Err())
-		}
-		return ems.Errorf(ems.CodeOf(err), "%s, case %s: %w", where, trial.name, err)
+	if len(trials) == 0 {
+		return nil, nil
 	}
 	count, slice := options.rounds()
 	_, _ = fmt.Fprintf(options.Progress, "%d cases: %v of each to warm up, then %d rounds of %v of each\n", len(trials), options.WarmUp, count, slice)
@@ -184,26 +214,30 @@ func (s *server) measure(ctx context.Context, options Options, histogram *promet
 			continue
 		}
 		if err := trial.prepare(ctx); err != nil {
-			return nil, failed("preparing", trial, err)
+			return nil, failed(ctx, "preparing", trial.name, err)
 		}
 	}
 	for _, trial := range trials {
 		if err := trial.warmUp(ctx, options.WarmUp); err != nil {
-			return nil, failed("the warm-up", trial, err)
+			return nil, failed(ctx, "the warm-up", trial.name, err)
 		}
 	}
 	for n := range count {
 		_, _ = fmt.Fprintf(options.Progress, "round %d of %d\n", n+1, count)
 		for _, trial := range trials {
 			if err := s.round(ctx, trial, slice, options.Rate); err != nil {
-				return nil, failed(fmt.Sprintf("round %d", n+1), trial, err)
+				return nil, failed(ctx, fmt.Sprintf("round %d", n+1), trial.name, err)
 			}
 		}
 		if err := s.rewrite(ctx, options.Clock); err != nil {
 			return nil, err
 		}
 	}
-	return trials, nil
+	var results []Result
+	for _, trial := range trials {
+		results = append(results, trial.result())
+	}
+	return results, nil
 }
 
 // round measures one slice of a case and proves that its calls did their work.

@@ -8,6 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,7 +24,38 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// program builds voltage once for all tests of the package.
+var program = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once, removed by TestMain
+	dir, err := os.MkdirTemp("", "voltage-program-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "voltage")
+	build := exec.Command("go", "build", "-o", path, "github.com/voltageems/voltageems-go/system/cmd/voltage")
+	if output, err := build.CombinedOutput(); err != nil {
+		return path, fmt.Errorf("go build: %w\n%s", err, output)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if path, _ := program(); path != "" {
+			_ = os.RemoveAll(filepath.Dir(path))
+		}
+		os.Exit(code)
+	}))
+}
+
+// voltage returns the path of the program.
+func voltage(t *testing.T) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // progress collects what a run says.
 type progress struct {
@@ -45,12 +79,12 @@ func options(said *progress) Options {
 	return Options{
 		Duration: 100 * time.Millisecond, WarmUp: 5 * time.Millisecond, Metrics: "127.0.0.1:0",
 		Registry: prometheus.NewRegistry(), Clock: ems.SystemClock{}, Progress: said,
-		sizes: few(),
+		sizes: few(), Voltage: os.Args[0], // a program, and not that one
 	}
 }
 
 // few are sizes that are stored in no time.
-func few() sizes { return sizes{looseChannels: 12} }
+func few() sizes { return sizes{looseChannels: 12, alarms: 1500} }
 
 // own starts a Redis like that of a bench.
 func own(t *testing.T) *server {
@@ -74,7 +108,7 @@ func TestEveryCaseRunsAndIsReported(t *testing.T) {
 	for _, rate := range []float64{0, 400} {
 		said := &progress{}
 		options := options(said)
-		options.Rate = rate
+		options.Rate, options.Voltage = rate, voltage(t)
 		for _, text := range []string{"ping p99<1h", "rule_evaluate p99<1ns", "poll_100_changed_10 points/native_hset_100_pipelined>=1000000"} {
 			threshold, err := ParseThreshold(text)
 			if err != nil {
@@ -87,7 +121,7 @@ func TestEveryCaseRunsAndIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkReport(t, report, rate)
-		for _, line := range []string{"20 cases: 5ms of each to warm up, then 10 rounds of 10ms of each\n", "\nround 1 of 10\n", "\nround 10 of 10\n"} {
+		for _, line := range []string{"20 cases: 5ms of each to warm up, then 10 rounds of 10ms of each\n", "\n2 cases: 5ms", "\na flood of 1200 alarms\n", "\nround 1 of 10\n", "\nround 10 of 10\n"} {
 			if !strings.Contains(said.String(), line) {
 				t.Errorf("no progress %q in:\n%s", line, said)
 			}
@@ -114,7 +148,7 @@ func checkReport(t *testing.T, report *Report, rate float64) {
 	var names []string
 	for _, result := range report.Results {
 		names = append(names, result.Case)
-		if len(result.Rounds) != 10 {
+		if want := map[bool]int{false: 10, true: 1}[result.Case == floodCase]; len(result.Rounds) != want {
 			t.Errorf("%s has %d rounds", result.Case, len(result.Rounds))
 		}
 		var calls int64
@@ -128,7 +162,7 @@ func checkReport(t *testing.T, report *Report, rate float64) {
 		if calls != result.Calls || result.P999 > result.Max || result.P999 < 1 {
 			t.Errorf("rate %v: a result that cannot be: %+v", rate, result)
 		}
-		if rate > 0 && result.Connections == 1 && result.Calls+result.Missed != 40 {
+		if rate > 0 && result.Connections == 1 && !result.API && result.Calls+result.Missed != 40 {
 			t.Errorf("%d calls and %d missed where 40 were due: %s", result.Calls, result.Missed, result.Case)
 		}
 		if strings.HasPrefix(result.Case, "poll_") != (result.value(metricPoints) > 0) && result.Case != "native_hset_100_pipelined" {
@@ -231,7 +265,7 @@ func TestAGivenRedisKeepsWhatIsNotOfTheBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := options(&progress{})
-	options.RedisURL = shared.url()
+	options.RedisURL, options.Voltage = shared.url(), voltage(t)
 	if _, err := Run(ctx, options); err != nil { // every case, for what each of them stores
 		t.Fatal(err)
 	}
@@ -315,6 +349,7 @@ func TestWhatCannotRunSaysWhy(t *testing.T) {
 		"few calls": {func(o *Options) { o.Rate = 99 }, ems.CodeInvalid, "no call is due within the 10ms of a round at 99 calls/s: measure longer or faster"},
 		"metrics":   {func(o *Options) { o.Metrics = taken.Addr().String() }, ems.CodeUnavailable, "metrics cannot be served on " + taken.Addr().String()},
 		"case":      {func(o *Options) { o.Cases = []string{"ping", "pong"} }, ems.CodeInvalid, `no case "pong": use one of ping, native_hset_100, `},
+		"voltage":   {func(o *Options) { o.Voltage = "/no/voltage" }, ems.CodeNotFound, "no program voltage: stat /no/voltage: no such file or directory; run make build"},
 		"redis":     {func(o *Options) { o.RedisURL = "redis://127.0.0.1:1" }, ems.CodeUnavailable, "redis did not answer"},
 		"address":   {func(o *Options) { o.RedisURL = "127.0.0.1:6379" }, ems.CodeInvalid, "write redis://"},
 	} {
@@ -332,7 +367,7 @@ func TestSomeCasesRunAlone(t *testing.T) {
 	t.Parallel()
 	said := &progress{}
 	options := options(said)
-	options.Cases = []string{"native_hmget_50", "model_read_50", "comsrv_ingest_10"}
+	options.Cases, options.Voltage = []string{"native_hmget_50", "model_read_50", "comsrv_ingest_10"}, "/not/needed"
 	report, err := Run(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)

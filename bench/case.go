@@ -16,14 +16,14 @@ const (
 
 // Cases lists the names of the cases in the order in which they run.
 func Cases() []string {
-	return []string{
+	return append([]string{
 		pingCase, hsetCase, "comsrv_ingest_100", "comsrv_ingest_10",
 		"native_hmget_50", "model_read_50", "native_hget", "reverse_lookup", "rule_evaluate",
 		"native_hset_100_pipelined", "poll_1000_changed_100", "poll_1000_changed_1000", "poll_100_changed_10",
 		"ping_under_ingest",
 		"ingest_10_no_rules", "ingest_10_rules_bound", "ingest_10_rules_elsewhere",
 		"rule_batch_1000", "decoding_batch_1000", "alarm_store",
-	}
+	}, serviceCases()...)
 }
 
 // Connections that call at once.
@@ -35,6 +35,7 @@ const (
 // workload is one case.
 type workload struct {
 	name     string
+	api      bool     // its calls go to a service, and what Redis does for that is not told
 	commands []string // under which INFO commandstats counts its calls
 	perCall  int      // how many of these commands one call makes
 	points   int      // that one call is about, where the case is about points/s
@@ -70,7 +71,7 @@ func function(name string, call func(ctx context.Context, n int) error) workload
 	return one
 }
 
-// workloads returns what Cases names.
+// workloads returns what Cases names, but for those of serviceCases.
 func (s *server) workloads(clock ems.Clock) []workload {
 	ping := func(ctx context.Context, _ int) error { return s.db.Ping(ctx) }
 	rule := function("rule_evaluate", s.evaluateRule)

@@ -8,6 +8,7 @@ import (
 
 type resultJSON struct {
 	Case        string    `json:"case"`
+	API         bool      `json:"api"` // at a service: the time in Redis is not told, and 0
 	Connections int       `json:"connections"`
 	Calls       int64     `json:"calls"`
 	Missed      int64     `json:"missed"`
@@ -66,7 +67,7 @@ func (r *Report) WriteJSON(to io.Writer) error {
 	for i := range r.Results {
 		one := &r.Results[i]
 		row := resultJSON{
-			Case: one.Case, Connections: one.Connections, Calls: one.Calls, Missed: one.Missed,
+			Case: one.Case, API: one.API, Connections: one.Connections, Calls: one.Calls, Missed: one.Missed,
 			PerS: one.value(metricCalls), Points: one.value(metricPoints),
 			Server: us(one.value(metricServer)), P50: us(one.value(metricP50)), P99: us(one.value(metricP99)),
 			P999: us(one.value(metricP999)), Max: us(one.value(metricMax)), Slowest: us(one.value(metricSlowest)), Sampled: one.Sampled,

@@ -23,7 +23,7 @@ type processorTime struct {
 	processors int           // 0 where there is no /proc/stat
 	idle       time.Duration // of all of them together
 	stolen     time.Duration // taken by the hypervisor
-	bench      time.Duration // spent on this program and on Redis, where that is on this machine
+	bench      time.Duration // spent on this program, on the service it runs, and on Redis, where that is on this machine
 }
 
 // Neighbours is what the rest of the machine did during a run.
@@ -54,6 +54,13 @@ func (s *server) readMachine(ctx context.Context, now time.Time) (processorTime,
 		return processorTime{}, ems.Errorf(ems.CodeInternal, "the processor time of the bench is not known: %w", err)
 	}
 	spent.bench = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	if s.service != nil {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.service.pid))
+		if err != nil {
+			return processorTime{}, ems.Errorf(ems.CodeUnavailable, "alarmsrv has ended: %w", err)
+		}
+		spent.bench += parseProcess(string(text))
+	}
 	if s.local {
 		info, err := s.raw.Info(ctx, "cpu").Result()
 		if err != nil {
@@ -105,6 +112,20 @@ func parseProcessors(text string) (processorTime, error) {
 		all.stolen += ticks[7]
 	}
 	return all, nil
+}
+
+// parseProcess reads what a process has worked from "12 (name) S …" of its stat:
+// the twelfth and thirteenth number after the name, which may hold anything.
+func parseProcess(text string) time.Duration {
+	var all time.Duration
+	if fields := strings.Fields(text[strings.LastIndex(text, ")")+1:]); len(fields) > 12 {
+		for _, field := range fields[11:13] {
+			if number, err := strconv.ParseInt(field, 10, 64); err == nil {
+				all += time.Duration(number) * tick
+			}
+		}
+	}
+	return all
 }
 
 // parseRedisProcessor adds up INFO cpu: Redis and the children that rewrite its

@@ -30,6 +30,16 @@ func TestRedisTellsItsProcessorTime(t *testing.T) {
 	}
 }
 
+func TestAProcessHasWorkedForItselfAndInTheKernel(t *testing.T) {
+	const stat = "4711 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 250 50 13 14 20 0 9 0 1"
+	if got := parseProcess(stat); got != 3*time.Second {
+		t.Errorf("%v", got)
+	}
+	if got := parseProcess("4711 (a) Z 1"); got != 0 {
+		t.Errorf("%v of too little", got)
+	}
+}
+
 func TestNeighboursAreWhatTheBenchDidNotDoItself(t *testing.T) {
 	began := time.Unix(1_782_000_000, 0)
 	before := processorTime{at: began, processors: 2, idle: 100 * time.Second, stolen: time.Second, bench: 20 * time.Second}

@@ -77,23 +77,26 @@ func (r *Report) writeTable(text *strings.Builder) {
 	ping := find(r.Results, pingCase)
 	for i := range r.Results {
 		result := &r.Results[i]
-		millions, slowest, multiple := "", "<"+micros(float64(slowFrom)), ""
+		millions, slowest, multiple, server, spread := "", "", "", "", ""
 		if points := result.value(metricPoints); points > 0 {
 			millions = fmt.Sprintf("%.2f", points/1e6)
+		}
+		if !result.API {
+			least, most := result.spread(metricServer)
+			server, spread, slowest = micros(result.value(metricServer)), micros(least)+"-"+micros(most), "<"+micros(float64(slowFrom))
 		}
 		if result.Slowest > 0 {
 			slowest = micros(result.value(metricSlowest))
 		}
-		if ping != nil && result.Connections == 1 {
+		if ping != nil && result.Connections == 1 && !result.API {
 			multiple = fmt.Sprintf("%.2f", result.multiple(ping, metricP99))
 		}
-		least, most := result.spread(metricServer)
 		row(result.Case, strconv.Itoa(result.Connections), fmt.Sprintf("%.0f", result.value(metricCalls)), millions,
-			micros(result.value(metricServer)), micros(least)+"-"+micros(most), micros(result.value(metricP50)), micros(result.value(metricP99)),
+			server, spread, micros(result.value(metricP50)), micros(result.value(metricP99)),
 			micros(result.value(metricP999)), micros(result.value(metricMax)), slowest, multiple)
 	}
 	text.WriteString("server is the time in Redis of a call, and slowest the longest that one command took there; calls, points, server, p50, p99\n" +
-		"and multiples are medians of the rounds; p99.9, max and slowest are of all calls\n")
+		"and multiples are medians of the rounds; p99.9, max and slowest are of all calls; what goes through a service has no server time\n")
 	for _, result := range r.Results {
 		if result.Missed > 0 {
 			fmt.Fprintf(text, "%s: %d calls were due and never sent, because the answers came too slowly; they count with the time they waited\n", result.Case, result.Missed)
@@ -120,7 +123,7 @@ func (r *Report) writeVerdicts(text *strings.Builder) {
 		if verdict.Measured {
 			distance = verdict.distance()
 		}
-		if t := verdict.Threshold; t.Metric == metricServer && t.isTime() && factor > 0 {
+		if t := verdict.Threshold; verdict.Measured && t.Metric == metricServer && t.isTime() && factor > 0 {
 			hint = fmt.Sprintf("  %s us in the time of the reference machine", micros(verdict.Found/factor))
 			switch {
 			case verdict.Passed:

@@ -20,6 +20,11 @@ const (
 // metrics are what a threshold may bound.
 var metrics = [...]string{metricP50, metricP99, metricP999, metricMax, metricServer, metricSlowest, metricCalls, metricPoints}
 
+// has reports whether a case can have a metric.
+func (r *Result) has(metric string) bool {
+	return !r.API || metric != metricServer && metric != metricSlowest
+}
+
 // isTime reports whether a metric is a duration.
 func isTime(metric string) bool { return metric != metricPoints && metric != metricCalls }
 
@@ -36,6 +41,7 @@ type Round struct {
 // Result is what one case came to.
 type Result struct {
 	Case        string
+	API         bool // at a service: there is no time in Redis
 	Connections int
 	Rounds      []Round
 	Calls       int64 // measured, over all rounds

@@ -76,11 +76,17 @@ func reported(t *testing.T) *Report {
 					{Calls: 5, PerS: 5000, Points: 5e6, Server: us(150), P50: us(2000), P99: us(4000)},
 				},
 			},
+			{
+				Case: "alarm_list_100", API: true, Connections: 1, Calls: 6, P999: us(5000), Max: us(6000), Rounds: []Round{
+					{Calls: 6, PerS: 900, P50: us(1100), P99: us(2500)},
+				},
+			},
 		},
 	}
 	for _, text := range []string{
 		"comsrv_ingest_100 server<=120us", "comsrv_ingest_100 server<=100us", "comsrv_ingest_100 server<=150us",
 		"comsrv_ingest_100 p99/ping<=2", "comsrv_ingest_100 server-native_hset_100<=120us", "poll_1000_changed_100 points>=5000000", "comsrv_ingest_100 slowest<=10ms", "rule_evaluate p99<1ms",
+		"alarm_list_100 p99<=5ms", "alarm_list_100 server<=5ms", "alarm_list_100 slowest<=5ms",
 	} {
 		threshold, err := ParseThreshold(text)
 		if err != nil {
@@ -99,8 +105,9 @@ ping                          1     15000                0.00       0.00-0.00   
 native_hset_100               1      5000                6.00       5.00-7.00      60.0     100.0      0.00      0.00   <1000.0      2.00
 comsrv_ingest_100             1      2500               145.0     140.0-150.0     210.0      75.0    2000.0    3000.0    1500.0      1.50
 poll_1000_changed_100         8      4500      4.50     150.0     150.0-150.0    2000.0    4000.0      0.00      0.00   <1000.0
+alarm_list_100                1       900                                        1100.0    2500.0    5000.0    6000.0
 server is the time in Redis of a call, and slowest the longest that one command took there; calls, points, server, p50, p99
-and multiples are medians of the rounds; p99.9, max and slowest are of all calls
+and multiples are medians of the rounds; p99.9, max and slowest are of all calls; what goes through a service has no server time
 poll_1000_changed_100: p99.9 is of a random sample of the calls
 
 the machine was
@@ -116,6 +123,9 @@ thresholds, and how far from them
   FAIL  poll_1000_changed_100 points>=5000000                             4500000/s    10 % below
   pass  comsrv_ingest_100 slowest<=10ms                                   1500.0 us    85 % below
   FAIL  rule_evaluate p99<1ms                                          not measured
+  pass  alarm_list_100 p99<=5ms                                           2500.0 us    50 % below
+  FAIL  alarm_list_100 server<=5ms                                     not measured
+  FAIL  alarm_list_100 slowest<=5ms                                    not measured
 `
 
 func TestTheReportAsText(t *testing.T) {
@@ -175,7 +185,7 @@ func TestTheReportAsJSON(t *testing.T) {
 	if one := got.Thresholds[0]; one.Found != 145 || one.Passed {
 		t.Errorf("a time is written as %+v", one)
 	}
-	if len(got.Results) != 4 || len(got.Thresholds) != 8 || got.Slice != 0.5 || got.Rounds != 2 {
+	if len(got.Results) != 5 || !got.Results[4].API || len(got.Thresholds) != 11 || got.Slice != 0.5 || got.Rounds != 2 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -36,6 +36,8 @@ type server struct {
 	version string
 	library string
 	sizes   sizes
+	voltage string                            // path of the program
+	service *alarmsrv                         // of the large site, once it runs
 	devices []*device                         // of each size, one for each connection
 	fields  [][]any                           // what native writes carry
 	ids     []string                          // of the points of the model
@@ -45,9 +47,10 @@ type server struct {
 // sizes are how much is stored of what makes a site large.
 type sizes struct {
 	looseChannels int // each with looseRules
+	alarms        int
 }
 
-func fullSizes() sizes { return sizes{looseChannels: 100} }
+func fullSizes() sizes { return sizes{looseChannels: 100, alarms: 100_000} }
 
 // openServer prepares a Redis with an empty namespace of the bench: one of its
 // own if url is empty.

@@ -49,6 +49,9 @@ func DefaultThresholds() []string {
 		"ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.2",
 		"rule_batch_1000 server/decoding_batch_1000<=0.25",
 		"alarm_store server<=150us",
+		"alarm_list_100 p50<=10ms",
+		"value_to_alarm p50<=10ms",
+		"value_to_alarm_flood p99<=4s",
 		"goal comsrv_ingest_100 server<=120us",
 		"goal comsrv_ingest_10 server<=35us",
 		"goal comsrv_ingest_100 p99/ping<=2",
@@ -64,6 +67,9 @@ func DefaultThresholds() []string {
 		"goal rule_batch_1000 server<=500us",
 		"goal rule_batch_1000 server/decoding_batch_1000<=0.1",
 		"goal alarm_store server<=60us",
+		"goal alarm_list_100 p99<=5ms",
+		"goal value_to_alarm p99<=5ms",
+		"goal value_to_alarm_flood p99<=2s",
 	}
 }
 
@@ -170,7 +176,7 @@ func judge(threshold Threshold, results []Result) Verdict {
 	verdict := Verdict{Threshold: threshold}
 	result, base := find(results, threshold.Case), find(results, threshold.Base)
 	switch {
-	case result == nil:
+	case result == nil || !result.has(threshold.Metric):
 		return verdict
 	case threshold.Relation == "":
 		verdict.Found, verdict.Measured = result.value(threshold.Metric), true

@@ -86,12 +86,14 @@ func TestTheDefaultGates(t *testing.T) {
 		"poll_1000_changed_100 points/native_hset_100_pipelined>=0.8", "poll_1000_changed_1000 points/native_hset_100_pipelined>=0.1",
 		"ingest_10_rules_bound server-ingest_10_no_rules<=150us", "ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.2",
 		"rule_batch_1000 server/decoding_batch_1000<=0.25", "alarm_store server<=150us",
+		"alarm_list_100 p50<=10ms", "value_to_alarm p50<=10ms", "value_to_alarm_flood p99<=4s",
 		"goal comsrv_ingest_100 server<=120us", "goal comsrv_ingest_10 server<=35us", "goal comsrv_ingest_100 p99/ping<=2", "goal comsrv_ingest_100 p99.9<1ms",
 		"goal model_read_50 server/native_hmget_50<=3", "goal reverse_lookup server/native_hget<=2",
 		"goal poll_1000_changed_100 points/native_hset_100_pipelined>=2", "goal poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",
 		"goal ping_under_ingest p99.9<=5ms", "goal ping_under_ingest slowest<=10ms",
 		"goal ingest_10_rules_bound server-ingest_10_no_rules<=60us", "goal ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.05",
 		"goal rule_batch_1000 server<=500us", "goal rule_batch_1000 server/decoding_batch_1000<=0.1", "goal alarm_store server<=60us",
+		"goal alarm_list_100 p99<=5ms", "goal value_to_alarm p99<=5ms", "goal value_to_alarm_flood p99<=2s",
 	}
 	if diff := cmp.Diff(want, DefaultThresholds()); diff != "" {
 		t.Error(diff)

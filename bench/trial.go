@@ -52,12 +52,14 @@ func newTrial(one workload, options Options, histogram prometheus.Observer) *tri
 	return t
 }
 
-// warmUp calls and keeps nothing of it.
+// warmUp calls, and leaves nothing of it.
 func (t *trial) warmUp(ctx context.Context, duration time.Duration) error {
 	t.idle = true
 	defer func() { t.idle = false }()
-	_, err := t.drive(ctx, duration, 0)
-	return err
+	if _, err := t.drive(ctx, duration, 0); err != nil || t.reset == nil {
+		return err
+	}
+	return t.reset(ctx)
 }
 
 // measure calls for a while over all connections at once.
@@ -65,7 +67,7 @@ func (t *trial) measure(ctx context.Context, duration time.Duration, rate float6
 	for _, lane := range t.lanes {
 		lane.clear()
 	}
-	if len(t.loads) > 1 { // what counts is how much goes through
+	if len(t.loads) > 1 || t.api { // what counts is how much goes through; a service is not that fast
 		rate = 0
 	}
 	return t.drive(ctx, duration, rate)
@@ -153,7 +155,7 @@ func (t *trial) allCommands() []string {
 
 func (t *trial) result() Result {
 	return Result{
-		Case: t.name, Connections: len(t.loads), Rounds: t.rounds, Calls: t.measured, Missed: t.missed,
+		Case: t.name, API: t.api, Connections: len(t.loads), Rounds: t.rounds, Calls: t.measured, Missed: t.missed,
 		P999: percentiles(t.kept.kept, 99.9)[0], Max: t.kept.max, Slowest: t.longest,
 		Sampled: t.measured+t.missed > int64(len(t.kept.kept)),
 	}

@@ -37,8 +37,10 @@ func TestAWarmUpIsNotMeasuredAndRoundsAreKeptApart(t *testing.T) {
 			return 5 * time.Millisecond
 		}
 	})
-	if err := trial.warmUp(t.Context(), 5*time.Second); err != nil {
-		t.Fatal(err)
+	resets := 0
+	trial.reset = func(context.Context) error { resets++; return nil }
+	if err := trial.warmUp(t.Context(), 5*time.Second); err != nil || resets != 1 {
+		t.Fatalf("cleared up %d times, %v", resets, err)
 	}
 	for round, slowest := range []time.Duration{3, 2} {
 		done, err := trial.measure(t.Context(), 10*time.Millisecond, 0)
@@ -60,6 +62,23 @@ func TestAWarmUpIsNotMeasuredAndRoundsAreKeptApart(t *testing.T) {
 	for n, call := range *calls {
 		if n != call {
 			t.Fatalf("call %d has number %d", n, call)
+		}
+	}
+}
+
+// A service is asked as fast as it answers: a rate is for what takes microseconds.
+func TestARateIsNotForAService(t *testing.T) {
+	for _, api := range []bool{false, true} {
+		trial, calls := lone(workload{name: "x", api: api}, always(time.Millisecond))
+		one := trial.loads[0]
+		one.pause = func(_ context.Context, until time.Time) {
+			one.clock.(*ems.ManualClock).Advance(max(0, until.Sub(one.clock.Now())))
+		}
+		if _, err := trial.measure(t.Context(), 100*time.Millisecond, 50); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int{false: 5, true: 100}[api]; len(*calls) != want || trial.result().API != api {
+			t.Errorf("at a service %v: %d calls instead of %d", api, len(*calls), want)
 		}
 	}
 }

@@ -149,22 +149,28 @@ func (s *site) logs() string {
 // call sends a request and decodes the data of the envelope. A refusal is an
 // error that carries the code and the text of the reply.
 func call(ctx context.Context, method, address string, body, into any) error {
+	_, err := exchange(ctx, method, address, body, into)
+	return err
+}
+
+// exchange is call for who needs the header of the reply, too.
+func exchange(ctx context.Context, method, address string, body, into any) (http.Header, error) {
 	var sent bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&sent).Encode(body); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	request, err := http.NewRequestWithContext(ctx, method, address, &sent)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
 	var envelope struct {
@@ -176,18 +182,18 @@ func call(ctx context.Context, method, address string, body, into any) error {
 		} `json:"error"`
 	}
 	if err := json.NewDecoder(response.Body).Decode(&envelope); err != nil {
-		return fmt.Errorf("%s %s: status %d: %w", method, address, response.StatusCode, err)
+		return nil, fmt.Errorf("%s %s: status %d: %w", method, address, response.StatusCode, err)
 	}
 	if envelope.Error != nil {
-		return ems.Errorf(envelope.Error.Code, "%s %s: status %d: %s", method, address, response.StatusCode, envelope.Error.Message)
+		return nil, ems.Errorf(envelope.Error.Code, "%s %s: status %d: %s", method, address, response.StatusCode, envelope.Error.Message)
 	}
 	if !envelope.Success {
-		return fmt.Errorf("%s %s: status %d without success", method, address, response.StatusCode)
+		return nil, fmt.Errorf("%s %s: status %d without success", method, address, response.StatusCode)
 	}
 	if into == nil {
-		return nil
+		return response.Header, nil
 	}
-	return json.Unmarshal(envelope.Data, into)
+	return response.Header, json.Unmarshal(envelope.Data, into)
 }
 
 // gateway sends a request to the gateway.
@@ -308,7 +314,11 @@ func (s *site) history(ctx context.Context, ref ems.PointRef) ([]sample, error) 
 
 // eventually polls a condition until it holds or the deadline passes.
 func eventually(ctx context.Context, condition func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, seenWithin)
+	return eventuallyWithin(ctx, seenWithin, condition)
+}
+
+func eventuallyWithin(ctx context.Context, within time.Duration, condition func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -324,7 +334,7 @@ func eventually(ctx context.Context, condition func(ctx context.Context) error) 
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("not within %v: %w", seenWithin, last)
+			return fmt.Errorf("not within %v: %w", within, last)
 		}
 	}
 }

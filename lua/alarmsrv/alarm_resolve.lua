@@ -4,9 +4,9 @@
 -- ARGV   by whom, now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND, CONFLICT (not active)
--- keys   alarmsrv:alarm:{id} w, alarmsrv:alarms:active w, alarmsrv:order:active w, alarmsrv:order:open w, alarmsrv:order:level:{level} w,
---   alarmsrv:order:closed w, alarmsrv:order:suppressed w, alarmsrv:counts w, alarmsrv:due w, alarmsrv:journal w, alarmsrv:version r,
---   alarmsrv:settings r, alarmsrv:suppressions r
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:alarms:active w, alarmsrv:order:active w, alarmsrv:order:standing w, alarmsrv:order:open w,
+--   alarmsrv:order:level:{level} w, alarmsrv:order:closed w, alarmsrv:order:suppressed w, alarmsrv:counts w, alarmsrv:due w,
+--   alarmsrv:journal w, alarmsrv:version r, alarmsrv:settings r, alarmsrv:suppressions r
 -- flags  allow-oom
 local function alarm_resolve(keys, args)
   local namespace, id = split_key(keys)

@@ -3,8 +3,8 @@
 -- ARGV   by whom, why, until ms (no further away than the settings allow), now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND, CONFLICT (closed)
--- keys   alarmsrv:alarm:{id} w, alarmsrv:shelved w, alarmsrv:counts w, alarmsrv:due w, alarmsrv:journal w, alarmsrv:version r,
---   alarmsrv:settings r, alarmsrv:suppressions r
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:shelved w, alarmsrv:counts w, alarmsrv:order:standing w, alarmsrv:due w, alarmsrv:journal w,
+--   alarmsrv:version r, alarmsrv:settings r, alarmsrv:suppressions r
 -- flags  none
 local function alarm_shelve(keys, args)
   local call = redis.call
@@ -27,6 +27,7 @@ local function alarm_shelve(keys, args)
   if alarm.shelved_until == '' then
     alarm_count(namespace, 'shelved', 1)
   end
+  call('ZREM', namespace .. 'alarmsrv:order:standing', id)
   call('ZREM', namespace .. 'alarmsrv:due', 'escalate:' .. id)
   call('ZADD', namespace .. 'alarmsrv:due', expires, 'shelf:' .. definition)
   alarm_moved(namespace, settings, alarm, 'shelve', alarm.state, alarm.state, now, by, reason)

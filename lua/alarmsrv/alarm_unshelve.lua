@@ -3,9 +3,10 @@
 -- ARGV   by whom, now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND, CONFLICT (not shelved)
--- keys   alarmsrv:alarm:{id} w, alarmsrv:shelved w, alarmsrv:definitions r, alarmsrv:counts w, alarmsrv:due w, alarmsrv:journal w,
---   alarmsrv:flood w, alarmsrv:summary w, alarmsrv:notifications w, alarmsrv:counters w, alarmsrv:version r, alarmsrv:settings r,
---   alarmsrv:suppressions r
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:shelved w, alarmsrv:definitions r, alarmsrv:order:standing w, alarmsrv:counts w, alarmsrv:due w,
+--   alarmsrv:journal w, alarmsrv:flood w, alarmsrv:summary w, alarmsrv:notifications w, alarmsrv:counters w,
+--   netsrv:lost w, alarmsrv:version r,
+--   alarmsrv:settings r, alarmsrv:suppressions r
 -- flags  none
 local function alarm_unshelve(keys, args)
   local namespace, id = split_key(keys)

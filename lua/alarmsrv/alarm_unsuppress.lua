@@ -3,8 +3,9 @@
 -- ARGV   by whom, now ms
 -- reply  OK
 -- errors INVALID, NOT_FOUND
--- keys   alarmsrv:suppressions w, alarmsrv:settings r, alarmsrv:version w, alarmsrv:due w, alarmsrv:journal w, alarmsrv:order:suppressed w,
---   alarmsrv:alarm:{id} w, alarmsrv:counts w, alarmsrv:flood w, alarmsrv:summary w, alarmsrv:notifications w, alarmsrv:counters w
+-- keys   alarmsrv:suppressions w, alarmsrv:settings r, alarmsrv:version w, alarmsrv:due w, alarmsrv:journal w,
+--   alarmsrv:order:suppressed w, alarmsrv:order:standing w, alarmsrv:alarm:{id} w, alarmsrv:counts w, alarmsrv:flood w,
+--   alarmsrv:summary w, alarmsrv:notifications w, alarmsrv:counters w, netsrv:lost w
 -- flags  none
 local function alarm_unsuppress(keys, args)
   local namespace, id = split_key(keys)

@@ -59,20 +59,11 @@ end
 local function read_batch(ctx, plan)
   local numbers, texts = plan.numbers, plan.texts
   for _, list in ipairs(plan.lists) do
-    local points, before = list.points, list.before
-    if is_plain(hash_state(ctx, list.node)) then
-      for first = 1, #points, 1000 do
-        local read, base = redis.call('HMGET', list.node.key, unpack(points, first, math.min(first + 999, #points))), before + first - 1
-        for i = 1, #read do
-          local text = read[i]
-          if text ~= texts[base + i] then
-            texts[base + i], numbers[base + i] = text, text and tonumber(text) or unknown
-          end
-        end
-      end
-    else
-      for i, node in ipairs(list.nodes) do
-        texts[before + i], numbers[before + i] = nil, number_of(ctx, node) or unknown
+    local before, read = list.before, read_hash(ctx, list.node, list.points)
+    for i = 1, #read do
+      local text = read[i]
+      if text ~= texts[before + i] then
+        texts[before + i], numbers[before + i] = text, text and tonumber(text) or unknown
       end
     end
   end

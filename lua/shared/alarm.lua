@@ -78,6 +78,12 @@ local function schedule_escalation(namespace, settings, alarm)
   end
 end
 
+-- alarm_stands enters an alarm among those that stand: active, and not aside, since
+-- it became active last.
+local function alarm_stands(namespace, alarm, since)
+  redis.call('ZADD', alarm_keys(namespace).order_standing, since, alarm.id)
+end
+
 -- wait_anew begins to wait for somebody to acknowledge an alarm.
 local function wait_anew(namespace, settings, alarm, now)
   alarm.waits_since = now
@@ -107,6 +113,7 @@ local function alarm_set_state(namespace, settings, alarm, event, to, now, by, t
   if is_active[from] and not is_active[to] then
     call('SREM', prefix .. 'alarms:active', alarm.id)
     call('ZREM', prefix .. 'order:active', alarm.id)
+    call('ZREM', prefix .. 'order:standing', alarm.id)
   elseif is_active[to] and not is_active[from] then
     call('SADD', prefix .. 'alarms:active', alarm.id)
     call('ZADD', prefix .. 'order:active', alarm.id, alarm.id)
@@ -227,6 +234,7 @@ local function alarm_again(namespace, settings, now, alarm, raised)
   note_chatter(namespace, settings, alarm, chatters, now)
   wait_anew(namespace, settings, alarm, now)
   if not is_aside(alarm) then
+    alarm_stands(namespace, alarm, now)
     announce(namespace, settings, alarm, now, 'return')
   end
   return alarm.id
@@ -283,6 +291,7 @@ local function alarm_new(namespace, settings, now, raised, definition, former)
   note_chatter(namespace, settings, alarm, chatters, now)
   schedule_escalation(namespace, settings, alarm)
   if not is_aside(alarm) then
+    alarm_stands(namespace, alarm, now)
     announce(namespace, settings, alarm, now, 'raise')
   end
   return id

@@ -6,6 +6,7 @@ local release_batch = 100           -- alarms looked at in one go when a suppres
 -- shown_again tells people of an alarm that stood aside and is still active.
 local function shown_again(namespace, settings, alarm, now, text)
   if is_active[alarm.state] and not is_aside(alarm) then
+    alarm_stands(namespace, alarm, string.match(alarm.recent, '%d+$') or alarm.raised_at)
     announce(namespace, settings, alarm, now, text)
     if alarm.state == 'active_unacknowledged' then
       wait_anew(namespace, settings, alarm, now)

@@ -3,6 +3,7 @@
 
 local summary_period = 60000        -- between two summaries of a flood, ms
 local summary_fields = 1000         -- sources and levels told apart in a summary
+local notices_given_up = 100        -- of a full stream, for one that comes
 
 -- alarm_moved writes the journal entry of a transition and tells the screens,
 -- where it is one of an alarm.
@@ -25,13 +26,49 @@ local function site_moved(namespace, settings, event, rule, source, now, by, tex
     event, '', '', now, by, text)
 end
 
--- notify queues one notification. When nobody takes them the oldest goes.
-local function notify(namespace, settings, ...)
-  local stream = alarm_keys(namespace).notifications
-  if redis.call('XLEN', stream) >= settings.notification_limit then
-    redis.call('HINCRBY', namespace .. 'alarmsrv:counters', 'notifications_dropped', 1)
+-- is_later compares the ids of two entries of a stream.
+local function is_later(id, other)
+  local time, number = string.match(id, '^(%d+)-(%d+)$')
+  local other_time, other_number = string.match(other, '^(%d+)-(%d+)$')
+  time, other_time = tonumber(time), tonumber(other_time)
+  return time > other_time or time == other_time and tonumber(number) > tonumber(other_number)
+end
+
+-- give_up removes the oldest entries of a stream of notifications, and counts for
+-- each consumer group, which is one target of netsrv, those that it never got.
+local function give_up(namespace, stream, count)
+  local call = redis.call
+  local oldest = call('XRANGE', stream, '-', '+', 'COUNT', count)
+  for _, group in ipairs(call('XINFO', 'GROUPS', stream)) do
+    local about, lost = {}, 0
+    for i = 1, #group, 2 do
+      about[group[i]] = group[i + 1]
+    end
+    for _, entry in ipairs(oldest) do
+      lost = lost + (is_later(entry[1], about['last-delivered-id']) and 1 or 0)
+    end
+    if lost > 0 then
+      call('HINCRBY', namespace .. 'netsrv:lost', about.name, lost)
+    end
   end
-  redis.call('XADD', stream, 'MAXLEN', settings.notification_limit, '*', ...)
+  call('XTRIM', stream, 'MAXLEN', call('XLEN', stream) - count)
+end
+
+-- queue_notice adds to a stream from which netsrv takes what it tells people. When
+-- nobody takes them the oldest go, which counters:field counts.
+local function queue_notice(namespace, stream, limit, counters, field, ...)
+  local over = redis.call('XLEN', stream) - limit + 1
+  if over > 0 then
+    over = math.min(over, notices_given_up)
+    give_up(namespace, stream, over)
+    redis.call('HINCRBY', counters, field, over)
+  end
+  redis.call('XADD', stream, '*', ...)
+end
+
+-- notify queues one notification about alarms.
+local function notify(namespace, settings, ...)
+  queue_notice(namespace, alarm_keys(namespace).notifications, settings.notification_limit, namespace .. 'alarmsrv:counters', 'notifications_dropped', ...)
 end
 
 local function notify_alarm(namespace, settings, kind, alarm, now, text)

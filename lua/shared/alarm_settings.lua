@@ -105,7 +105,8 @@ local function alarm_keys(namespace)
   if not keys then
     keys = {by_level = {}, order_level = {}, active = namespace .. 'alarmsrv:alarms:active', by_source = namespace .. 'alarmsrv:alarms:by_source:',
       order_source = namespace .. 'alarmsrv:order:source:', order_all = namespace .. 'alarmsrv:order:all',
-      order_open = namespace .. 'alarmsrv:order:open', order_active = namespace .. 'alarmsrv:order:active', alarm = namespace .. 'alarmsrv:alarm:'}
+      order_open = namespace .. 'alarmsrv:order:open', order_active = namespace .. 'alarmsrv:order:active',
+      order_standing = namespace .. 'alarmsrv:order:standing', alarm = namespace .. 'alarmsrv:alarm:'}
     for _, name in ipairs({'definitions', 'sequence', 'counts', 'due', 'shelved', 'journal', 'new', 'notifications', 'flood', 'version'}) do
       keys[name] = namespace .. 'alarmsrv:' .. name
     end

@@ -223,3 +223,18 @@ local function page(index, after, count)
   local from = after == '' and '-' or '(' .. after
   return redis.call('ZRANGEBYLEX', index, from, '+', 'LIMIT', 0, count)
 end
+
+-- hmget reads many fields of a hash: unpack fails past some 8000 of them.
+local function hmget(key, fields)
+  local count = #fields
+  if count <= 1000 then
+    return redis.call('HMGET', key, unpack(fields))
+  end
+  local texts = {}
+  for first = 1, count, 1000 do
+    for i, text in ipairs(redis.call('HMGET', key, unpack(fields, first, math.min(first + 999, count)))) do
+      texts[first + i - 1] = text
+    end
+  end
+  return texts
+end

@@ -20,7 +20,7 @@ local function cached_rules(namespace)
   if not cache or cache.version ~= rules or cache.models ~= models then
     -- Where the models stay as they are, so do the points behind their names.
     local behind = rules and cache and cache.version and cache.models == models and cache.behind or {}
-    cache = {version = rules, models = models, bound = {}, rules = {}, behind = behind}
+    cache = {version = rules, models = models, bound = {}, rules = {}, made = rules and cache and cache.made or {}, behind = behind}
     rule_cache[namespace] = cache
   end
   return cache
@@ -102,25 +102,49 @@ local function compile_rule(namespace, config)
     on_delay = parse_duration('on_delay', config.on_delay, window_most), off_delay = parse_duration('off_delay', config.off_delay, window_most),
     cooldown = parse_duration('cooldown', config.cooldown, window_most), scheduled = config.schedule ~= nil}
   rule.holds = compile_group(namespace, config.logic, config.conditions, {hysteresis = config.hysteresis or 0, bad_input = rule.bad_input}, rule)
-  rule.code = rule.bad_input ~= 'alarm' and group_code(namespace, config.logic, config.conditions) or nil
+  local code = rule.bad_input ~= 'alarm' and group_code(namespace, config.logic, config.conditions)
+  rule.code = code and #code <= code_limit and code or nil
   rule.ticks = rule.window ~= nil or rule.scheduled or rule.bad_input ~= 'ignore'
   return rule
 end
 
--- compiled_rule returns a rule ready to run, false when there is none.
+-- watches_models reports whether a rule has to be made anew when models change.
+local function watches_models(rule)
+  for _, node in ipairs(rule.nodes) do
+    if string.sub(node.source, 1, 7) == 'modsrv:' then
+      return true
+    end
+  end
+  return false
+end
+
+-- compiled_rule returns a rule ready to run, false when there is none. What was made
+-- of a text is used again as long as the text stays: a change of one rule costs the
+-- others a look. A text of which nothing can be made is no rule.
 local function compiled_rule(namespace, cache, id)
   local rule = cache.rules[id]
-  if rule == nil then
-    local config, enabled, windows = unpack(redis.call('HMGET', namespace .. 'rulesrv:rule:' .. id, 'config', 'enabled', 'windows'))
-    rule = config and compile_rule(namespace, decode_object('the rule', config)) or false
-    if rule then
-      rule.enabled, rule.windows = enabled == '1', {}
-      for from, till in string.gmatch(windows or '', '(%d+)-(%d+)') do
-        table.insert(rule.windows, {tonumber(from), tonumber(till)})
-      end
-    end
-    cache.rules[id] = rule
+  if rule ~= nil then
+    return rule
   end
+  local text, enabled, windows = unpack(redis.call('HMGET', namespace .. 'rulesrv:rule:' .. id, 'config', 'enabled', 'windows'))
+  rule = text and cache.made[id] or false
+  if text and not (rule and rule.text == text and rule.models == (rule.models and cache.models)) then
+    local sound
+    sound, rule = pcall(function() return compile_rule(namespace, decode_object('the rule', text)) end)
+    if sound then
+      rule.text, rule.models = text, watches_models(rule) and cache.models
+    else
+      redis.log(redis.LOG_WARNING, 'rule ' .. id .. ' cannot be used: ' .. tostring(type(rule) == 'table' and rule.refused or rule))
+      rule = false
+    end
+  end
+  if rule then
+    rule.enabled, rule.windows = enabled == '1', {}
+    for from, till in string.gmatch(windows or '', '(%d+)-(%d+)') do
+      table.insert(rule.windows, {tonumber(from), tonumber(till)})
+    end
+  end
+  cache.made[id], cache.rules[id] = rule or nil, rule
   return rule
 end
 

@@ -38,6 +38,9 @@ local function check_action(path, action)
     check_id(path .. '.params.rule', text('rule', 1, 64))
   elseif action.type == 'notify' then
     text('message', 1, 2000)
+    if string.find(text('to', 0, 200), '[\t\n]') then
+      refuse('INVALID', path .. '.params.to holds a control character')
+    end
   elseif action.type == 'publish' then
     check_id(path .. '.params.channel', text('channel', 1, 64))
     text('message', 1, 2000)
@@ -57,13 +60,10 @@ local function check_action(path, action)
   end
 end
 
-local function queue_action(namespace, rule, kind, message, now)
-  local stream = namespace .. 'rulesrv:actions'
-  if redis.call('XLEN', stream) >= action_limit then
-    redis.call('HINCRBY', namespace .. 'rulesrv:counters', 'actions_dropped', 1)
-    return
-  end
-  redis.call('XADD', stream, '*', 'rule', rule.id, 'type', kind, 'message', message, 'time', now)
+-- queue_notify tells people something, or where to is not empty one of them.
+local function queue_notify(namespace, rule, message, to, now)
+  queue_notice(namespace, namespace .. 'rulesrv:actions', action_limit, namespace .. 'rulesrv:counters', 'actions_dropped',
+    'rule', rule.id, 'type', 'notify', 'message', message, 'to', to, 'time', now)
 end
 
 -- values_seen returns the numbers that a rule asked for, as JSON.
@@ -101,7 +101,7 @@ local function order_control(ctx, rule, index, params, now)
   if not queued and not (type(fault) == 'table' and fault.refused) then
     error(fault)
   elseif not queued then
-    queue_action(namespace, rule, 'notify', 'control of ' .. params.target .. ' was not queued: too many commands wait', now)
+    queue_notify(namespace, rule, 'control of ' .. params.target .. ' was not queued: too many commands wait', '', now)
   end
 end
 
@@ -119,7 +119,7 @@ local function carry_out(ctx, rule, index, kind, params, now)
   elseif kind == 'resolve_alarm' then
     alarm_clear_definition(namespace, params.rule, rule.first.source, now, 'rule:' .. rule.id)
   elseif kind == 'notify' then
-    queue_action(namespace, rule, 'notify', params.message, now)
+    queue_notify(namespace, rule, params.message, params.to or '', now)
   elseif kind == 'publish' then
     redis.call('PUBLISH', namespace .. 'rulesrv:published:' .. params.channel, params.message)
   elseif kind == 'set_value' then

@@ -10,18 +10,21 @@
 
 local unknown = 0 / 0
 local piece_size = 2000             -- bytes of code compiled together: its constants then fit the short form of an instruction
+local code_limit = 8000             -- bytes of code that one rule may have
 
 local plain_operators = {['>'] = true, ['>='] = true, ['<'] = true, ['<='] = true, ['=='] = true}
 
 -- comparison_code returns a condition as code, nil where it takes more than the
--- numbers of now to decide it.
+-- numbers of points to decide it.
 local function comparison_code(namespace, c)
+  local plain = c['function'] == nil
   local function number(source)
-    local node = source_node(namespace, source)
-    return node.key and 'n["' .. node.slot .. '"]'
+    local node = source ~= nil and source_node(namespace, source)
+    plain = plain and (not node or node.key ~= nil)
+    return node and plain and 'n["' .. node.slot .. '"]'
   end
-  local left, minus, right = number(c.source), c.minus and number(c.minus), c.compare_to and number(c.compare_to)
-  if not left or minus == false or right == false or c['function'] then
+  local left, minus, right = number(c.source), number(c.minus), number(c.compare_to)
+  if not plain then
     return nil
   end
   left = minus and left .. '-' .. minus or left
@@ -65,26 +68,31 @@ local function group_code(namespace, logic, conditions)
   return '(' .. table.concat(parts, logic == 'OR' and ' or ' or ' and ') .. ')'
 end
 
+-- make_piece compiles lines of code. Where Lua refuses them, for being too many say,
+-- all of their rules are to take a step, which decides them too.
+local function make_piece(lines, places)
+  return loadstring('local n,found=...\n' .. table.concat(lines, '\n'), '=rules') or function(_, found)
+    for _, place in ipairs(places) do
+      found[#found + 1] = place
+    end
+  end
+end
+
 -- make_program returns functions of n and a list found, to which they append the
 -- places of the codes that hold. A place may have no code.
 local function make_program(codes, count)
-  local program, lines, size = {}, {'local n,found=...'}, 0
-  local function close()
-    if size > 0 then
-      program[#program + 1] = assert(loadstring(table.concat(lines, '\n'), '=rules'))
-      lines, size = {'local n,found=...'}, 0
-    end
-  end
+  local program, lines, places, size = {}, {}, {}, 0
   for place = 1, count do
-    if codes[place] then
-      lines[#lines + 1] = 'if ' .. codes[place] .. ' then found[#found+1]=' .. place .. ' end'
-      size = size + #codes[place]
+    local code = codes[place]
+    if code then
+      lines[#lines + 1], places[#places + 1] = 'if ' .. code .. ' then found[#found+1]=' .. place .. ' end', place
+      size = size + #code
     end
-    if size >= piece_size then
-      close()
+    if size >= piece_size or place == count and size > 0 then
+      program[#program + 1] = make_piece(lines, places)
+      lines, places, size = {}, {}, 0
     end
   end
-  close()
   return program
 end
 

@@ -30,15 +30,15 @@ local function in_doubt(bound, args, first)
 end
 
 -- flat_reads returns gathered points in lists that lie close together in memory: key
--- and a node of the hash, then slot, point and node of each. Of a thousand entries
--- few are met twice within short.
+-- and a node of the hash, then slot and point of each. Of a thousand entries few are
+-- met twice within short.
 local function flat_reads(lists)
   local flat = {}
   for l, list in ipairs(lists) do
     local reads = {list.node.key, list.node}
-    for i, node in ipairs(list.nodes) do
-      local at = #reads
-      reads[at + 1], reads[at + 2], reads[at + 3] = node.slot, node.point, node
+    for i, slot in ipairs(list.slots) do
+      reads[#reads + 1] = slot
+      reads[#reads + 1] = list.points[i]
     end
     flat[l] = reads
   end
@@ -74,15 +74,15 @@ local function join_reads(due, n)
       local reads = lists[l]
       local joined = wanted[reads[1]]
       if not joined then
-        joined = {node = reads[2], points = {}, slots = {}, nodes = {}, count = 0}
+        joined = {node = reads[2], points = {}, slots = {}, count = 0}
         wanted[reads[1]], wanted[#wanted + 1] = joined, joined
       end
       local count = joined.count
-      for i = 3, #reads, 3 do
+      for i = 3, #reads, 2 do
         local slot = reads[i]
         if n[slot] == nil then
           count = count + 1
-          n[slot], joined.slots[count], joined.points[count], joined.nodes[count] = unknown, slot, reads[i + 1], reads[i + 2]
+          n[slot], joined.slots[count], joined.points[count] = unknown, slot, reads[i + 1]
         end
       end
       joined.count = count
@@ -97,16 +97,10 @@ local function read_numbers(ctx, due, n)
   local wanted = join_reads(due, n)
   for w = 1, #wanted do
     local joined = wanted[w]
-    local points, slots, count = joined.points, joined.slots, joined.count
-    local plain = count > 0 and is_plain(hash_state(ctx, joined.node))
-    for first = 1, plain and count or 0, 1000 do
-      local texts = redis.call('HMGET', joined.node.key, unpack(points, first, math.min(first + 999, count)))
-      for i = 1, #texts do
-        n[slots[first + i - 1]] = texts[i] and tonumber(texts[i]) or unknown
-      end
-    end
-    for i = 1, plain and 0 or count do
-      n[slots[i]] = number_of(ctx, joined.nodes[i]) or unknown
+    local slots = joined.slots
+    local texts = joined.count > 0 and read_hash(ctx, joined.node, joined.points) or {}
+    for i = 1, #texts do
+      n[slots[i]] = texts[i] and tonumber(texts[i]) or unknown
     end
   end
 end
@@ -127,10 +121,8 @@ local function standing_of(namespace, due, step)
   end
   for e = 1, #due do
     local ids = due[e].rule_ids
-    for first = 1, #ids, 1000 do
-      for i, standing in ipairs(redis.call('HMGET', key, unpack(ids, first, math.min(first + 999, #ids)))) do
-        step(standing and due[e].rules[first + i - 1])
-      end
+    for i, standing in ipairs(#ids > 0 and hmget(key, ids) or {}) do
+      step(standing and due[e].rules[i])
     end
   end
 end

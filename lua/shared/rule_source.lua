@@ -1,7 +1,7 @@
 -- The sources of rules: points, values of models, and custom values that rules
 -- and people set. Each has a slot, under which its number is kept during a call.
 
-local model_slot_limit = 20000      -- model values that rules may watch
+local kept_layouts = 2000           -- models of which the names are kept
 
 -- split_source takes a source apart: kind (point, model or custom) and its parts.
 local function split_source(what, text)
@@ -28,43 +28,62 @@ local function point_node(namespace, channel, kind, point, source)
     point = point, status = namespace .. 'comsrv:' .. channel .. ':status'}
 end
 
--- model_points returns the points behind a name of a model: one for data, those
--- of all inputs for a computed value; nil where there is no such name.
+-- The points behind the names of models are kept under the text of layout and
+-- formulas, so that they can never be out of date.
+local behind_names, behind_count = {}, 0
+
+-- points_behind returns, by name, the points behind it and whether it is computed:
+-- one point for data, those of all inputs for a computed value.
+local function points_behind(layout, computed)
+  local behind, formulas = {}, {}
+  for of, channel, kind, point in string.gmatch(layout, '(%S+) (%d+) (%u) (%d+)') do
+    behind[of] = {points = {{channel = channel, kind = kind, point = point}}, is_computed = false}
+  end
+  for _, formula in ipairs(computed ~= '' and formulas_of(computed) or {}) do
+    formulas[formula.name] = formula
+  end
+  for name in pairs(formulas) do
+    local found, seen = {}, {}
+    local function gather(of)
+      for _, input in ipairs(formulas[of].names) do
+        if not seen[input] then
+          seen[input] = true
+          if formulas[input] then
+            gather(input)
+          elseif behind[input] then
+            found[#found + 1] = behind[input].points[1]
+          end
+        end
+      end
+    end
+    gather(name)
+    formulas[name].found = found
+  end
+  for name, formula in pairs(formulas) do
+    behind[name] = {points = formula.found, is_computed = true}
+  end
+  return behind
+end
+
+-- model_points returns the points behind a name of a model and whether it is
+-- computed; nil where there is no such name.
 local function model_points(namespace, model, name)
   local layout, computed = unpack(redis.call('HMGET', namespace .. 'modsrv:model:' .. model, 'layout', 'computed'))
   if not layout then
     return nil
   end
-  local points, formulas = {}, {}
-  for of, channel, kind, point in string.gmatch(layout, '(%S+) (%d+) (%u) (%d+)') do
-    points[of] = {channel = channel, kind = kind, point = point}
-  end
-  if points[name] then
-    return {points[name]}, false
-  elseif computed == '' then
-    return nil
-  end
-  for _, formula in ipairs(formulas_of(computed)) do
-    formulas[formula.name] = formula
-  end
-  if not formulas[name] then
-    return nil
-  end
-  local found, seen = {}, {}
-  local function gather(of)
-    for _, input in ipairs(formulas[of].names) do
-      if not seen[input] then
-        seen[input] = true
-        if points[input] then
-          found[#found + 1] = points[input]
-        elseif formulas[input] then
-          gather(input)
-        end
-      end
+  local text = layout .. '\n' .. (computed or '')
+  local behind = behind_names[text]
+  if not behind then
+    if behind_count >= kept_layouts then
+      behind_names, behind_count = {}, 0
     end
+    behind = points_behind(layout, computed or '')
+    behind_names[text], behind_count = behind, behind_count + 1
   end
-  gather(name)
-  return found, true
+  if behind[name] then
+    return behind[name].points, behind[name].is_computed
+  end
 end
 
 -- source_node resolves a source into what evaluation reads; a name that a model
@@ -99,28 +118,45 @@ local function hash_state(ctx, node)
   return state
 end
 
--- load_point returns the number of a point that may be acted on, or false: it is
--- good, and its poll group has succeeded within the channel's stale_after_ms. The
--- second value is the time up to which it is known.
+-- group_success returns when a poll group last succeeded.
+local function group_success(state, node, group)
+  local success = state.groups[group]
+  if not success then
+    success = tonumber(redis.call('HGET', node.status, 'group:' .. group) or 0)
+    state.groups[group] = success
+  end
+  return success
+end
+
+-- read_hash reads points of one hash in one go. It returns the text of each that may
+-- be acted on, false for the others, and up to when each is known: a point may be
+-- acted on when it is good, and its poll group or itself was read within the
+-- channel's stale_after_ms.
+local function read_hash(ctx, node, points)
+  local state, texts, known = hash_state(ctx, node), hmget(node.key, points), {}
+  local marks, groups, times = state.marked and hmget(node.key .. ':q', points), state.grouped and hmget(node.key .. ':g', points), nil
+  if not marks and not groups and state.groups.default >= state.oldest then
+    return texts, known, state.groups.default
+  end
+  for i = 1, #points do
+    local success = group_success(state, node, groups and groups[i] or 'default')
+    if success < state.oldest then
+      times = times or hmget(node.key .. ':ts', points)
+      success = math.max(success, tonumber(times[i] or 0))
+    end
+    if marks and marks[i] or success < state.oldest then
+      texts[i] = false
+    end
+    known[i] = success
+  end
+  return texts, known
+end
+
+-- load_point returns the number of a point that may be acted on, or false, and the
+-- time up to which it is known.
 local function load_point(ctx, node)
-  local call = redis.call
-  local text = call('HGET', node.key, node.point)
-  if not text then
-    return false
-  end
-  local state = hash_state(ctx, node)
-  if state.marked and call('HEXISTS', node.key .. ':q', node.point) == 1 then
-    return false
-  end
-  local group = state.grouped and call('HGET', node.key .. ':g', node.point) or 'default'
-  if not state.groups[group] then
-    state.groups[group] = tonumber(call('HGET', node.status, 'group:' .. group) or 0)
-  end
-  local known = state.groups[group]
-  if known < state.oldest then
-    known = math.max(known, tonumber(call('HGET', node.key .. ':ts', node.point) or 0))
-  end
-  return known >= state.oldest and tonumber(text), known
+  local texts, known, all = read_hash(ctx, node, {node.point})
+  return texts[1] and tonumber(texts[1]) or false, known[1] or all
 end
 
 -- load_computed returns a computed value of a model in the same way.
@@ -184,37 +220,24 @@ local function gather_nodes(rules)
         seen[node.slot] = true
         local list = by_hash[node.hash]
         if not list then
-          list = {node = node, points = {}, slots = {}, nodes = {}}
+          list = {node = node, points = {}, slots = {}}
           by_hash[node.hash], lists[#lists + 1] = list, list
         end
-        local at = #list.points + 1
-        list.points[at], list.slots[at], list.nodes[at] = node.point, node.slot, node
+        list.points[#list.points + 1], list.slots[#list.slots + 1] = node.point, node.slot
       end
     end
   end
   return lists
 end
 
--- is_plain reports whether every point of a hash may be acted on as it is read.
-local function is_plain(state)
-  return not state.marked and not state.grouped and state.groups.default >= state.oldest
-end
-
--- prefetch reads the numbers of gathered nodes in one go for each hash where no
--- point needs a second look; the others are read when they are asked for.
+-- prefetch reads the numbers of gathered nodes, in one go for each hash.
 local function prefetch(ctx, lists)
-  local numbers, known = ctx.numbers, ctx.known
+  local numbers = ctx.numbers
   for _, list in ipairs(lists) do
-    local state, points, slots = hash_state(ctx, list.node), list.points, list.slots
-    if is_plain(state) then
-      for first = 1, #points, 1000 do
-        local texts = redis.call('HMGET', list.node.key, unpack(points, first, math.min(first + 999, #points)))
-        for i = 1, #texts do
-          local slot = slots[first + i - 1]
-          if numbers[slot] == nil then
-            numbers[slot], known[slot] = texts[i] and tonumber(texts[i]), state.groups.default
-          end
-        end
+    local texts, known, all = read_hash(ctx, list.node, list.points)
+    for i, slot in ipairs(list.slots) do
+      if numbers[slot] == nil then
+        numbers[slot], ctx.known[slot] = texts[i] and tonumber(texts[i]) or false, known[i] or all
       end
     end
   end

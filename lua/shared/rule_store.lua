@@ -205,7 +205,14 @@ local function remove_rule(namespace, id, now)
   if not sources then
     return false
   end
-  rest_rule(namespace, compiled_rule(namespace, cached_rules(namespace), id), now)
+  local rule = compiled_rule(namespace, cached_rules(namespace), id)
+  if rule then
+    rest_rule(namespace, rule, now)
+  else -- a text of which nothing can be made
+    call('HDEL', namespace .. 'rulesrv:standing', id)
+    call('HDEL', namespace .. 'rulesrv:memory', id)
+    call('ZREM', namespace .. 'rulesrv:due', id)
+  end
   unbind_rule(namespace, id, sources)
   call('DEL', key, namespace .. 'rulesrv:state:' .. id, namespace .. 'rulesrv:firings:' .. id)
   call('ZREM', namespace .. 'rulesrv:rules', id)

@@ -17,60 +17,81 @@ import (
 func TestPerformanceIsWhatAHandComputes(t *testing.T) {
 	t.Parallel()
 	f := start(t, ample)
-	old := f.raise("old", ems.Info) // before the span, and standing for long
-	f.clock.Advance(25 * time.Hour)
-	from := f.clock.Now()
 	raise := func(source string, level ems.AlarmLevel) string { return f.raise(source, level) }
-	for i := range 11 { // period 0: 11 alarms, one more than the limit
-		raise(fmt.Sprintf("flood:%d", i), ems.Minor)
+	several := func(name string, count int, level ems.AlarmLevel) {
+		for i := range count {
+			raise(fmt.Sprintf("%s:%d", name, i), level)
+		}
 	}
-	f.clock.Advance(30 * time.Minute)
-	for range 4 { // period 3: one alarm comes and goes, is acknowledged and comes anew
+	old := raise("old", ems.Info)       // before the span, and standing for long
+	broken := raise("broken", ems.Info) // as old, but not without a break
+	f.clock.Advance(24 * time.Hour)
+	f.do(broken, "resolve", `{"by":"ann"}`)
+	raise("broken", ems.Info)
+	f.clock.Advance(time.Hour)
+	from := f.clock.Now()
+	several("flood", 11, ems.Minor) // period 0: one more than the limit, a flood begins
+	f.clock.Advance(10 * time.Minute)
+	several("surge", 6, ems.Minor) // period 1: not more than the limit, and not fewer than half of it
+	f.clock.Advance(10 * time.Minute)
+	several("wane", 5, ems.Minor) // period 2: as many as half of it, the flood goes on
+	f.clock.Advance(10 * time.Minute)
+	for range 4 { // period 3: fewer than half; one alarm comes and goes, is acknowledged and comes anew
 		f.closeAlarm(raise("door", ems.Warning))
 		f.clock.Advance(10 * time.Second)
 	}
 	f.clock.Advance(70*time.Minute - 40*time.Second)
-	for i := range 5 { // period 10, and one more of period 3 returns unseen
-		raise(fmt.Sprintf("late:%d", i), ems.Critical)
-	}
+	several("late", 5, ems.Critical) // period 10, and one more of period 3 returns unseen
 	id := raise("door", ems.Warning)
 	f.do(id, "resolve", `{"by":"ann"}`)
 	raise("door", ems.Warning)
-	if status, text := f.Ask(http.MethodPost, "/api/alarms/suppressions", `{"scope":"rule","value":"none","by":"ann","reason":"x"}`, nil); status != http.StatusCreated {
+	if status, text := f.Ask(http.MethodPost, "/api/alarms/suppressions", `{"scope":"source","value":"pv","by":"ann","reason":"x"}`, nil); status != http.StatusCreated {
 		t.Fatal(text)
 	}
+	raise("pv:1", ems.Major) // nobody is told
 	f.do(id, "shelve", `{"by":"ann","reason":"x","for":"1h"}`)
 	f.do(id, "resolve", `{"by":"ann"}`)
 	raise("door", ems.Warning) // returns, and nobody is told
-	f.clock.Advance(20 * time.Minute)
+	f.pass(20 * time.Minute)
 	raise("after", ems.Major) // at the end of the span, which is not in it
+	for range 2 {             // chatters now
+		f.do(raise("bell", ems.Info), "resolve", `{"by":"ann"}`)
+	}
+	raise("bell", ems.Info)
 
 	var got alarmsrv.Performance
 	query := "?from=" + from.Format(time.RFC3339Nano) + "&to=" + from.Add(2*time.Hour).Format(time.RFC3339Nano)
 	if status, text := f.Ask(http.MethodGet, "/api/alarms/kpi"+query, "", &got); status != http.StatusOK {
 		t.Fatal(text)
 	}
-	// Told: 11 + 4 + 5 + 1 raised + 1 returned = 22; the last return was shelved.
+	// Told: 11 + 6 + 5 + 4 + 5 + 1 raised + 1 returned = 33. Standing are old, broken,
+	// 11 + 6 + 5, 5 late ones, after and bell, but not door and pv:1.
 	share := func(alarms int64) alarmsrv.Share {
-		return alarmsrv.Share{Alarms: alarms, Percent: 100 * float64(alarms) / 22}
+		return alarmsrv.Share{Alarms: alarms, Percent: 100 * float64(alarms) / 33}
 	}
 	oldest := begin
 	want := alarmsrv.Performance{
-		From: from, To: from.Add(2 * time.Hour), JournalFrom: &oldest, Complete: true, Alarms: 22, Withheld: 1, AveragePer10Min: 22.0 / 12,
-		PeakPer10Min: 11, PeakAt: &from, FloodPercent: 100.0 / 12, FloodLimit: 10, ChatteringAlarms: 1, Standing: 19, Stale: 1,
-		TopTenPercent: 100 * 15.0 / 22,
+		From: from, To: from.Add(2 * time.Hour), JournalFrom: &oldest, Complete: true, Alarms: 33, Withheld: 2,
+		Operators: 1, AveragePer10Min: 33.0 / 12, AveragePer10MinPerOperator: 33.0 / 12, PeakPer10Min: 11, PeakAt: &from,
+		OverLimitPercent: 100.0 / 12, FloodPercent: 100 * 3.0 / 12, FloodLimit: 10, ChatteringAlarms: 1, ChatteringNow: 1,
+		Standing: 31, Stale: 1, Shelved: 1, Suppressed: 1, TopTenPercent: 100 * 15.0 / 33,
 		ByLevel: map[ems.AlarmLevel]alarmsrv.Share{
-			ems.Critical: share(5), ems.Major: share(0), ems.Minor: share(11), ems.Warning: share(6), ems.Info: share(0),
+			ems.Critical: share(5), ems.Major: share(0), ems.Minor: share(22), ems.Warning: share(6), ems.Info: share(0),
 		},
-		TopTen: []alarmsrv.Frequent{{Source: "door", Title: "test", Alarms: 6, Percent: 100 * 6.0 / 22}},
+		TopTen: []alarmsrv.Frequent{{Source: "door", Title: "test", Alarms: 6, Percent: 100 * 6.0 / 33}},
 	}
 	for _, source := range []string{"flood:0", "flood:1", "flood:10", "flood:2", "flood:3", "flood:4", "flood:5", "flood:6", "flood:7"} {
-		want.TopTen = append(want.TopTen, alarmsrv.Frequent{Source: source, Title: "test", Alarms: 1, Percent: 100.0 / 22})
+		want.TopTen = append(want.TopTen, alarmsrv.Frequent{Source: source, Title: "test", Alarms: 1, Percent: 100.0 / 33})
 	}
 	servicetest.Same(t, got, want)
+	f.Ask(http.MethodGet, "/api/alarms/kpi"+query+"&operators=4", "", &got)
+	servicetest.Same(t, []float64{float64(got.Operators), got.AveragePer10Min, got.AveragePer10MinPerOperator}, []float64{4, 33.0 / 12, 33.0 / 48})
+	// A span that ends in the middle of a period of the flood.
+	f.Ask(http.MethodGet, "/api/alarms/kpi?from="+from.Add(-20*time.Minute).Format(time.RFC3339Nano)+"&to="+from.Add(5*time.Minute).Format(time.RFC3339Nano), "", &got)
+	servicetest.Same(t, []float64{got.AveragePer10Min, got.OverLimitPercent, got.FloodPercent}, []float64{11 / 2.5, 100.0 / 3, 100.0 / 5})
 	for query, message := range map[string]string{
 		"?from=x": "from", "?to=y": "to", "?from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z": "744h0m0s are allowed",
-		"?from=2026-01-01T00:00:00Z&to=2026-01-01T00:01:00Z": "is 1m0s",
+		"?from=2026-01-01T00:00:00Z&to=2026-01-01T00:01:00Z": "is 1m0s", "?operators=0": "from 1 to 100",
 	} {
 		f.Refused(http.MethodGet, "/api/alarms/kpi"+query, "", http.StatusBadRequest, ems.CodeInvalid, message)
 	}

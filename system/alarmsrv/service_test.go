@@ -2,6 +2,8 @@ package alarmsrv_test
 
 import (
 	"bytes"
+	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -263,6 +265,49 @@ func TestUnusableAlarmsAreRefused(t *testing.T) {
 		f.Refused(http.MethodPost, "/api/alarms/"+id+"/acknowledge", body, http.StatusBadRequest, ems.CodeInvalid, `"by"`)
 	}
 	servicetest.Same(t, f.ids("?state=active"), []string{id})
+}
+
+// Texts come back as they were given, whatever they look like, up to the last byte
+// that fits.
+func TestTextsAreKeptAsTheyWereGiven(t *testing.T) {
+	t.Parallel()
+	f := start(t, ample)
+	fill := func(text string, most int) string { return text + strings.Repeat("x", most-len(text)) }
+	title := fill(`<b>Größe</b> & "5%" \n %s {{.}} ${x} =cmd()|' ; -- `, ems.MaxAlarmTitle)
+	description := fill("\tline 1\n</script><script>alert(1)</script>\nline 3 \\ \u2028 😀 ", ems.MaxAlarmDescription)
+	by, reason, remark := fill(`Ann <ann@x> "A" `, ems.MaxAlarmActor), fill("=1+1 <i>why</i> ", ems.MaxAlarmReason), fill("@remark <u>\nnext ", ems.MaxAlarmComment)
+	body := func(fields map[string]any) string {
+		text, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	var alarm ems.Alarm
+	raised := body(map[string]any{"source": "a", "level": "Info", "title": title, "description": description})
+	if status, text := f.Ask(http.MethodPost, "/api/alarms", raised, &alarm); status != http.StatusCreated {
+		t.Fatal(text)
+	}
+	f.do("1", "comment", body(map[string]any{"by": by, "text": remark}))
+	f.do("1", "shelve", body(map[string]any{"by": by, "reason": reason, "for": "1h"}))
+	f.Ask(http.MethodGet, "/api/alarms/1", "", &alarm)
+	servicetest.Same(t, []string{alarm.Title, alarm.Description, alarm.Shelved.By, alarm.Shelved.Reason}, []string{title, description, by, reason})
+	var told []string
+	for _, entry := range f.journal("") {
+		told = append(told, entry.Event, entry.Title, entry.By, entry.Text)
+	}
+	servicetest.Same(t, told, []string{"raise", title, "operator", "", "comment", title, by, remark, "shelve", title, by, reason})
+	_, table := f.Ask(http.MethodGet, "/api/alarms/export.csv", "", nil)
+	rows, err := csv.NewReader(strings.NewReader(table)).ReadAll()
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("%v %v", rows, err)
+	}
+	// What a spreadsheet would take for a formula has an apostrophe in front.
+	servicetest.Same(t, []string{rows[1][4], rows[1][5], rows[1][16], rows[1][17]}, []string{title, "'" + description, by, "'" + reason})
+	for field, most := range map[string]int{"title": ems.MaxAlarmTitle, "description": ems.MaxAlarmDescription} {
+		fields := map[string]any{"source": "a", "level": "Info", "title": "t", field: fill("é", most+1)}
+		f.Refused(http.MethodPost, "/api/alarms", body(fields), http.StatusBadRequest, ems.CodeInvalid, fmt.Sprintf("%s has %d bytes", field, most+1))
+	}
 }
 
 func TestClosedAlarmsAreRemovedByAgeAndCount(t *testing.T) {

@@ -1,11 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -41,7 +38,6 @@ type alarmsFile struct {
 // Bounds of what the function library takes.
 const (
 	maxEscalationSteps = 20
-	maxNotifyBytes     = 200
 	longestWeek        = 7 * 24 * time.Hour
 )
 
@@ -73,7 +69,7 @@ func (s *siteReader) readAlarms(site *Site) {
 	duration([]any{"shelving", "longest"}, file.Shelving.Longest, time.Minute, longestWeek)
 	number([]any{"journal", "entries"}, file.Journal.Entries, 1000, 10_000_000)
 	number([]any{"notifications", "waiting"}, file.Notifications.Waiting, 10, 1_000_000)
-	checkEscalation(doc, file.Escalation)
+	checkEscalation(doc, &site.Forward, file.Escalation)
 	site.Retention = file.Retention
 	site.Alarms = ems.AlarmSettings{
 		FloodLimit: file.Flood.Limit, ChatterCount: file.Chattering.Count, ChatterPeriod: file.Chattering.Period, ShelveMax: file.Shelving.Longest,
@@ -82,7 +78,7 @@ func (s *siteReader) readAlarms(site *Site) {
 }
 
 // checkEscalation checks each step, and that each can come to pass.
-func checkEscalation(doc *document, steps []ems.EscalationStep) {
+func checkEscalation(doc *document, forward *Forward, steps []ems.EscalationStep) {
 	if len(steps) > maxEscalationSteps {
 		doc.add([]any{"escalation"}, "more than %d steps", maxEscalationSteps)
 		return
@@ -107,8 +103,10 @@ func checkEscalation(doc *document, steps []ems.EscalationStep) {
 		case step.To != "" && to >= level:
 			doc.add(at("to"), "%s is not more severe than %s", step.To, step.Level)
 		}
-		if err := checkNotify(step.Notify); err != nil {
+		if err := checkNotifyName(step.Notify); err != nil {
 			doc.add(at("notify"), "%v", err)
+		} else if message := forward.unknownName(step.Notify); message != "" {
+			doc.addReference(notifyTable, at("notify"), "%s", message)
 		}
 		for first, other := range steps {
 			if other.Level != step.Level || first == i {
@@ -121,16 +119,6 @@ func checkEscalation(doc *document, steps []ems.EscalationStep) {
 			}
 		}
 	}
-}
-
-func checkNotify(text string) error {
-	if len(text) > maxNotifyBytes {
-		return fmt.Errorf("%d bytes are more than the %d that fit", len(text), maxNotifyBytes)
-	}
-	if strings.ContainsFunc(text, unicode.IsControl) {
-		return fmt.Errorf("%q holds a control character", text)
-	}
-	return nil
 }
 
 // severity returns the rank of a level, 0 for the most severe.

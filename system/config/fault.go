@@ -28,6 +28,7 @@ const (
 	pointTables   table = "points" // channels.yaml and points/
 	templateFiles table = "templates"
 	modelTable    table = "models" // models.yaml
+	notifyTable   table = "notify" // forward.yaml
 )
 
 // file is the file of the site folder that lists what a table keeps, empty where
@@ -38,6 +39,8 @@ func (t table) file() string {
 		return "channels.yaml"
 	case modelTable:
 		return "models.yaml"
+	case notifyTable:
+		return forwardName
 	default:
 		return ""
 	}
@@ -65,7 +68,7 @@ func (f *faults) add(file string, line int, format string, args ...any) {
 // settle drops what only follows from another fault: while a table that others
 // refer to is itself at fault, a reference that leads nowhere says nothing.
 func (f *faults) settle() {
-	for _, kept := range []table{pointTables, templateFiles, modelTable} {
+	for _, kept := range []table{pointTables, templateFiles, modelTable, notifyTable} {
 		if slices.ContainsFunc(f.list, kept.holds) {
 			f.list = slices.DeleteFunc(f.list, func(fault Fault) bool { return fault.missing == kept })
 		}

@@ -221,7 +221,7 @@ func actionParams(kind string) (map[string]bool, bool) {
 	case ems.ActionControl:
 		return map[string]bool{"target": true, "value": true, "deadline": false}, true
 	case ems.ActionNotify:
-		return map[string]bool{"message": true}, true
+		return map[string]bool{"message": true, "to": false}, true
 	case ems.ActionPublish:
 		return map[string]bool{"channel": true, "message": true}, true
 	case ems.ActionSetValue:
@@ -314,6 +314,8 @@ func checkParam(name string, value any) error {
 		return err
 	case "rule", "name", "channel":
 		return ems.CheckID(name, text)
+	case "to":
+		return checkNotifyName(text)
 	case "title":
 		return checkText(text, ems.MaxAlarmTitle)
 	default:

@@ -225,8 +225,11 @@ func (w *ruleWorld) faults(rule *ems.Rule) (unknown []unknownFault, limits []ems
 	}
 	visit(nil, rule.Conditions)
 	for i, action := range rule.Actions {
-		text, _ := action.Params["target"].(string)
-		ref, err := ems.ParsePointRef(text)
+		param := func(name string) (text string) { text, _ = action.Params[name].(string); return text }
+		if message := w.site.Forward.unknownName(param("to")); action.Type == ems.ActionNotify && message != "" {
+			miss(notifyTable, message, "actions", i, "params", "to")
+		}
+		ref, err := ems.ParsePointRef(param("target"))
 		if err != nil || action.Type != ems.ActionControl {
 			continue
 		}

@@ -28,12 +28,6 @@ type Site struct {
 	Forward   Forward
 }
 
-// Forward is where netsrv sends updates.
-type Forward struct {
-	Enabled bool   `yaml:"enabled"`
-	Target  string `yaml:"target"` // http:// or https:// URL
-}
-
 // Channel returns the channel with that id.
 func (s *Site) Channel(id ems.ChannelID) (Channel, bool) {
 	for _, channel := range s.Channels {
@@ -88,6 +82,7 @@ func ReadSite(dir string, environment []string, protocols []string) (*Site, erro
 	reader.checkFiles()
 	site := &Site{Dir: dir}
 	reader.readIdentity(site)
+	reader.readForward(site)
 	site.Channels = reader.readChannels()
 	if err := reader.readTemplates(site); err != nil {
 		return nil, err
@@ -96,7 +91,6 @@ func ReadSite(dir string, environment []string, protocols []string) (*Site, erro
 	reader.readRules(site)
 	reader.readHistory(site)
 	reader.readAlarms(site)
-	reader.readForward(site)
 	reader.faults.settle()
 	if err := reader.faults.err(); err != nil {
 		return nil, err
@@ -160,16 +154,6 @@ func checkStored(thing any) error {
 		return fmt.Errorf("it has %d bytes as JSON, more than the %d that fit", len(text), maxStoredBytes)
 	}
 	return nil
-}
-
-func (s *siteReader) readForward(site *Site) {
-	doc, ok := readDocument(s.path("forward.yaml"), "forward.yaml", &site.Forward, &s.faults)
-	if !ok || !site.Forward.Enabled {
-		return
-	}
-	if err := checkURL(site.Forward.Target, "http", "https"); err != nil {
-		doc.add([]any{"target"}, "%v", err)
-	}
 }
 
 func environmentMap(environment []string) map[string]string {

@@ -66,8 +66,15 @@ func TestASoundSiteIsReadWhole(t *testing.T) {
 	if site.Retention != (config.AlarmRetention{MaxAge: 24 * time.Hour, MaxCount: 50}) {
 		t.Errorf("retention %+v", site.Retention)
 	}
-	if site.Forward != (config.Forward{Enabled: true, Target: "https://cloud.example/ingest"}) {
-		t.Errorf("forward %+v", site.Forward)
+	wantForward := config.Forward{Enabled: true, Target: "https://cloud.example/ingest", Notify: []config.NotifyTarget{
+		{
+			Name: "control_room", URL: "https://alerts.example/site", Levels: []ems.AlarmLevel{ems.Critical, ems.Major},
+			Kinds: []string{ems.NotifyAlarm, ems.NotifySummary}, Timeout: 5 * time.Second, GiveUpAfter: 48 * time.Hour,
+		},
+		{Name: "duty", Log: true, To: []string{"shift lead"}, Timeout: 10 * time.Second, GiveUpAfter: 24 * time.Hour},
+	}}
+	if difference := cmp.Diff(wantForward, site.Forward); difference != "" {
+		t.Error(difference)
 	}
 }
 
@@ -140,6 +147,9 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"history field", "history.yaml", "hottest_cell", "time", []string{`history.yaml:2: mappings[0]: field "time" is a name that InfluxDB keeps`}},
 		{"retention", "alarms.yaml", "24h", "1s", []string{"alarms.yaml:2: retention.max_age: 1s is below one minute"}},
 		{"forward", "forward.yaml", "https://", "ftp://", []string{`forward.yaml:2: target: "ftp://cloud.example/ingest" is not a URL of the form http://`}},
+		{"nobody to escalate to", "alarms.yaml", "notify: shift lead", "notify: night shift", []string{`alarms.yaml:5: escalation[0].notify: nobody is told as "night shift": make it the name of a target under notify in forward.yaml`}},
+		{"nobody to notify", "rules.yaml", "to: control_room", "to: duti", []string{`rules.yaml:26: rule.actions[1].params.to: nobody is told as "duti": make it the name of a target`}},
+		{"notify to nobody", "rules.yaml", "to: control_room", `to: ""`, []string{`rules.yaml:26: rule.actions[1].params.to: it is empty`}},
 		{"list for a text", "channels.yaml", "name: battery", "name: [a]", []string{"channels.yaml:3: cannot unmarshal"}},
 		{"namespace", "site.yaml", "namespace: north", "namespace: no/rth", []string{`site.yaml:3: site.namespace: namespace "no/rth" has an unusable character '/'`}},
 	} {

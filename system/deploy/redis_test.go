@@ -206,6 +206,7 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 		},
 	}
 	commands := db.ReadCommands("here", []ems.ChannelID{77})
+	notices := db.ReadNotifications("here", []string{"here"})
 	var lines []rtdb.Line
 	for i, step := range []func() error{
 		func() error {
@@ -228,14 +229,23 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 			return errors.Join(db.BeginCommand(ctx, deliveries[0]), db.FinishCommand(ctx, deliveries[0], ems.CommandResult{State: ems.CommandDone, Time: now}))
 		},
 		func() error { _, err := db.AwaitCommand(ctx, 77, "rights"); return err },
-		func() error { _, err := db.NextActions(ctx, "here", false, 0); return err },
+		func() error { _, err := notices.Next(ctx, 0); return err },
 		func() error {
-			actions, err := db.NextActions(ctx, "here", true, time.Second)
-			if err != nil || len(actions) == 0 {
-				return fmt.Errorf("%d actions: %w", len(actions), err)
+			list, err := notices.Next(ctx, time.Second)
+			if err != nil || len(list) < 2 {
+				return fmt.Errorf("%d notifications: %w", len(list), err)
 			}
-			return db.AcknowledgeAction(ctx, actions[0].Entry)
+			_, buried := notices.Bury(ctx, list[1], rtdb.DeadLetter{Target: "here", Notice: "x", Document: []byte("{}")})
+			return errors.Join(notices.Finish(ctx, list[0]), buried)
 		},
+		func() error {
+			letters, _, err := db.DeadLetters(ctx, "", 10)
+			if err != nil || len(letters) == 0 {
+				return fmt.Errorf("%d dead letters: %w", len(letters), err)
+			}
+			return db.RemoveDeadLetter(ctx, letters[0].ID)
+		},
+		func() error { _, err := db.NotificationStatus(ctx, []string{"here"}); return err },
 		func() error {
 			alarm, err := db.StoreAlarm(ctx, ems.NewAlarm{Source: "here", Level: "Warning", Title: "rights"})
 			return errors.Join(err, db.AcknowledgeAlarm(ctx, alarm.ID, 1, "me"), db.ResolveAlarm(ctx, alarm.ID, "me"))

@@ -86,8 +86,15 @@ func (n Namespace) Notifications() string { return n.Of("alarmsrv:notifications"
 // RulesTriggered is the pub/sub channel of rules that became active or idle.
 func (n Namespace) RulesTriggered() string { return n.Of("rulesrv:triggered") }
 
-// Actions is the stream of rule actions that a service must carry out.
+// Actions is the stream of what people are to be told because rules say so.
 func (n Namespace) Actions() string { return n.Of("rulesrv:actions") }
+
+// NotificationsLost is the hash of how many notifications each target never got,
+// because they gave way in a full stream.
+func (n Namespace) NotificationsLost() string { return n.Of("netsrv:lost") }
+
+// NotificationsDead is the stream of notifications that a target did not take.
+func (n Namespace) NotificationsDead() string { return n.Of("netsrv:dead") }
 
 // RuleEvents is the stream of changes of state of all rules.
 func (n Namespace) RuleEvents() string { return n.Of("rulesrv:events") }

@@ -35,6 +35,8 @@ func TestKeysOfASingleSiteAndOfANamedOne(t *testing.T) {
 		{ems.Namespace.Notifications, "alarmsrv:notifications"},
 		{ems.Namespace.RulesTriggered, "rulesrv:triggered"},
 		{ems.Namespace.Actions, "rulesrv:actions"},
+		{ems.Namespace.NotificationsLost, "netsrv:lost"},
+		{ems.Namespace.NotificationsDead, "netsrv:dead"},
 		{ems.Namespace.HistoryStream, "hissrv:stream"},
 		{ems.Namespace.HistoryDead, "hissrv:dead"},
 	} {

@@ -1,17 +1,10 @@
 package netsrv
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
-	"net/http"
-	"net/url"
 	"sync"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
@@ -20,9 +13,8 @@ import (
 // Bounds of one batch and of one request.
 const (
 	batchEvents    = 100
-	batchWait      = time.Second // how long the first event of a batch waits for more
-	requestTimeout = 10 * time.Second
-	answerBytes    = 64 << 10 // read of an answer, so that the connection can be used again
+	batchWait      = time.Second      // how long the first event of a batch waits for more
+	forwardTimeout = 10 * time.Second // of one request
 )
 
 // batch is the body of a request.
@@ -69,14 +61,6 @@ func (l *link) count(sent, dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sent, l.dropped = l.sent+int64(sent), l.dropped+int64(dropped)
-}
-
-func newClient() *http.Client {
-	return &http.Client{
-		Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: requestTimeout,
-		// The credentials are meant for the target alone.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }
 
 // forward sends what is queued, until ctx ends.
@@ -128,7 +112,7 @@ func (s *Service) deliver(ctx context.Context, events []rtdb.Event) {
 	}
 	pauses := newPauses()
 	for {
-		err := s.post(ctx, body)
+		err := s.post.send(ctx, body, nil)
 		if ctx.Err() != nil {
 			return
 		}
@@ -182,43 +166,4 @@ func (s *Service) encode(events []rtdb.Event) ([]byte, error) {
 		return nil, ems.Errorf(ems.CodeInvalid, "events cannot be written as JSON: %w", err)
 	}
 	return body, nil
-}
-
-// post sends a body once. Its error is INVALID when sending it again cannot
-// help.
-func (s *Service) post(ctx context.Context, body []byte) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, bytes.NewReader(body))
-	if err != nil {
-		return ems.Errorf(ems.CodeInvalid, "the target is not a URL")
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := s.client.Do(request)
-	if err != nil {
-		// The text of a url.Error holds the URL, and with it credentials.
-		var located *url.Error
-		if errors.As(err, &located) {
-			err = located.Err
-		}
-		return ems.Errorf(ems.CodeUnavailable, "no answer: %w", err)
-	}
-	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, answerBytes))
-	switch {
-	case response.StatusCode >= 200 && response.StatusCode < 300:
-		return nil
-	case response.StatusCode == http.StatusBadRequest, response.StatusCode == http.StatusRequestEntityTooLarge,
-		response.StatusCode == http.StatusUnsupportedMediaType, response.StatusCode == http.StatusUnprocessableEntity:
-		return ems.Errorf(ems.CodeInvalid, "the target refused a batch: %s", response.Status)
-	default:
-		return ems.Errorf(ems.CodeUnavailable, "the target answered %s", response.Status)
-	}
-}
-
-// newPauses returns the pauses between attempts: any length up to a bound that
-// doubles from one second to a minute (full jitter), so that many sites do not
-// come back together.
-func newPauses() *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{
-		InitialInterval: 500 * time.Millisecond, Multiplier: 2, RandomizationFactor: 1, MaxInterval: 30 * time.Second,
-	}
 }

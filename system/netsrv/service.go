@@ -1,14 +1,14 @@
-// Package netsrv forwards what happens at the site to one HTTP target: value
-// updates, alarms and rule triggers, in batches and in order. It tells what is
-// new; it is not a store, and when the target stays away the oldest is dropped
-// and counted.
+// Package netsrv is the way out of the site. It forwards what happens to one HTTP
+// target: value updates, alarms and rule triggers, in batches and in order. That
+// tells what is new; it is not a store, and when the target stays away the oldest
+// is dropped and counted. And it tells people what they must hear of alarms and
+// rules, which waits in Redis until it was delivered.
 package netsrv
 
 import (
 	"context"
 	"log/slog"
-	"net/http"
-	"net/url"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,20 +30,22 @@ type Options struct {
 	Registry *prometheus.Registry
 }
 
-// Service forwards the events of one site.
+// Service forwards the events of one site and notifies its people.
 type Service struct {
 	site   *config.Site
 	db     *rtdb.Client
 	clock  ems.Clock
 	logger *slog.Logger
 	server *httpserver.Server
-	client *http.Client
-	target string // with credentials
-	shown  string // without
+	post   post
+	shown  string // the target without credentials
 	queue  *queue
 	link   link
 
 	sent, refused prometheus.Counter
+
+	notifiers     []*notifier
+	notifyMetrics *notifyMetrics
 }
 
 // New listens and prepares the routes; nothing is forwarded before Run.
@@ -58,10 +60,13 @@ func New(options Options) (*Service, error) {
 	}, []string{"reason"})
 	service := &Service{
 		site: options.Site, db: options.DB, clock: options.Clock, logger: options.Logger,
-		client: newClient(), target: forward.Target, shown: shown,
+		post: newPost(forward.Target, "", forwardTimeout), shown: shown,
 		queue:   newQueue(dropped.WithLabelValues("queue_full")),
 		sent:    prometheus.NewCounter(prometheus.CounterOpts{Name: "voltage_netsrv_sent_total", Help: "Events that the target took."}),
-		refused: dropped.WithLabelValues("refused"),
+		refused: dropped.WithLabelValues("refused"), notifyMetrics: newNotifyMetrics(options.Registry),
+	}
+	if service.notifiers, err = newNotifiers(options, service.notifyMetrics); err != nil {
+		return nil, err
 	}
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Netsrv, Listen: options.Service.Listen, Logger: options.Logger,
@@ -80,6 +85,8 @@ func New(options Options) (*Service, error) {
 		Name: "voltage_netsrv_queued", Help: "Events that wait to be forwarded.",
 	}, func() float64 { return float64(service.queue.length()) }))
 	server.Echo.GET("/api/network/status", service.status)
+	server.Echo.GET("/api/network/dead", service.listDead)
+	server.Echo.POST("/api/network/dead/:id/retry", service.retryDead)
 	return service, nil
 }
 
@@ -89,26 +96,35 @@ func (s *Service) Addr() string { return s.server.Addr() }
 // Close releases the port of a service that never ran.
 func (s *Service) Close() error { return s.server.Close() }
 
-// Run serves until ctx ends. What is queued then is dropped.
+// Run serves until ctx ends. What is queued to be forwarded then is dropped.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.client.CloseIdleConnections()
+	defer s.post.close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.server.Run(ctx) })
 	if s.site.Forward.Enabled {
 		group.Go(func() error { return s.db.Subscribe(ctx, s.queue.add) })
 		group.Go(func() error { s.forward(ctx); return nil })
 	}
+	for _, notifier := range s.notifiers {
+		group.Go(func() error { notifier.run(ctx); return nil })
+	}
+	group.Go(func() error { s.measure(ctx); return nil })
 	return group.Wait()
 }
 
 // checkConfiguration is always healthy: nothing of the site is stored in Redis
-// for this service, and a target that is away is no fault of it. How the link
-// stands is told by /api/network/status.
+// for this service, and a target that is away is no fault of it. How the links
+// stand is told by /api/network/status.
 func (s *Service) checkConfiguration(context.Context) (string, error) {
-	if !s.site.Forward.Enabled {
-		return "forwarding is switched off", nil
+	detail := "forwarding is switched off"
+	if s.site.Forward.Enabled {
+		detail = "forwarding to " + s.shown
 	}
-	return "forwarding to " + s.shown, nil
+	var notified []string
+	for _, notifier := range s.notifiers {
+		notified = append(notified, notifier.target.Name+" ("+notifier.shown+")")
+	}
+	return detail + "; notifying " + strings.Join(notified, ", "), nil
 }
 
 // status is the reply of /api/network/status.
@@ -120,6 +136,8 @@ type status struct {
 	Sent      int64  `json:"sent"`
 	Dropped   int64  `json:"dropped"` // the queue was full, or the target refused them
 	LastError string `json:"last_error,omitempty"`
+
+	Notifications notifyStatus `json:"notifications"`
 }
 
 func (s *Service) status(c echo.Context) error {
@@ -127,16 +145,6 @@ func (s *Service) status(c echo.Context) error {
 	reply.Enabled, reply.Target = s.site.Forward.Enabled, s.shown
 	reply.Queued = s.queue.length()
 	reply.Dropped += s.queue.droppedCount()
+	reply.Notifications = s.notifyStatus(c.Request().Context())
 	return httpserver.OK(c, reply)
-}
-
-// withoutCredentials returns a URL without user, password and query, which may
-// hold a token.
-func withoutCredentials(target string) (string, error) {
-	parsed, err := url.Parse(target)
-	if err != nil {
-		return "", ems.Errorf(ems.CodeInvalid, "forward.yaml: target is not a URL")
-	}
-	parsed.User, parsed.RawQuery, parsed.Fragment = nil, "", ""
-	return parsed.String(), nil
 }

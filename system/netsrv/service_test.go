@@ -273,7 +273,7 @@ func TestRefusedBatchDoesNotStopTheNext(t *testing.T) {
 	f := start(t, config.Forward{Enabled: true})
 	f.target.answer(http.StatusUnprocessableEntity)
 	f.tell(1, 100)
-	f.awaitStill(status{Dropped: 100, LastError: "the target refused a batch: 422 Unprocessable Entity"})
+	f.awaitStill(status{Dropped: 100, LastError: "the target refused it: 422 Unprocessable Entity"})
 	f.target.answer(http.StatusOK)
 	f.tell(101, 200)
 	f.awaitStill(status{Connected: true, Sent: 100, Dropped: 100})

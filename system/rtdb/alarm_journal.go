@@ -40,13 +40,15 @@ func (c *Client) TickAlarms(ctx context.Context) (done int, more bool, err error
 }
 
 // AlarmCounts says how many alarms there are. Shelved, Suppressed and Chattering
-// are of those that are not closed.
+// are of those that are not closed, Standing of the active ones that are neither
+// shelved nor suppressed.
 type AlarmCounts struct {
 	Numbers              map[ems.AlarmState]map[ems.AlarmLevel]int64
 	Shelved              int64
 	Suppressed           int64
 	Chattering           int64
-	Old                  int64     // active for longer than asked for
+	Standing             int64
+	Stale                int64     // standing for longer than asked for, without a break
 	RaisedLately         int64     // told to people within ten minutes, as of the last one
 	FloodSince           time.Time // zero when there is no flood
 	Journal              int64     // entries kept
@@ -63,8 +65,8 @@ func (a AlarmCounts) State(state ems.AlarmState) (sum int64) {
 	return sum
 }
 
-// AlarmCounts returns how many alarms there are. Active ones that were raised
-// before a time are old; where it is zero none are.
+// AlarmCounts returns how many alarms there are. Those that stand since before a
+// time are stale; where it is zero none are.
 func (c *Client) AlarmCounts(ctx context.Context, before time.Time) (AlarmCounts, error) {
 	counts := AlarmCounts{Numbers: map[ems.AlarmState]map[ems.AlarmLevel]int64{}}
 	for _, state := range ems.AlarmStates {
@@ -83,8 +85,10 @@ func (c *Client) AlarmCounts(ctx context.Context, before time.Time) (AlarmCounts
 			counts.Suppressed = number
 		case "chattering":
 			counts.Chattering = number
-		case "old":
-			counts.Old = number
+		case "standing":
+			counts.Standing = number
+		case "stale":
+			counts.Stale = number
 		case "raised_10min":
 			counts.RaisedLately = number
 		case "flood_since":
@@ -215,88 +219,4 @@ func (c *Client) AwaitJournal(ctx context.Context, after string, wait time.Durat
 		entries = append(entries, found...)
 	}
 	return entries, nil
-}
-
-// The kinds of notifications.
-const (
-	NotifyAlarm      = "alarm"      // one alarm
-	NotifySummary    = "summary"    // what a flood brought since the last one
-	NotifyEscalation = "escalation" // nobody has acknowledged an alarm in time
-)
-
-// Notification is what people are to be told of alarms. A summary has Count,
-// Levels and Sources in place of an alarm: "Critical 3 Minor 9", and the five
-// sources with the most, "pump-1 7 pump-2 5".
-type Notification struct {
-	Entry       string         `json:"entry"`
-	Kind        string         `json:"kind"`
-	Alarm       string         `json:"alarm,omitempty"`
-	Level       ems.AlarmLevel `json:"level,omitempty"`
-	Source      string         `json:"source,omitempty"`
-	Rule        string         `json:"rule,omitempty"`
-	Title       string         `json:"title,omitempty"`
-	Description string         `json:"description,omitempty"`
-	Occurrence  int64          `json:"occurrence,omitempty"`
-	Value       *float64       `json:"value,omitempty"`
-	Count       int64          `json:"count,omitempty"`
-	Levels      string         `json:"levels,omitempty"`
-	Sources     string         `json:"sources,omitempty"`
-	Time        time.Time      `json:"time"`
-	Text        string         `json:"text,omitempty"` // why now: raise, return, unshelve or unsuppress; whom to tell; flood or over
-}
-
-// notificationGroup is the consumer group of netsrv.
-const notificationGroup = "netsrv"
-
-// NextNotifications waits up to wait for notifications. One is delivered again
-// after a restart until FinishNotifications; fresh asks for new ones, else those
-// delivered and never finished.
-func (c *Client) NextNotifications(ctx context.Context, consumer string, fresh bool, wait time.Duration) ([]Notification, error) {
-	key, from := c.namespace.Notifications(), "0"
-	if fresh {
-		from = ">"
-	} else {
-		wait = -1
-		err := c.redis.XGroupCreateMkStream(ctx, key, notificationGroup, "0").Err()
-		if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
-			return nil, c.fail("XGROUP CREATE", err)
-		}
-	}
-	streams, err := c.redis.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: notificationGroup, Consumer: consumer, Streams: []string{key, from}, Count: 100, Block: wait,
-	}).Result()
-	if isNil(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, c.fail("XREADGROUP", err)
-	}
-	var list []Notification
-	for _, stream := range streams {
-		for _, message := range stream.Messages {
-			text := func(name string) string { text, _ := message.Values[name].(string); return text }
-			value, err := optionalNumber(text("value"))
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, Notification{
-				Entry: message.ID, Kind: text("kind"), Alarm: text("alarm"), Level: ems.AlarmLevel(text("level")), Source: text("source"),
-				Rule: text("rule"), Title: text("title"), Description: text("description"), Occurrence: integer(text("occurrence")), Value: value,
-				Count: integer(text("count")), Levels: text("levels"), Sources: text("sources"), Time: ems.FromUnixMS(integer(text("time"))), Text: text("text"),
-			})
-		}
-	}
-	return list, nil
-}
-
-// FinishNotifications says that notifications were passed on.
-func (c *Client) FinishNotifications(ctx context.Context, entries ...string) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	pipeline := c.redis.TxPipeline()
-	pipeline.XAck(ctx, c.namespace.Notifications(), notificationGroup, entries...)
-	pipeline.XDel(ctx, c.namespace.Notifications(), entries...)
-	_, err := pipeline.Exec(ctx)
-	return c.fail("XACK", err)
 }

@@ -308,6 +308,10 @@ func recount(t testing.TB, b *bench) []string {
 		if ems.AlarmState(a["state"]).Active() {
 			index("alarms:active", id)
 			index("order:active", ordered)
+			if a["shelved_until"] == "" && a["suppressed"] == "" {
+				recent := strings.Fields(a["recent"])
+				index("order:standing", id+"@"+recent[len(recent)-1])
+			}
 		}
 		for field, name := range map[string]string{"shelved_until": "shelved", "suppressed": "suppressed", "chattering": "chattering"} {
 			if a[field] != "" {

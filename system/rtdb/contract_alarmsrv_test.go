@@ -151,11 +151,12 @@ func alarmResolveContract() contract {
 				name: "one that nobody has seen", before: []step{raiseHot}, key: "1", args: []string{"ben", "5000"},
 				reply: "OK",
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "cleared_at=5000 description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=cleared_unacknowledged title=Too hot value=56.5 worst=56.5",
-					"alarmsrv:alarms:active": gone,
-					"alarmsrv:counts":        "active_unacknowledged:Critical=0 cleared_unacknowledged:Critical=1",
-					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=5000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=",
-					"alarmsrv:order:active":  gone,
+					"alarmsrv:alarm:1":        "cleared_at=5000 description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=cleared_unacknowledged title=Too hot value=56.5 worst=56.5",
+					"alarmsrv:alarms:active":  gone,
+					"alarmsrv:counts":         "active_unacknowledged:Critical=0 cleared_unacknowledged:Critical=1",
+					"alarmsrv:journal":        "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=5000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=",
+					"alarmsrv:order:active":   gone,
+					"alarmsrv:order:standing": gone,
 				},
 				told: []string{
 					`alarmsrv:new {"id":"1","from":"active_unacknowledged","state":"cleared_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"ben","time":5000}`,
@@ -173,6 +174,7 @@ func alarmResolveContract() contract {
 					"alarmsrv:order:closed":         "1=5000",
 					"alarmsrv:order:level:Critical": gone,
 					"alarmsrv:order:open":           "2=2",
+					"alarmsrv:order:standing":       "2=2000",
 				},
 				told: []string{
 					`alarmsrv:new {"id":"1","from":"active_acknowledged","state":"closed","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"ben","time":5000}`,

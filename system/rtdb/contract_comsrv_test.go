@@ -60,7 +60,7 @@ func hotEntry(event, from, to, time, by string) string {
 // hotFired is what is there after the rule has fired on a value of 60 at 5000 ms.
 func hotFired() map[string]string {
 	return with(hotStands(), map[string]string{
-		"rulesrv:actions":      "* rule=hot type=notify message=call somebody time=5000",
+		"rulesrv:actions":      "* rule=hot type=notify message=call somebody to= time=5000",
 		"comsrv:1002:commands": "* id=rule-hot-3-5000 type=A point=2 value=-1.500000 issued=5000 deadline=10000 origin=rule:hot",
 		"comsrv:1002:command:rule-hot-3-5000": "deadline=10000 issued=5000 origin=rule:hot point=2 state=queued time=5000 type=A " +
 			"value=-1.500000 (expires in 60 min)",
@@ -79,7 +79,7 @@ func hotAlarmRaised() map[string]string {
 	return map[string]string{
 		"alarmsrv:alarm:1": hotAlarm("", "active_unacknowledged"), "alarmsrv:sequence": "1", "alarmsrv:definitions": hotOpen,
 		"alarmsrv:alarms:active": "1", "alarmsrv:alarms:by_level:Critical": "1", hotSource: "1", "alarmsrv:order:all": "1=1",
-		"alarmsrv:order:open": "1=1", "alarmsrv:order:active": "1=1", "alarmsrv:order:level:Critical": "1=1",
+		"alarmsrv:order:open": "1=1", "alarmsrv:order:active": "1=1", "alarmsrv:order:standing": "1=5000", "alarmsrv:order:level:Critical": "1=1",
 		"alarmsrv:order:source:comsrv:1001:T:1": "1=1", "alarmsrv:counts": "active_unacknowledged:Critical=1", "alarmsrv:flood": "minute=0 s0=1 total=1",
 		"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot"),
 		"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description= " +

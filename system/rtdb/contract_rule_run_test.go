@@ -15,8 +15,8 @@ func ruleEvaluate() contract {
 	idle := without(hotCleared("5000", "50.000000"), "rulesrv:state:hot") // since is what it was
 	full := with(without(hotFired(), "rulesrv:actions"), map[string]string{"rulesrv:counters": "actions_dropped=1"})
 	refused := with(without(hotFired(), "comsrv:1002:commands", "comsrv:1002:command:rule-hot-3-5000"), map[string]string{
-		"rulesrv:actions": "* rule=hot type=notify message=call somebody time=5000\n" +
-			"* rule=hot type=notify message=control of comsrv:1002:A:2 was not queued: too many commands wait time=5000",
+		"rulesrv:actions": "* rule=hot type=notify message=call somebody to= time=5000\n" +
+			"* rule=hot type=notify message=control of comsrv:1002:A:2 was not queued: too many commands wait to= time=5000",
 	})
 	calm := step{"rule_upsert", "calm", `{"id":"calm","conditions":[` + above("comsrv:1001:T:1", "70") + `],"actions":[{"type":"resolve_alarm","params":{"rule":"hot"}}]}`, "1000"}
 	c := contract{function: "rule_evaluate", key: anID(), args: []kind{milliseconds()}}
@@ -37,6 +37,12 @@ func ruleEvaluate() contract {
 	add(example{name: "not without a value", before: []step{upsertHot}, reply: "idle"})
 	add(example{name: "stays active without a value", before: []step{upsertHot, ingestHot, {"comsrv_mark", "1001", "bad", "5000"}}, reply: "active"})
 	add(example{name: "too many actions wait", before: and(step{"FILL", "rulesrv:actions", "10000"}), reply: "active", after: full, told: hotFiredTold()})
+	add(example{
+		name: "a target is too slow", before: and(step{"FILL", "rulesrv:actions", "1"}, step{"TAKE", "rulesrv:actions", "duty", "netsrv"}, step{"FILL", "rulesrv:actions", "10000"}),
+		reply: "active", after: with(full, map[string]string{
+			"rulesrv:counters": "actions_dropped=2", "netsrv:lost": "duty=1", "rulesrv:actions": "10000 entries\ngroup duty *@netsrv",
+		}), told: hotFiredTold(),
+	})
 	add(example{name: "too many commands wait", before: and(step{"FILL", "comsrv:1002:commands", "1000"}), reply: "active", after: refused, told: hotFiredTold()})
 	add(example{
 		name: "clears the alarm of another rule", before: []step{upsertHot, ingestHot, calm, {"HSET", "comsrv:1001:T", "1", "80"}}, key: "calm", reply: "active",
@@ -132,7 +138,7 @@ func ruleStates() []example {
 		{
 			name: "says that its input is usable again", before: and(wary), key: "wary", reply: "active",
 			after: with(fired("wary", seen), map[string]string{
-				"rulesrv:memory": "wary=\x90", "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone,
+				"rulesrv:memory": "wary=\x90", "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone, "alarmsrv:order:standing": gone,
 				"alarmsrv:alarm:1": "cleared_at=5000 description=Rule wary cannot be judged: comsrv:1001:T:1 is bad, stale or unknown last_at=1000 " +
 					"level=Warning occurrences=1 raised_at=1000 recent=1000 rule=wary source=rulesrv:wary:input state=cleared_unacknowledged " +
 					"title=Input of a rule cannot be used value=",

@@ -50,7 +50,7 @@ func hotCleared(now, number string) map[string]string {
 
 func hotAlarmCleared(now string) map[string]string {
 	return map[string]string{
-		"alarmsrv:alarm:1": hotAlarm("cleared_at="+now+" ", "cleared_unacknowledged"), "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone,
+		"alarmsrv:alarm:1": hotAlarm("cleared_at="+now+" ", "cleared_unacknowledged"), "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone, "alarmsrv:order:standing": gone,
 		"alarmsrv:counts": "active_unacknowledged:Critical=0 cleared_unacknowledged:Critical=1",
 		"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot") + "\n" +
 			hotEntry("clear", "active_unacknowledged", "cleared_unacknowledged", now, "rule:hot"),

@@ -27,7 +27,7 @@ func (b *bench) fill(t *testing.T) (makeRoom func()) {
 	return func() { limit("0") }
 }
 
-// waiting lays out a site in which an alarm, an action, commands and a line of
+// waiting lays out a site in which an alarm, notifications, commands and a line of
 // history wait for somebody.
 func (b *bench) waiting(t *testing.T) (begun []rtdb.Delivery, alarmID string) {
 	t.Helper()
@@ -38,7 +38,7 @@ func (b *bench) waiting(t *testing.T) (begun []rtdb.Delivery, alarmID string) {
 	if _, err := commands.Next(b.ctx, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.NextActions(b.ctx, "rulesrv", false, 0); err != nil {
+	if _, err := b.ReadNotifications("test", []string{"test"}).Next(b.ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60}, rtdb.Sample{Point: 2, Number: 1})
@@ -143,15 +143,8 @@ func (b *bench) drain(t *testing.T, deliveries []rtdb.Delivery, alarm string) {
 	if again, err := b.ReadCommands("comsrv", []ems.ChannelID{1001}).Next(b.ctx, time.Millisecond); err != nil || len(again) != 0 {
 		t.Errorf("a new reader of commands: %v, %v", again, err)
 	}
-	if pending, err := b.NextActions(b.ctx, "rulesrv", false, 0); err != nil || len(pending) != 0 {
-		t.Errorf("a new reader of actions: %v, %v", pending, err)
-	}
-	actions, err := b.NextActions(b.ctx, "rulesrv", true, time.Second)
-	if err != nil || len(actions) != 1 {
-		t.Fatalf("actions: %v, %v", actions, err)
-	}
-	if err := b.AcknowledgeAction(b.ctx, actions[0].Entry); err != nil {
-		t.Errorf("acknowledging an action: %v", err)
+	if notices := b.notices(t); len(notices) != 3 {
+		t.Errorf("notifications: %v", notices)
 	}
 	if err := errors.Join(b.AcknowledgeAlarm(b.ctx, alarm, 1, "me"), b.ResolveAlarm(b.ctx, alarm, "me")); err != nil {
 		t.Errorf("the alarm: %v", err)
@@ -159,7 +152,7 @@ func (b *bench) drain(t *testing.T, deliveries []rtdb.Delivery, alarm string) {
 	if removed, err := b.CleanUpAlarms(b.ctx, time.Hour, 1); err != nil || removed != 0 {
 		t.Errorf("cleaning up: %d, %v", removed, err)
 	}
-	for key, want := range map[string]int64{"hissrv:stream": 0, "comsrv:1001:commands": 0, "rulesrv:actions": 0} {
+	for key, want := range map[string]int64{"hissrv:stream": 0, "comsrv:1001:commands": 0, "rulesrv:actions": 0, "alarmsrv:notifications": 0} {
 		if left := b.raw.XLen(b.ctx, key).Val(); left != want {
 			t.Errorf("%d entries are left in %s", left, key)
 		}

@@ -90,11 +90,13 @@ func TestACallThatMayHaveBeenExecutedIsNotSentAgain(t *testing.T) {
 		"many calls": {"FCALL", func(c *rtdb.Client) error {
 			return c.Ingest(t.Context(), rtdb.Batch{Channel: 1}, rtdb.Batch{Channel: 1})
 		}},
-		"a command of Redis": {"XREADGROUP", func(c *rtdb.Client) error {
-			_, err := c.NextActions(t.Context(), "me", true, time.Millisecond)
+		"a command of Redis": {"XACK", func(c *rtdb.Client) error {
+			return c.ReadNotifications("me", []string{"me"}).Finish(t.Context(), rtdb.Notice{ID: "alarmsrv:1-1"})
+		}},
+		"a transaction": {"MULTI", func(c *rtdb.Client) error {
+			_, err := c.ReadNotifications("me", []string{"me"}).Bury(t.Context(), rtdb.Notice{ID: "rulesrv:1-1"}, rtdb.DeadLetter{})
 			return err
 		}},
-		"a pipeline": {"XACK", func(c *rtdb.Client) error { return c.AcknowledgeAction(t.Context(), "1-1") }},
 	} {
 		url, sent := clusterOfOne(t, broken, test.command)
 		err := test.call(open(t, rtdb.Options{URL: url, Namespace: "{a}:"}))

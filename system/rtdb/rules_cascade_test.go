@@ -2,6 +2,7 @@ package rtdb_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,7 +184,7 @@ func TestActions(t *testing.T) {
 	expect(t, "the commands", b.show(t, "comsrv:1001:commands"),
 		"deadline=1782000060000 id=rule-r-2-1782000000000 issued=1782000000000 origin=rule:r point=2 type=A value=2.000000\n"+
 			"deadline=1782000006000 id=rule-r-3-1782000001000 issued=1782000001000 origin=rule:r point=1 type=C value=0.000000")
-	expect(t, "the notification", b.show(t, "rulesrv:actions"), "message=cool rule=r time=1782000001000 type=notify")
+	expect(t, "the notification", b.show(t, "rulesrv:actions"), "message=cool rule=r time=1782000001000 to= type=notify")
 	message, err := published.ReceiveMessage(b.ctx)
 	if err != nil || message.Channel != "rulesrv:published:screens" || message.Payload != "over" {
 		t.Errorf("published: %+v, %v", message, err)
@@ -272,7 +273,10 @@ func TestManyRulesStandAtOnce(t *testing.T) {
 		rule.ID, rule.Actions = fmt.Sprintf("r%03d", i), nil
 		rules = append(rules, rule)
 	}
-	b.storeRules(t, rules)
+	refusals, err := b.UpsertRules(b.ctx, rules)
+	if err != nil || slices.ContainsFunc(refusals, func(refusal error) bool { return refusal != nil }) {
+		t.Fatal(refusals, err)
+	}
 	for _, value := range []float64{60, 61, 50, 49, 60, 50} {
 		b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: value})
 	}
@@ -282,5 +286,52 @@ func TestManyRulesStandAtOnce(t *testing.T) {
 	}
 	if left := b.raw.HLen(b.ctx, "rulesrv:standing").Val(); left != 0 {
 		t.Errorf("%d rules stand", left)
+	}
+}
+
+// An id that leads to no rule, wherever it stands, stops none of the others.
+func TestAnIDWithoutItsRuleStopsNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	model := ems.Model{ID: "m", Mapping: ems.ModelMapping{Channel: 1, Data: map[string]ems.ModelPoint{"a": "T:1"}}}
+	if err := b.UpsertModel(b.ctx, model); err != nil {
+		t.Fatal(err)
+	}
+	point := ems.Rule{ID: "point", Conditions: []ems.Condition{{Source: "comsrv:1:T:1", Operator: ">", Value: ems.Number(5)}}}
+	ofModel := ems.Rule{ID: "model", Conditions: []ems.Condition{{Source: "modsrv:m:a", Operator: ">", Value: ems.Number(5)}}}
+	for _, rule := range []ems.Rule{point, ofModel, follows("custom", "x", "y"), {ID: "late", OnDelay: "1s", Conditions: point.Conditions}} {
+		if err := b.UpsertRule(b.ctx, rule); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, command := range [][]any{
+		{"HSET", "rulesrv:index:1:T", "1", "gone1 point gone2 late"}, {"HSET", "rulesrv:index:modsrv", "m:a", "gone3 model"},
+		{"HSET", "rulesrv:index:custom", "x", "gone4 custom"}, {"ZADD", "rulesrv:due", "1", "gone5"}, {"ZADD", "rulesrv:rules", "0", "gone6"},
+		{"HSET", "rulesrv:standing", "gone7", "active 1"}, {"SET", "rulesrv:version", "another"},
+	} {
+		if err := b.raw.Do(b.ctx, command...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ingest(t, 1, rtdb.Sample{Point: 1, Number: 6})
+	if changed, err := b.SetCustomValue(b.ctx, "x", 1); err != nil || changed != 1 {
+		t.Errorf("a custom value: %d, %v", changed, err)
+	}
+	b.clock.Advance(time.Second)
+	b.ingest(t, 1, rtdb.Sample{Point: 2, Number: 0})
+	if _, err := b.TickRules(b.ctx, 10); err != nil {
+		t.Error(err)
+	}
+	ids := []string{"gone8", "point", "model", "gone9", "custom", "late"}
+	states, err := b.EvaluateRules(b.ctx, ids)
+	if want := "[missing active active missing active active]"; err != nil || fmt.Sprint(states) != want {
+		t.Errorf("%v, %v; want %s", states, err, want)
+	}
+	listed, err := b.Rules(b.ctx, "", 4)
+	if err != nil || len(listed) != 4 {
+		t.Errorf("%d rules are listed, %v", len(listed), err)
+	}
+	if err := b.UpsertRule(b.ctx, follows("circle", "y", "z")); err != nil {
+		t.Errorf("one more: %v", err)
 	}
 }

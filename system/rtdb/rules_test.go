@@ -64,21 +64,15 @@ func TestTheValueThatTripsARuleAndWhatFollowsAreOneStep(t *testing.T) {
 	expect(t, "the alarm", alarms, []ems.Alarm{want})
 	expect(t, "the command", b.show(t, "comsrv:1001:commands"),
 		"deadline=1782000006000 id=rule-hot-3-1782000001000 issued=1782000001000 origin=rule:hot point=2 type=A value=-1.500000")
-	if _, err := b.NextActions(b.ctx, "rulesrv", false, 0); err != nil { // nothing was delivered before
-		t.Fatal(err)
+	notices := b.notices(t)
+	if len(notices) != 2 {
+		t.Fatalf("notifications: %v", notices)
 	}
-	events, err := b.NextActions(b.ctx, "rulesrv", true, time.Second)
-	if err != nil || len(events) != 1 {
-		t.Fatalf("actions: %v, %v", events, err)
-	}
-	expect(t, "the notification", events[0].Message, "call somebody")
-	again, err := b.NextActions(b.ctx, "rulesrv", false, 0)
-	if err != nil || len(again) != 1 || again[0] != events[0] {
-		t.Fatalf("what was not acknowledged comes again: %v, %v", again, err)
-	}
-	if err := b.AcknowledgeAction(b.ctx, events[0].Entry); err != nil {
-		t.Fatal(err)
-	}
+	expect(t, "the alarm is told", notices[0].Notification, ems.Notification{
+		Kind: ems.NotifyAlarm, Alarm: "1", Level: ems.Critical, Source: "comsrv:1001:T:1", Rule: "hot", Title: "Cell temperature high",
+		Occurrence: 1, Value: number(55.25), Time: raised, Reason: "raise",
+	})
+	expect(t, "the rule says", notices[1].Notification, ems.Notification{Kind: ems.NotifyRule, Rule: "hot", Message: "call somebody", Time: raised})
 
 	// Edge, not level: hotter still is the same firing.
 	b.clock.Advance(time.Second)
@@ -252,7 +246,7 @@ func TestARuleIsDisabledEnabledAndDeletedWithoutTrace(t *testing.T) {
 	}
 	for key, content := range b.dump(t) {
 		switch key {
-		case "rulesrv:rule:hot", "rulesrv:rules", "rulesrv:index:1001:T", "rulesrv:state:hot", "alarmsrv:open", "alarmsrv:alarms:active":
+		case "rulesrv:rule:hot", "rulesrv:rules", "rulesrv:index:1001:T", "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot", "alarmsrv:order:active", "alarmsrv:alarms:active":
 			t.Errorf("%s is left: %s", key, content)
 		}
 	}

@@ -1,6 +1,5 @@
 // Package rulesrv keeps the rules of a site, which are evaluated inside Redis as
-// values arrive, tells Redis how time passes, carries out the notifications that
-// rules ask for, and tries rules out.
+// values arrive, tells Redis how time passes, and tries rules out.
 package rulesrv
 
 import (
@@ -32,15 +31,14 @@ type Options struct {
 
 // Service serves the rules of one site.
 type Service struct {
-	site          *config.Site
-	db            *rtdb.Client
-	clock         ems.Clock
-	logger        *slog.Logger
-	server        *httpserver.Server
-	notifications prometheus.Counter
-	history       *historyClient
-	ticks         tickMetrics
-	stored        atomic.Bool // the rules of the site are in Redis, and no others of an older folder
+	site    *config.Site
+	db      *rtdb.Client
+	clock   ems.Clock
+	logger  *slog.Logger
+	server  *httpserver.Server
+	history *historyClient
+	ticks   tickMetrics
+	stored  atomic.Bool // the rules of the site are in Redis, and no others of an older folder
 
 	changing sync.Mutex // held while rules are stored: what is checked stays true until it is
 	mu       sync.Mutex
@@ -56,9 +54,6 @@ func New(options Options) (*Service, error) {
 	service := &Service{
 		site: options.Site, db: options.DB, clock: options.Clock, logger: options.Logger, rules: options.Site.Rules,
 		history: newHistoryClient(options.Service.Endpoints[ems.Hissrv]), ticks: newTickMetrics(options.Registry),
-		notifications: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "voltage_rulesrv_notifications_total", Help: "Notifications that rules asked for and that were given.",
-		}),
 	}
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Rulesrv, Listen: options.Service.Listen, Logger: options.Logger,
@@ -73,7 +68,6 @@ func New(options Options) (*Service, error) {
 		return nil, err
 	}
 	service.server = server
-	options.Registry.MustRegister(service.notifications)
 	service.route(server.Echo)
 	return service, nil
 }
@@ -111,7 +105,6 @@ func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.server.Run(ctx) })
 	group.Go(func() error { s.db.Watch(ctx, s.store); return nil })
-	group.Go(func() error { s.notify(ctx); return nil })
 	group.Go(func() error { s.tick(ctx); return nil })
 	defer s.history.close()
 	return group.Wait()

@@ -1,13 +1,9 @@
 package rulesrv_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -51,13 +47,12 @@ func above(id string, point int, limit float64, actions ...ems.Action) ems.Rule 
 
 type fixture struct {
 	*servicetest.Fixture
-	t   *testing.T
-	log *log
+	t *testing.T
 }
 
 func prepare(t *testing.T) *fixture {
 	t.Helper()
-	return &fixture{Fixture: servicetest.New(t, ems.SystemClock{}), t: t, log: &log{}}
+	return &fixture{Fixture: servicetest.New(t, ems.SystemClock{}), t: t}
 }
 
 // run runs the service until the returned function is called.
@@ -65,7 +60,7 @@ func (f *fixture) run(site *config.Site) (stop func()) {
 	f.t.Helper()
 	service, err := rulesrv.New(rulesrv.Options{
 		Service: config.Service{Listen: servicetest.AnyPort}, Site: site, DB: f.DB,
-		Clock: ems.SystemClock{}, Logger: slog.New(slog.NewJSONHandler(f.log, nil)), Registry: prometheus.NewRegistry(),
+		Clock: ems.SystemClock{}, Logger: testkit.Logger(f.t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -75,29 +70,16 @@ func (f *fixture) run(site *config.Site) (stop func()) {
 	return stop
 }
 
-// log keeps what the service logs, one JSON object a line.
-type log struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *log) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, string(line))
-	return len(line), nil
-}
-
-// notifications returns rule and message of every notification in the log.
-func (l *log) notifications() [][2]string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// notifications returns rule and message of every notification that waits.
+func (f *fixture) notifications() [][2]string {
+	f.t.Helper()
+	messages, err := f.Raw.XRange(f.t.Context(), "rulesrv:actions", "-", "+").Result()
+	if err != nil {
+		f.t.Fatal(err)
+	}
 	found := [][2]string{}
-	for _, line := range l.lines {
-		var entry struct{ Msg, Rule, Message string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "notification" {
-			found = append(found, [2]string{entry.Rule, entry.Message})
-		}
+	for _, message := range messages {
+		found = append(found, [2]string{message.Values["rule"].(string), message.Values["message"].(string)})
 	}
 	return found
 }
@@ -163,15 +145,7 @@ func TestSiteRulesAreStoredAndAct(t *testing.T) {
 	f.ingest(1, 60.000001)
 	servicetest.Same(t, f.states(), []string{"hot active"})
 	servicetest.Same(t, f.activeAlarms(), []string{"hot"})
-	testkit.Eventually(t, servicetest.Soon, func() error {
-		if got := f.log.notifications(); !cmp.Equal(got, [][2]string{{"hot", "the battery is hot"}}) {
-			return fmt.Errorf("notifications are %v", got)
-		}
-		if _, text := f.Ask(http.MethodGet, "/metrics", "", nil); !strings.Contains(text, "\nvoltage_rulesrv_notifications_total 1\n") {
-			return errors.New("not counted")
-		}
-		return nil
-	}, "the notification")
+	servicetest.Same(t, f.notifications(), [][2]string{{"hot", "the battery is hot"}})
 	f.Ask(http.MethodGet, "/api/rules/hot", "", &found)
 	if found.Fired != 1 || found.LastFired == nil || !found.Since.Equal(*found.LastFired) {
 		t.Errorf("the rule says of itself: fired %d, since %v, last %v", found.Fired, found.Since, found.LastFired)
@@ -183,45 +157,6 @@ func TestSiteRulesAreStoredAndAct(t *testing.T) {
 	f.Refused(http.MethodGet, "/api/rules/nobody", "", http.StatusNotFound, ems.CodeNotFound, "nobody")
 	f.Refused(http.MethodGet, "/api/rules/a%20b", "", http.StatusBadRequest, ems.CodeInvalid, "rule id")
 	f.Refused(http.MethodGet, "/api/rules?limit=0", "", http.StatusBadRequest, ems.CodeInvalid, "limit")
-}
-
-func TestNotificationsTakenBeforeComeFirst(t *testing.T) {
-	t.Parallel()
-	f := prepare(t)
-	for _, rule := range []ems.Rule{
-		above("first", 1, 0, ems.Action{Type: ems.ActionNotify, Params: map[string]any{"message": "one"}}),
-		above("second", 2, 0, ems.Action{Type: ems.ActionNotify, Params: map[string]any{"message": "two"}}),
-	} {
-		if err := f.DB.UpsertRule(t.Context(), rule); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := f.DB.NextActions(t.Context(), "rulesrv", false, 0); err != nil {
-		t.Fatal(err)
-	}
-	f.ingest(1, 1)
-	taken, err := f.DB.NextActions(t.Context(), "rulesrv", true, time.Second)
-	if err != nil || len(taken) != 1 {
-		t.Fatalf("%v %v", taken, err)
-	}
-	f.ingest(2, 1)
-	stop := f.run(testSite())
-	testkit.Eventually(t, servicetest.Soon, func() error {
-		if got := f.log.notifications(); !cmp.Equal(got, [][2]string{{"first", "one"}, {"second", "two"}}) {
-			return fmt.Errorf("notifications are %v", got)
-		}
-		return nil
-	}, "both notifications, in order")
-	stop()
-	f.log.lines = nil
-	f.run(testSite())
-	f.ingest(1, 61)
-	testkit.Eventually(t, servicetest.Soon, func() error {
-		if got := f.log.notifications(); !cmp.Equal(got, [][2]string{{"hot", "the battery is hot"}}) {
-			return fmt.Errorf("notifications are %v", got)
-		}
-		return nil
-	}, "acknowledged notifications do not come again")
 }
 
 func TestRuleTakenOutOfTheFolderIsGone(t *testing.T) {
@@ -301,6 +236,7 @@ func TestUnusableRulesAreRefused(t *testing.T) {
 		`{"id":"api-a","conditions":[{"source":"comsrv:1001:T:9","operator":">","value":1}]}`:                             "no point comsrv:1001:T:9",
 		`{"id":"api-a",` + condition + `,"actions":[{"type":"control","params":{"target":"comsrv:1001:C:7","value":1}}]}`: "no point comsrv:1001:C:7",
 		`{"id":"api-a",` + condition + `,"actions":[{"type":"email"}]}`:                                                   "unknown action",
+		`{"id":"api-a",` + condition + `,"actions":[{"type":"notify","params":{"message":"x","to":"night"}}]}`:            `nobody is told as "night"`,
 	} {
 		f.Refused(http.MethodPost, "/api/rules", body, http.StatusBadRequest, ems.CodeInvalid, message)
 	}
@@ -352,10 +288,5 @@ func TestRedisThatComesBackEmptyIsFilledAgain(t *testing.T) {
 	}, "the rule of the site")
 	f.AwaitHealth(http.StatusOK)
 	f.ingest(1, 61)
-	testkit.Eventually(t, servicetest.Soon, func() error {
-		if got := f.log.notifications(); !cmp.Equal(got, [][2]string{{"hot", "the battery is hot"}}) {
-			return fmt.Errorf("notifications are %v", got)
-		}
-		return nil
-	}, "a notification after Redis came back")
+	servicetest.Same(t, f.notifications(), [][2]string{{"hot", "the battery is hot"}})
 }

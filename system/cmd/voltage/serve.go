@@ -22,7 +22,9 @@ for every service, COMSRV_NAME for one. The names: REDIS_URL, LOG_LEVEL,
 INFLUX_URL, INFLUX_TOKEN, INFLUX_ORG, INFLUX_BUCKET, COLLECTION_PERIOD, CORS_ORIGINS,
 and for one service alone LISTEN: COMSRV_LISTEN=0.0.0.0:6000.
 COMSRV_URL and its like tell the gateway where a service answers, and
-COMSRV_CHANNEL_1001_ADDRESS overrides the address of a channel.
+COMSRV_CHANNEL_1001_ADDRESS overrides the address of a channel. For a target
+"duty" of notifications NETSRV_NOTIFY_DUTY_URL is where it is, and
+NETSRV_NOTIFY_DUTY_AUTHORIZATION the header of that name that is sent to it.
 
 The function library must be in Redis: see "voltage functions load".`,
 		Example: "  voltage serve --site scenarios/microgrid --target=all\n  voltage serve --site /etc/voltage/site --target=comsrv,hissrv",
