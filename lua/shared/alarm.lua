@@ -230,7 +230,7 @@ local function alarm_again(namespace, settings, now, alarm, raised)
     call('ZADD', namespace .. 'alarmsrv:order:suppressed', alarm.id, alarm.id)
     alarm_count(namespace, 'suppressed', 1)
   end
-  alarm_set_state(namespace, settings, alarm, 'return', 'active_unacknowledged', now, raiser(alarm), told_aside(alarm))
+  alarm_set_state(namespace, settings, alarm, 'return', 'active_unacknowledged', now, raised.by or raiser(alarm), told_aside(alarm))
   note_chatter(namespace, settings, alarm, chatters, now)
   wait_anew(namespace, settings, alarm, now)
   if not is_aside(alarm) then
@@ -287,7 +287,7 @@ local function alarm_new(namespace, settings, now, raised, definition, former)
   call('ZADD', keys.order_level[level], id, id)
   call('ZADD', keys.order_source .. alarm.source, id, id)
   alarm_count(namespace, 'active_unacknowledged:' .. level, 1)
-  alarm_moved(namespace, settings, alarm, 'raise', '', alarm.state, now, raiser(alarm), told_aside(alarm))
+  alarm_moved(namespace, settings, alarm, 'raise', '', alarm.state, now, raised.by or raiser(alarm), told_aside(alarm))
   note_chatter(namespace, settings, alarm, chatters, now)
   schedule_escalation(namespace, settings, alarm)
   if not is_aside(alarm) then
@@ -298,9 +298,10 @@ local function alarm_new(namespace, settings, now, raised, definition, former)
 end
 
 -- alarm_raise raises an alarm: {source, rule, level, title, description, value,
--- worse}, where value may be '' and worse says in which direction ('high', 'low'
--- or '') a value is worse. It returns the id of the open alarm of this rule and
--- source, made new if there was none.
+-- worse, by}, where value may be '', worse says in which direction ('high', 'low'
+-- or '') a value is worse, and by who raises it, nil for the rule itself. It
+-- returns the id of the open alarm of this rule and source, made new if there was
+-- none.
 local function alarm_raise(namespace, now, raised)
   local settings, definition = alarm_settings(namespace), raised.rule .. '|' .. raised.source
   raised.value, raised.worse = raised.value or '', raised.worse or ''

@@ -19,7 +19,7 @@ func (c *Client) StoreAlarm(ctx context.Context, alarm ems.NewAlarm) (ems.Alarm,
 		value = text
 	}
 	id, err := c.text(ctx, "alarm_store", "new", alarm.Source, alarm.Rule, string(alarm.Level), alarm.Title, alarm.Description,
-		value, alarm.Worse, c.now())
+		value, alarm.Worse, c.now(), alarm.By)
 	if err != nil {
 		return ems.Alarm{}, err
 	}

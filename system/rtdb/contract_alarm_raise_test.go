@@ -4,6 +4,7 @@ func alarmStoreContract() contract {
 	return contract{
 		function: "alarm_store", key: anyName(),
 		args: []kind{alarmSource(), optional(anID()), alarmLevel(), words(1, 200), words(0, 2000), optional(decimal()), oneOf("", "high", "low"), milliseconds()},
+		more: []kind{words(0, 100)}, most: 1,
 		examples: []example{
 			{
 				name: "a new alarm of a rule", key: "new", args: []string{"comsrv:1001:T:1", "hot", "Critical", "Too hot", "at the inlet", "56.5", "high", "1000"},
@@ -53,6 +54,31 @@ func alarmStoreContract() contract {
 				},
 				told: []string{
 					`alarmsrv:new {"id":"2","from":"","state":"active_unacknowledged","level":"Minor","source":"pump-1","title":"Leak","by":"operator","time":2000}`,
+				},
+			},
+			{
+				name: "another one by somebody", before: []step{raiseHot}, key: "new", args: []string{"pump-1", "", "Minor", "Leak", "", "", "", "2000", "anna"},
+				reply: "2",
+				after: map[string]string{
+					"alarmsrv:alarm:2":                 "description= last_at=2000 level=Minor occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value=",
+					"alarmsrv:alarms:active":           "1 2",
+					"alarmsrv:alarms:by_level:Minor":   "2",
+					"alarmsrv:alarms:by_source:pump-1": "2",
+					"alarmsrv:counts":                  "active_unacknowledged:Critical=1 active_unacknowledged:Minor=1",
+					"alarmsrv:definitions":             "hot|comsrv:1001:T:1=1 |pump-1=2",
+					"alarmsrv:flood":                   "minute=0 s0=2 total=2",
+					"alarmsrv:journal":                 "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=raise alarm=2 from= to=active_unacknowledged time=2000 by=anna level=Minor source=pump-1 rule= title=Leak occurrence=1 value= text=",
+					"alarmsrv:notifications":           "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=alarm alarm=2 level=Minor source=pump-1 rule= title=Leak description= occurrence=1 value= time=2000 text=raise",
+					"alarmsrv:order:active":            "1=1 2=2",
+					"alarmsrv:order:all":               "1=1 2=2",
+					"alarmsrv:order:level:Minor":       "2=2",
+					"alarmsrv:order:open":              "1=1 2=2",
+					"alarmsrv:order:source:pump-1":     "2=2",
+					"alarmsrv:order:standing":          "1=1000 2=2000",
+					"alarmsrv:sequence":                "2",
+				},
+				told: []string{
+					`alarmsrv:new {"id":"2","from":"","state":"active_unacknowledged","level":"Minor","source":"pump-1","title":"Leak","by":"anna","time":2000}`,
 				},
 			},
 			{

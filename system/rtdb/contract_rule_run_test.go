@@ -242,19 +242,42 @@ func ruleSchedule() contract {
 }
 
 func ruleTriggerAction() contract {
-	by := func(who string) string { return "* rule=hot from= to=triggered time=5000 by=" + who + " values={}" }
-	raised := with(without(hotFired(), "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot"), map[string]string{
-		"rulesrv:events":         by("anna"),
-		"alarmsrv:alarm:1":       strings.Replace(hotAlarm("", "active_unacknowledged"), "value=60.000000 worst=60.000000", "value=", 1),
-		"alarmsrv:journal":       strings.Replace(hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot"), "60.000000", "", 1),
-		"alarmsrv:notifications": strings.Replace(hotFired()["alarmsrv:notifications"], "60.000000", "", 1),
+	by := func(who, number string) string {
+		return "* rule=hot from= to=triggered time=5000 by=" + who + " values=" + hotSeen(number)
+	}
+	// The journal and the command name who had it done.
+	hot := hotFired()
+	done := with(without(hot, "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot"), map[string]string{
+		"rulesrv:events":                      by("anna", "60.000000"),
+		"alarmsrv:journal":                    hotEntry("raise", "", "active_unacknowledged", "5000", "anna"),
+		"comsrv:1002:commands":                strings.Replace(hot["comsrv:1002:commands"], "rule:hot", "anna", 1),
+		"comsrv:1002:command:rule-hot-3-5000": strings.Replace(hot["comsrv:1002:command:rule-hot-3-5000"], "rule:hot", "anna", 1),
 	})
+	raised := with(done, map[string]string{
+		"rulesrv:events":         by("anna", "null"),
+		"alarmsrv:alarm:1":       strings.Replace(hotAlarm("", "active_unacknowledged"), "value=60.000000 worst=60.000000", "value=", 1),
+		"alarmsrv:journal":       strings.Replace(hotEntry("raise", "", "active_unacknowledged", "5000", "anna"), "60.000000", "", 1),
+		"alarmsrv:notifications": strings.Replace(hot["alarmsrv:notifications"], "60.000000", "", 1),
+	})
+	told := []string{strings.Replace(hotFiredTold()[1], `"by":"rule:hot"`, `"by":"anna"`, 1)}
+	value := []step{upsertHot, {"HSET", "comsrv:1001:T", "1", "60.000000"}, {"HSET", "comsrv:1001:T:ts", "1", "5000"}}
+	resolves := stored(`{"id":"calm","conditions":[` + above("comsrv:1001:T:1", "70") + `],"actions":[{"type":"resolve_alarm","params":{"rule":"hot"}}]}`)
 	plain := stored(plainRule("hot", above("comsrv:1001:T:1", "55")))
 	return contract{
 		function: "rule_trigger_action", key: anID(), args: []kind{words(1, 100), milliseconds()},
 		examples: []example{
-			{name: "all of them", before: []step{upsertHot}, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: raised, told: hotFiredTold()[1:]},
-			{name: "of a rule without actions", before: []step{plain}, key: "hot", args: []string{"ben", "5000"}, reply: "0", after: map[string]string{"rulesrv:events": by("ben")}},
+			{name: "all of them", before: value, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: done, told: told},
+			{name: "all of them without a value", before: []step{upsertHot}, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: raised, told: told},
+			{name: "of a rule without actions", before: []step{plain}, key: "hot", args: []string{"ben", "5000"}, reply: "0", after: map[string]string{"rulesrv:events": by("ben", "null")}},
+			{
+				name: "one that clears an alarm", before: []step{upsertHot, ingestHot, resolves}, key: "calm", args: []string{"anna", "5000"}, reply: "1",
+				after: with(hotAlarmCleared("5000"), map[string]string{
+					"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot") + "\n" +
+						hotEntry("clear", "active_unacknowledged", "cleared_unacknowledged", "5000", "anna"),
+					"rulesrv:events": hotMoved("idle", "active", "5000", "60.000000") + "\n* rule=calm from= to=triggered time=5000 by=anna values=" + hotSeen("60.000000"),
+				}),
+				told: []string{hotToldFrom + `active_unacknowledged","state":"cleared_unacknowledged"` + hotTold + `"anna","time":5000}`},
+			},
 			{name: "of no rule", before: []step{upsertHot}, key: "cold", args: []string{"anna", "5000"}, refused: "NOT_FOUND no rule 'cold'"},
 		},
 	}
