@@ -1,4 +1,4 @@
--- alarm_store: raise an alarm; raised again while it is open it is the same alarm with one more occurrence
+-- alarm_store: raise an alarm; raised again while it is open it is the same alarm with one more occurrence, told anew where it is more severe
 -- alias  store_alarm
 -- KEYS   [{site}:]new
 -- ARGV   source, rule ('' when raised by hand), level, title, description, value or '', in which direction a value is worse (high, low or ''),

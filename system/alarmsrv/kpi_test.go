@@ -57,7 +57,7 @@ func TestPerformanceIsWhatAHandComputes(t *testing.T) {
 	oldest := begin
 	want := alarmsrv.Performance{
 		From: from, To: from.Add(2 * time.Hour), JournalFrom: &oldest, Complete: true, Alarms: 22, Withheld: 1, AveragePer10Min: 22.0 / 12,
-		PeakPer10Min: 11, PeakAt: &from, FloodPercent: 100.0 / 12, FloodLimit: 10, ChatteringAlarms: 1, Standing: 19, Stale: 1,
+		PeakPer10Min: 11, PeakAt: &from, FloodPercent: 100.0 / 12, FloodLimit: 10, ChatteringAlarms: 1, Standing: 18, Stale: 1,
 		TopTenPercent: 100 * 15.0 / 22,
 		ByLevel: map[ems.AlarmLevel]alarmsrv.Share{
 			ems.Critical: share(5), ems.Major: share(0), ems.Minor: share(11), ems.Warning: share(6), ems.Info: share(0),
@@ -75,6 +75,23 @@ func TestPerformanceIsWhatAHandComputes(t *testing.T) {
 		f.Refused(http.MethodGet, "/api/alarms/kpi"+query, "", http.StatusBadRequest, ems.CodeInvalid, message)
 	}
 	servicetest.Same(t, f.ids("?source=old"), []string{old})
+}
+
+// That an alarm is worse is told like a new one, at its new level.
+func TestPerformanceCountsAlarmsThatWorsen(t *testing.T) {
+	t.Parallel()
+	f := start(t, ample)
+	from := f.clock.Now()
+	f.raise("pump", ems.Info)
+	f.raise("pump", ems.Critical)
+	f.do(f.raise("fan", ems.Info), "shelve", `{"by":"ann","reason":"x","for":"1h"}`)
+	f.raise("fan", ems.Major)
+	var got alarmsrv.Performance
+	query := "?from=" + from.Format(time.RFC3339Nano) + "&to=" + from.Add(time.Hour).Format(time.RFC3339Nano)
+	if status, text := f.Ask(http.MethodGet, "/api/alarms/kpi"+query, "", &got); status != http.StatusOK {
+		t.Fatal(text)
+	}
+	servicetest.Same(t, []int64{got.Alarms, got.Withheld, got.ByLevel[ems.Info].Alarms, got.ByLevel[ems.Critical].Alarms}, []int64{3, 1, 2, 1})
 }
 
 func TestPerformanceSaysWhenTheJournalBeginsLater(t *testing.T) {

@@ -34,6 +34,6 @@ type Notification struct {
 	Sources     string     `json:"sources,omitempty"` // the five with the most: "pump-1 7 pump-2 5"
 	Since       *time.Time `json:"since,omitempty"`   // when the flood began
 	Time        time.Time  `json:"time"`
-	Reason      string     `json:"reason,omitempty"` // of an alarm: raise, return, unshelve or unsuppress; of a summary: flood or over
+	Reason      string     `json:"reason,omitempty"` // of an alarm: raise, return, worsen, unshelve or unsuppress; of a summary: flood or over
 	Message     string     `json:"message,omitempty"`
 }

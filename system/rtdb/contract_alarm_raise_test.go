@@ -56,17 +56,35 @@ func alarmStoreContract() contract {
 				},
 			},
 			{
-				name: "the same while it is active, worse", before: []step{raiseHot}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Info", "Still hot", "", "58", "high", "3000"},
+				name: "the same while it is active, less severe", before: []step{raiseHot}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Info", "Still hot", "", "58", "high", "3000"},
 				reply: "1",
 				after: map[string]string{
 					"alarmsrv:alarm:1": "description=at the inlet last_at=3000 level=Critical occurrences=2 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=58 worst=58",
 				},
 			},
 			{
+				name: "the same while it is active, more severe", before: []step{raiseLeak, {"alarm_acknowledge", "1", "1", "anna", "2500"}}, key: "new", args: []string{"pump-1", "", "Critical", "Flood", "now", "", "", "3000"},
+				reply: "1",
+				after: map[string]string{
+					"alarmsrv:alarm:1":                  "activated=2 description=now last_at=3000 level=Critical occurrences=2 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Flood value= waits_since=3000 worst=",
+					"alarmsrv:alarms:by_level:Critical": "1",
+					"alarmsrv:alarms:by_level:Minor":    gone,
+					"alarmsrv:counts":                   "active_acknowledged:Critical=0 active_acknowledged:Minor=0 active_unacknowledged:Critical=1 active_unacknowledged:Minor=0",
+					"alarmsrv:flood":                    "minute=0 s0=2 total=2",
+					"alarmsrv:journal":                  "* event=raise alarm=1 from= to=active_unacknowledged time=2000 by=operator level=Minor source=pump-1 rule= title=Leak occurrence=1 value= text=\n* event=acknowledge alarm=1 from=active_unacknowledged to=active_acknowledged time=2500 by=anna level=Minor source=pump-1 rule= title=Leak occurrence=1 value= text=\n* event=worsen alarm=1 from=active_acknowledged to=active_unacknowledged time=3000 by=operator level=Critical source=pump-1 rule= title=Flood occurrence=2 value= text=Minor to Critical",
+					"alarmsrv:notifications":            "* kind=alarm alarm=1 level=Minor source=pump-1 rule= title=Leak description= occurrence=1 value= time=2000 text=raise\n* kind=alarm alarm=1 level=Critical source=pump-1 rule= title=Flood description=now occurrence=2 value= time=3000 text=worsen",
+					"alarmsrv:order:level:Critical":     "1=1",
+					"alarmsrv:order:level:Minor":        gone,
+				},
+				told: []string{
+					`alarmsrv:new {"id":"1","from":"active_acknowledged","state":"active_unacknowledged","level":"Critical","source":"pump-1","title":"Flood","by":"operator","time":3000}`,
+				},
+			},
+			{
 				name: "the same after it cleared, as its rule describes it now", before: []step{raiseHot, {"alarm_resolve", "1", "ben", "3000"}}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Major", "Hot", "", "57", "high", "70000"},
 				reply: "1",
 				after: map[string]string{
-					"alarmsrv:alarm:1":                  "description= last_at=70000 level=Major occurrences=2 raised_at=1000 recent=1000 70000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Hot value=57 waits_since=70000 worst=57",
+					"alarmsrv:alarm:1":                  "activated=2 description= last_at=70000 level=Major occurrences=2 raised_at=1000 recent=1000 70000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Hot value=57 waits_since=70000 worst=57",
 					"alarmsrv:alarms:active":            "1",
 					"alarmsrv:alarms:by_level:Critical": gone,
 					"alarmsrv:alarms:by_level:Major":    "1",
@@ -112,7 +130,7 @@ func alarmStoreContract() contract {
 				name: "one that chatters", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, {"alarm_resolve", "1", "ben", "3000"}}, key: "new", args: []string{"comsrv:1001:T:1", "hot", "Critical", "Too hot", "at the inlet", "56.5", "high", "4000"},
 				reply: "1",
 				after: map[string]string{
-					"alarmsrv:alarm:1":        "chattering=1 description=at the inlet last_at=4000 level=Critical occurrences=2 raised_at=1000 recent=1000 4000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=4000 worst=56.5",
+					"alarmsrv:alarm:1":        "activated=2 chattering=1 description=at the inlet last_at=4000 level=Critical occurrences=2 raised_at=1000 recent=1000 4000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waits_since=4000 worst=56.5",
 					"alarmsrv:alarms:active":  "1",
 					"alarmsrv:counts":         "active_unacknowledged:Critical=1 chattering=1 cleared_unacknowledged:Critical=0",
 					"alarmsrv:due":            "escalate:1=9000 chatter:hot|comsrv:1001:T:1=64000",
