@@ -295,6 +295,7 @@ func recount(t testing.TB, b *bench) []string {
 		index("alarms:by_level:"+a["level"], id)
 		index("alarms:by_source:"+a["source"], id)
 		index("order:all", ordered)
+		index("order:time", fmt.Sprintf("%015d@%s", number, a["raised_at"]))
 		index("order:source:"+a["source"], ordered)
 		if a["state"] == "closed" {
 			index("order:closed", fmt.Sprintf("%s@%d", id, max(milli(a["cleared_at"]), milli(a["acknowledged_at"]))))

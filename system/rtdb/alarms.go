@@ -52,7 +52,7 @@ type AlarmFilter struct {
 	From, To   time.Time // raised at or after From and before To
 	Shelved    *bool
 	Suppressed *bool
-	After      string // the id of the alarm after which the list begins: it and newer ones are left out
+	After      string // where the page before ended: the id of its last alarm, or with From or To its time and id
 	Count      int    // at most so many, newest first; 1 to 1000
 }
 
