@@ -352,21 +352,23 @@ local function alarm_raise(namespace, now, raised)
   return alarm_new(namespace, settings, now, raised, definition, last)
 end
 
--- alarm_clear ends the active part of an alarm's life; false when it has none.
-local function alarm_clear(namespace, alarm, now, by)
+-- alarm_clear ends the active part of an alarm's life, with what the journal is to
+-- say of why, or ''; false when it has none.
+local function alarm_clear(namespace, alarm, now, by, text)
   if not is_active[alarm.state] then
     return false
   end
   redis.call('HSET', namespace .. 'alarmsrv:alarm:' .. alarm.id, 'cleared_at', now)
   alarm_set_state(namespace, alarm_settings(namespace), alarm, 'clear',
-    alarm.state == 'active_acknowledged' and 'closed' or 'cleared_unacknowledged', now, by, '')
+    alarm.state == 'active_acknowledged' and 'closed' or 'cleared_unacknowledged', now, by, text)
   return true
 end
 
 -- alarm_clear_definition clears the alarm that a rule has raised about a source;
--- false when none was active.
-local function alarm_clear_definition(namespace, rule, source, now, by)
+-- false when none was active. text says why where that is not that its condition
+-- has gone, as when somebody disabled the rule; it may be left out.
+local function alarm_clear_definition(namespace, rule, source, now, by, text)
   local id = redis.call('HGET', namespace .. 'alarmsrv:definitions', rule .. '|' .. source)
   local alarm = id and alarm_load(namespace, id)
-  return alarm and alarm_clear(namespace, alarm, now, by) or false
+  return alarm and alarm_clear(namespace, alarm, now, by, text or '') or false
 end
