@@ -1,4 +1,4 @@
--- alarm_store: raise an alarm; raised again while it is open it is the same alarm with one more occurrence
+-- alarm_store: raise an alarm; raised again while it is open it is the same alarm with one more occurrence, told anew where it is more severe
 -- alias  store_alarm
 -- KEYS   [{site}:]new
 -- ARGV   source, rule ('' when raised by hand), level, title, description, value or '', in which direction a value is worse (high, low or ''),
@@ -6,7 +6,7 @@
 -- reply  alarm id
 -- errors INVALID
 -- keys   alarmsrv:alarm:{id} w, alarmsrv:definitions w, alarmsrv:sequence w, alarmsrv:alarms:active w, alarmsrv:alarms:by_level:{level} w,
---   alarmsrv:alarms:by_source:{source} w, alarmsrv:order:all w, alarmsrv:order:open w, alarmsrv:order:active w, alarmsrv:order:standing w,
+--   alarmsrv:alarms:by_source:{source} w, alarmsrv:order:all w, alarmsrv:order:time w, alarmsrv:order:open w, alarmsrv:order:active w, alarmsrv:order:standing w,
 --   alarmsrv:order:level:{level} w, alarmsrv:order:source:{source} w, alarmsrv:order:suppressed w, alarmsrv:counts w, alarmsrv:journal w,
 --   alarmsrv:flood w, alarmsrv:summary w, alarmsrv:notifications w, alarmsrv:counters w, netsrv:lost w, alarmsrv:due w,
 --   alarmsrv:shelved r, alarmsrv:version r, alarmsrv:settings r, alarmsrv:suppressions r

@@ -146,8 +146,8 @@ func TestLifeOfAnAlarm(t *testing.T) {
 	servicetest.Same(t, alarm, raised)
 
 	f.clock.Advance(time.Second)
-	f.Refused(http.MethodPost, "/api/alarms/1/acknowledge", `{"by":"ann","occurrence":1}`, http.StatusConflict, ems.CodeConflict,
-		"has occurred 2 times, and 1 were seen")
+	f.Refused(http.MethodPost, "/api/alarms/1/acknowledge", `{"by":"ann","occurrence":3}`, http.StatusConflict, ems.CodeConflict,
+		"has occurred 2 times, and 3 were seen")
 	acknowledged := begin.Add(2 * time.Second)
 	if status, text := f.Ask(http.MethodPost, "/api/alarms/1/acknowledge", `{"by":"ann","occurrence":2}`, &alarm); status != http.StatusOK {
 		t.Fatal(text)

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -317,6 +320,9 @@ func checkParam(name string, value any) error {
 	case "to":
 		return checkNotifyName(text)
 	case "title":
+		if strings.ContainsAny(text, "\n\t") {
+			return errors.New("a title is one line without tabs: write the rest into the description")
+		}
 		return checkText(text, ems.MaxAlarmTitle)
 	default:
 		return checkText(text, ems.MaxAlarmDescription)
@@ -327,8 +333,11 @@ func checkText(text string, most int) error {
 	if len(text) > most {
 		return fmt.Errorf("%d bytes are more than the %d that fit", len(text), most)
 	}
+	if !utf8.ValidString(text) {
+		return errors.New("this is not valid UTF-8")
+	}
 	for _, r := range text {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return fmt.Errorf("a control character %q is not allowed", r)
 		}
 	}

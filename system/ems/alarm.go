@@ -123,6 +123,7 @@ type Suppression struct {
 const (
 	AlarmRaised       = "raise"
 	AlarmReturned     = "return" // raised again after it had cleared
+	AlarmWorsened     = "worsen" // raised at a more severe level while it was active
 	AlarmCleared      = "clear"
 	AlarmAcknowledged = "acknowledge"
 	AlarmShelved      = "shelve"

@@ -78,7 +78,7 @@ func hotStands() map[string]string {
 func hotAlarmRaised() map[string]string {
 	return map[string]string{
 		"alarmsrv:alarm:1": hotAlarm("", "active_unacknowledged"), "alarmsrv:sequence": "1", "alarmsrv:definitions": hotOpen,
-		"alarmsrv:alarms:active": "1", "alarmsrv:alarms:by_level:Critical": "1", hotSource: "1", "alarmsrv:order:all": "1=1",
+		"alarmsrv:alarms:active": "1", "alarmsrv:alarms:by_level:Critical": "1", hotSource: "1", "alarmsrv:order:all": "1=1", "alarmsrv:order:time": "000000000000001=5000",
 		"alarmsrv:order:open": "1=1", "alarmsrv:order:active": "1=1", "alarmsrv:order:standing": "1=5000", "alarmsrv:order:level:Critical": "1=1",
 		"alarmsrv:order:source:comsrv:1001:T:1": "1=1", "alarmsrv:counts": "active_unacknowledged:Critical=1", "alarmsrv:flood": "minute=0 s0=1 total=1",
 		"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot"),
