@@ -3,7 +3,8 @@
 --
 --	idle -> pending (on-delay runs) -> active -> clearing (off-delay runs) -> idle
 --
--- Rules that are not idle stand in one hash, "state since": a site at rest costs
+-- An edge is a moment: a rule that waits for one becomes active and idle again in
+-- the same step. Rules that are not idle stand in one hash, "state since": a site at rest costs
 -- one look for all of its rules.
 
 local cascade_limit = 8             -- rules that set off one another in one call
@@ -284,7 +285,9 @@ local function step_rule(ctx, rule, standing, now)
   if rule.cooldown > 0 and state == 'idle' then
     last_fired = tonumber(redis.call('HGET', ctx.namespace .. 'rulesrv:state:' .. rule.id, 'last_fired') or nil)
     if last_fired and ctx.at - last_fired < rule.cooldown then
-      look_again(ctx, rule, last_fired + rule.cooldown)
+      if not rule.pulse then
+        look_again(ctx, rule, last_fired + rule.cooldown)
+      end
       return 'idle', false
     end
   end
@@ -293,6 +296,10 @@ local function step_rule(ctx, rule, standing, now)
     return state, false
   end
   rule_moved(ctx, rule, state, to, now)
+  if rule.pulse and to == 'active' then
+    rule_moved(ctx, rule, to, 'idle', now)
+    to = 'idle'
+  end
   return to, true
 end
 

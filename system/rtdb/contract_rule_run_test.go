@@ -108,6 +108,8 @@ func ruleStates() []example {
 		return "* event=" + event + " alarm=1 from=" + from + " to=" + to + " time=" + time + " by=rule:wary level=Warning source=rulesrv:wary:input " +
 			"rule=wary title=Input of a rule cannot be used occurrence=1 value= text="
 	}
+	pulse := fired("rising", seen)
+	delete(pulse, "rulesrv:standing") // it is idle again
 	return []example{
 		{
 			name: "waits for its delay", before: and(slow), key: "slow", reply: "pending",
@@ -123,9 +125,12 @@ func ruleStates() []example {
 		},
 		{
 			name: "is rising", before: append(and(rising, step{"HSET", "comsrv:1001:T", "1", "50"}, step{"HSET", "comsrv:1001:T:ts", "1", "2000"}, step{"rule_evaluate", "rising", "2000"}), hot...),
-			key: "rising", reply: "active",
-			after: with(fired("rising", seen), map[string]string{"rulesrv:memory": "rising=\x81\xa21e\x91<"}),
-			told:  []string{triggered("rising", "idle", "active", "5000")},
+			key: "rising", reply: "idle",
+			after: with(pulse, map[string]string{
+				"rulesrv:memory": "rising=\x81\xa21e\x91<",
+				"rulesrv:events": fired("rising", seen)["rulesrv:events"] + "\n* rule=rising from=active to=idle time=5000 values=" + seen,
+			}),
+			told: []string{triggered("rising", "idle", "active", "5000"), triggered("rising", "active", "idle", "5000")},
 		},
 		{
 			name: "sets off another one", before: and(follows, sets), key: "sets", reply: "active", after: setsFired,
