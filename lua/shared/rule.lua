@@ -96,6 +96,25 @@ local function watched_points(namespace, channel, kind)
   return cache, watched(namespace, cache, channel .. ':' .. kind) or nil
 end
 
+-- look_at_channel has rule_tick evaluate, in portions, all rules that watch a channel:
+-- what it holds can be used again though no value changed. A mark is "*channel:type",
+-- as no id of a rule begins.
+local function look_at_channel(namespace, channel)
+  if redis.call('EXISTS', namespace .. 'rulesrv:version') == 1 then
+    local mark = '*' .. channel .. ':'
+    redis.call('ZADD', namespace .. 'rulesrv:due', 0, mark .. 'T', 0, mark .. 'S', 0, mark .. 'C', 0, mark .. 'A')
+  end
+end
+
+-- look_after_gap has the rules of a channel evaluated when a poll group succeeds at a
+-- time after its values were stale for a while.
+local function look_after_gap(namespace, channel, group, time)
+  local success, stale_after = unpack(redis.call('HMGET', namespace .. 'comsrv:' .. channel .. ':status', 'group:' .. group, 'stale_after_ms'))
+  if success and tonumber(success) < tonumber(time) - tonumber(stale_after or default_stale_after) then
+    look_at_channel(namespace, channel)
+  end
+end
+
 -- compile_rule makes a rule ready to run.
 local function compile_rule(namespace, config)
   local rule = {id = config.id, name = config.name or config.id, actions = config.actions or {}, count = 0, nodes = {},
