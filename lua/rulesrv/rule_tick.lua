@@ -3,7 +3,7 @@
 -- ARGV   now ms, how many at most (1 to 1000)
 -- reply  how many were evaluated, how many changed state, 1 if more are due else 0
 -- errors INVALID
--- keys   as rule_evaluate
+-- keys   rulesrv:models w, as rule_evaluate
 -- flags  none
 local input_period = 100              -- ms, between two looks at inputs that are behind
 local mark_limit = 100                -- marks that one call looks at
@@ -18,15 +18,31 @@ local function bound_ids(namespace, cache, index)
         seen[id], ids[#ids + 1] = true, id
       end
     end
-    for _, entry in pairs(watched(namespace, cache, index) or {}) do
-      for _, id in ipairs(entry.ids) do
-        gather(id)
+    if index == 'modsrv' then
+      for _, text in ipairs(redis.call('HVALS', namespace .. 'rulesrv:index:modsrv')) do
+        string.gsub(text, '%S+', gather)
+      end
+    else
+      for _, entry in pairs(watched(namespace, cache, index) or {}) do
+        for _, id in ipairs(entry.ids) do
+          gather(id)
+        end
       end
     end
     table.sort(ids)
     cache.ids[index] = ids
   end
   return cache.ids[index]
+end
+
+-- mark_models asks for the rules of model values when the models are others than at
+-- the tick before: what is behind a name may hold already.
+local function mark_models(namespace, cache)
+  local key = namespace .. 'rulesrv:models'
+  if cache.version and cache.models ~= (redis.call('GET', key) or '') then
+    redis.call('SET', key, cache.models)
+    redis.call('ZADD', namespace .. 'rulesrv:due', 0, '*modsrv')
+  end
 end
 
 -- take_marks makes up to most rules due of those that marks ask for. A mark that is
@@ -55,6 +71,7 @@ local function rule_tick(keys, args)
   local now, most = check_time('now', args[1]), check_integer('how many', args[2], 1, 1000)
   local key = namespace .. 'rulesrv:due'
   local cache, changed = cached_rules(namespace), 0
+  mark_models(namespace, cache)
   take_marks(namespace, cache, now, most)
   local due = call('ZRANGEBYSCORE', key, 1, now, 'LIMIT', 0, most)
   local ctx = rule_context(namespace, now)

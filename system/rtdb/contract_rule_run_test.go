@@ -195,6 +195,11 @@ func ruleTick() contract {
 				name: "a delay is over", before: append(slices.Clone(waits), fresh), key: "all", args: []string{"15000", "10"}, reply: list("1", "1", "0"),
 				after: active, told: []string{triggered("slow", "pending", "active", "15000")},
 			},
+			{
+				name: "the models are others", before: append(slices.Clone(waits), step{"model_upsert", "m2", `{"id":"m2","mapping":{"channel":1001,"data":{"temp":1}}}`},
+					stored(plainRule("of_model", above("modsrv:m2:temp", "99")))),
+				key: "all", args: []string{"14999", "10"}, reply: list("1", "0", "0"), after: map[string]string{"rulesrv:models": "1"},
+			},
 			{name: "nothing is due", before: waits, key: "all", args: []string{"14999", "10"}, reply: list("0", "0", "0")},
 			{
 				name: "inputs are known only up to before the end of the delay", before: waits, key: "all", args: []string{"15000", "10"}, reply: list("1", "0", "0"),
