@@ -9,6 +9,7 @@
 
 local cascade_limit = 8             -- rules that set off one another in one call
 local tick_period = 1000            -- ms, of rules that time alone may change
+local input_grace = 10000           -- ms, for which an input cannot be used before an alarm says so
 
 -- Compiled rules by namespace. A function forgets nothing between calls, so the
 -- cache is checked against the stored versions on every call.
@@ -264,16 +265,23 @@ local function rule_moved(ctx, rule, from, to, now)
   end
 end
 
--- tell_input raises or clears the alarm of a rule whose input cannot be used.
+-- tell_input raises or clears the alarm of a rule whose input cannot be used. It waits
+-- for a grace time from when that was first seen: after a restart everything is stale
+-- until the first poll.
 local function tell_input(ctx, rule, now)
-  local source = 'rulesrv:' .. rule.id .. ':input'
-  if ctx.unusable and ctx.memory.unusable ~= ctx.unusable then
-    ctx.memory.unusable = ctx.unusable
+  local source, memory = 'rulesrv:' .. rule.id .. ':input', ctx.memory
+  if not ctx.unusable then
+    if memory.unusable then
+      alarm_clear_definition(ctx.namespace, rule.id, source, now, 'rule:' .. rule.id)
+    end
+    memory.unusable, memory.unusable_since = nil, nil
+    return
+  end
+  memory.unusable_since = memory.unusable_since or ctx.at
+  if memory.unusable ~= ctx.unusable and ctx.at - memory.unusable_since >= input_grace then
+    memory.unusable = ctx.unusable
     alarm_raise(ctx.namespace, now, {source = source, rule = rule.id, level = 'Warning', worse = '', value = '',
       title = 'Input of a rule cannot be used', description = 'Rule ' .. rule.id .. ' cannot be judged: ' .. ctx.unusable .. ' is bad, stale or unknown'})
-  elseif not ctx.unusable and ctx.memory.unusable then
-    ctx.memory.unusable = nil
-    alarm_clear_definition(ctx.namespace, rule.id, source, now, 'rule:' .. rule.id)
   end
 end
 

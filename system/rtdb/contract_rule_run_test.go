@@ -141,14 +141,14 @@ func ruleStates() []example {
 			told: []string{triggered("of_model", "idle", "active", "5000")},
 		},
 		{
-			name: "says that its input is usable again", before: and(wary), key: "wary", reply: "active",
+			name: "says that its input is usable again", before: and(wary, step{"rule_evaluate", "wary", "4000"}, step{"rule_evaluate", "wary", "11000"}), key: "wary", reply: "active",
 			after: with(fired("wary", seen), map[string]string{
 				"rulesrv:memory": "wary=\x90", "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone, "alarmsrv:order:standing": gone,
-				"alarmsrv:alarm:1": "cleared_at=5000 description=Rule wary cannot be judged: comsrv:1001:T:1 is bad, stale or unknown last_at=1000 " +
-					"level=Warning occurrences=1 raised_at=1000 recent=1000 rule=wary source=rulesrv:wary:input state=cleared_unacknowledged " +
+				"alarmsrv:alarm:1": "cleared_at=5000 description=Rule wary cannot be judged: comsrv:1001:T:1 is bad, stale or unknown last_at=11000 " +
+					"level=Warning occurrences=1 raised_at=11000 recent=11000 rule=wary source=rulesrv:wary:input state=cleared_unacknowledged " +
 					"title=Input of a rule cannot be used value=",
 				"alarmsrv:counts": "active_unacknowledged:Warning=0 cleared_unacknowledged:Warning=1",
-				"alarmsrv:journal": waryEntry("raise", "", "active_unacknowledged", "1000") + "\n" +
+				"alarmsrv:journal": waryEntry("raise", "", "active_unacknowledged", "11000") + "\n" +
 					waryEntry("clear", "active_unacknowledged", "cleared_unacknowledged", "5000"),
 			}),
 			told: []string{

@@ -199,16 +199,48 @@ func TestBadInputRaisesAnAlarm(t *testing.T) {
 	if alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Count: 10}); err != nil || len(alarms) > 0 {
 		t.Errorf("with a good input: %v, %v", alarms, err)
 	}
-	expect(t, "the events", b.script(t, 1, "1 T:1=bad\n2 tick\n3 tick"), "")
+	expect(t, "the events", b.script(t, 1, "1 T:1=bad\n2 tick\n10.9 tick"), "")
+	if alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Count: 10}); err != nil || len(alarms) > 0 {
+		t.Errorf("within the grace time: %v, %v", alarms, err)
+	}
+	expect(t, "the events", b.script(t, 1, "12 tick"), "")
 	alarm, err := b.Alarm(b.ctx, "1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "the alarm", []string{alarm.Rule, alarm.Source, alarm.Description, fmt.Sprint(alarm.State, alarm.Occurrences)},
 		[]string{"r", "rulesrv:r:input", "Rule r cannot be judged: comsrv:1:T:1 is bad, stale or unknown", "active_unacknowledged1"})
-	expect(t, "the events", b.script(t, 1, "4 T:1=2"), "")
+	expect(t, "the events", b.script(t, 1, "13 T:1=2"), "")
 	if alarm, err = b.Alarm(b.ctx, "1"); err != nil || alarm.State != ems.ClearedUnacknowledged {
 		t.Errorf("%s, %v", alarm.State, err)
+	}
+}
+
+// After a restart everything is stale until the first poll: that is no alarm.
+func TestARestartRaisesNoAlarmOfInputs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	var rules []ems.Rule
+	for i := range 50 {
+		rules = append(rules, ems.Rule{ID: fmt.Sprintf("r%02d", i), BadInput: ems.BadInputAlarm, Conditions: []ems.Condition{{Source: "comsrv:1:T:1", Operator: ">", Value: ems.Number(5)}}})
+	}
+	b.ingest(t, 1, rtdb.Sample{Point: 1, Number: 1})
+	b.storeRules(t, rules)
+	b.server.Restart()
+	b.clock.Advance(30 * time.Second)
+	for range 9 {
+		if tick, err := b.TickRules(b.ctx, 1000); err != nil || tick.Evaluated != 50 {
+			t.Fatalf("%+v, %v", tick, err)
+		}
+		b.clock.Advance(time.Second)
+	}
+	b.ingest(t, 1) // the first poll
+	b.clock.Advance(5 * time.Second)
+	if _, err := b.TickRules(b.ctx, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Count: 100}); err != nil || len(alarms) > 0 {
+		t.Errorf("%d alarms, %v", len(alarms), err)
 	}
 }
 
