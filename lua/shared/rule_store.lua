@@ -68,8 +68,14 @@ local function check_rule(rule)
   if #(rule.actions or {}) > 20 then
     refuse('INVALID', 'actions must be a list of at most 20')
   end
+  local raises = false
   for i, action in ipairs(rule.actions or {}) do
-    check_action('actions[' .. (i - 1) .. ']', action)
+    local path = 'actions[' .. (i - 1) .. ']'
+    check_action(path, action)
+    if raises and action.type == 'create_alarm' then
+      refuse('INVALID', path .. ': a rule raises one alarm: a second create_alarm would count as the same')
+    end
+    raises = raises or action.type == 'create_alarm'
   end
   return sources
 end
