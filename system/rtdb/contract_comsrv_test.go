@@ -238,6 +238,13 @@ func comsrvMark() contract {
 				name: "all good again", before: []step{ingestTwo, signal, bad}, key: "1001", args: []string{"", "6000"}, reply: "3",
 				after: map[string]string{"comsrv:1001:T:q": gone, "comsrv:1001:S:q": gone},
 			},
+			{
+				name: "watched by rules", before: []step{
+					{"rule_upsert", "direct", plainRule("direct", above("comsrv:1001:T:1", "99")), "1000"}, signal, bad,
+				},
+				key: "1001", args: []string{"", "6000"}, reply: "1",
+				after: map[string]string{"comsrv:1001:S:q": gone, "rulesrv:due": "*1001:A=0 *1001:C=0 *1001:S=0 *1001:T=0"},
+			},
 			{name: "a channel without values", before: []step{ingestTwo}, key: "1002", args: []string{"bad", "5000"}, reply: "0"},
 		},
 	}
