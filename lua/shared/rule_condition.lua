@@ -134,7 +134,11 @@ local function check_moment(path, logic, conditions)
     if moment and logic == 'NOT' then
       refuse('INVALID', here .. ' is an edge, a moment: NOT has no use for it')
     end
-    edge, level = edge or moment and here, level or not moment
+    if moment then
+      edge = edge or here
+    else
+      level = true
+    end
   end
   if edge and level and logic == 'OR' then
     refuse('INVALID', edge .. ' is an edge, a moment: OR joins it with edges alone')

@@ -77,7 +77,7 @@ func alarmStoreContract() contract {
 					"alarmsrv:order:open":              "1=1 2=2",
 					"alarmsrv:order:source:pump-1":     "2=2",
 					"alarmsrv:order:standing":          "1=1000 2=2000",
-					"alarmsrv:order:time":              "1=1000 2=2000",
+					"alarmsrv:order:time":              "000000000000001=1000 000000000000002=2000",
 					"alarmsrv:sequence":                "2",
 				},
 				told: []string{

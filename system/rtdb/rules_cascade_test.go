@@ -2,7 +2,6 @@ package rtdb_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -309,10 +308,7 @@ func TestManyRulesStandAtOnce(t *testing.T) {
 		rule.ID, rule.Actions = fmt.Sprintf("r%03d", i), nil
 		rules = append(rules, rule)
 	}
-	refusals, err := b.UpsertRules(b.ctx, rules)
-	if err != nil || slices.ContainsFunc(refusals, func(refusal error) bool { return refusal != nil }) {
-		t.Fatal(refusals, err)
-	}
+	b.storeRules(t, rules)
 	for _, value := range []float64{60, 61, 50, 49, 60, 50} {
 		b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: value})
 	}

@@ -2,6 +2,7 @@ package rtdb_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -452,4 +453,13 @@ func evaluate(conditions []ems.Condition, logic ems.Logic, values map[ems.PointI
 	}
 	result := !anyOf
 	return &result
+}
+
+// storeRules stores rules of which none is refused.
+func (b *bench) storeRules(t testing.TB, rules []ems.Rule) {
+	t.Helper()
+	refusals, err := b.UpsertRules(b.ctx, rules)
+	if err != nil || slices.ContainsFunc(refusals, func(refusal error) bool { return refusal != nil }) {
+		t.Fatal(refusals, err)
+	}
 }
