@@ -17,6 +17,7 @@ type Channel struct {
 	Timeout     time.Duration // for one request and its whole answer
 	Enabled     bool
 	Points      []MappedPoint // telemetry, signals, controls, adjustments; by id within each
+	Interlocks  []Interlock   // what must hold before a point is written
 	Virtual     Virtual       // of a virtual channel
 	GRPC        GRPC          // of one whose driver is another process
 }
@@ -93,6 +94,7 @@ type channelEntry struct {
 	PollPeriod  time.Duration `yaml:"poll_period"`
 	Timeout     time.Duration `yaml:"timeout"`
 	Enabled     *bool         `yaml:"enabled"`
+	Interlocks  []Interlock   `yaml:"interlocks"`
 	Virtual     *Virtual      `yaml:"virtual"`
 	GRPC        *GRPC         `yaml:"grpc"`
 }
@@ -127,6 +129,7 @@ func (s *siteReader) readChannels() []Channel {
 		seen[entry.ID] = i
 		channels = append(channels, channel)
 	}
+	checkInterlocks(doc, channels)
 	return channels
 }
 
@@ -135,7 +138,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 		ID: ems.ChannelID(entry.ID), Name: entry.Name, Description: entry.Description,
 		Protocol: entry.Protocol, Address: entry.Address,
 		PollPeriod: entry.PollPeriod, Timeout: entry.Timeout,
-		Enabled: entry.Enabled == nil || *entry.Enabled,
+		Enabled: entry.Enabled == nil || *entry.Enabled, Interlocks: entry.Interlocks,
 	}
 	if channel.PollPeriod == 0 {
 		channel.PollPeriod = defaultPollPeriod

@@ -20,7 +20,7 @@ var tableNames = map[ems.PointType]string{
 
 var (
 	pointColumns   = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
-	pointOptional  = []string{"deadband", "min", "max", "poll_group"}
+	pointOptional  = append([]string{"deadband", "min", "max", "poll_group"}, safetyColumns...)
 	mappingColumns = []string{"point_id", "slave_id", "function_code", "register_address", "data_type", "byte_order", "bit_position"}
 )
 
@@ -87,6 +87,7 @@ func (s *siteReader) readPointTable(file string, kind ems.PointType, names map[s
 			row.fault("%v", err)
 		}
 		row.checkPoint(&point, names)
+		row.readSafety(&point)
 		if first, twice := rows[point.ID]; twice {
 			row.fault("point %d stands already in line %d: give each point of a table its own id", point.ID, first.line)
 			return
