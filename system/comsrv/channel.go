@@ -36,6 +36,7 @@ type channel struct {
 	retry     *backoff.ExponentialBackOff
 	due       time.Time     // of the next poll, or of the next attempt to connect
 	orders    chan order    // commands that wait
+	unsettled []settlement  // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{} // Redis has newly appeared
 	settings  chan setting  // values that wait to be set
 
@@ -96,6 +97,9 @@ func (c *channel) run(ctx context.Context, place, places int) {
 		case <-timer.C():
 			c.executeWaiting(ctx)
 			c.wake(ctx)
+			if !c.publisher.failing {
+				_ = c.flushHolds(ctx) // tried again at the next poll
+			}
 		}
 		timer.Reset(c.wait())
 	}
