@@ -64,7 +64,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	if !known {
 		return nil, ems.Errorf(ems.CodeInvalid, "channel %d: no driver for %q: use one of %v", entry.ID, entry.Protocol, Protocols())
 	}
-	driver, err := factory(protocol.Setting{Channel: entry, Clock: parts.clock, Logger: parts.logger})
+	driver, err := factory(protocol.Setting{Channel: entry, Clock: parts.clock, Logger: parts.logger, Yield: c.yield})
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +133,14 @@ func (c *channel) executeWaiting(ctx context.Context) {
 	}
 }
 
+// yield lets commands go between two exchanges of a poll. A device that is only
+// being connected has not shown yet whether it is there.
+func (c *channel) yield(ctx context.Context) {
+	if c.publisher.online {
+		c.executeWaiting(ctx)
+	}
+}
+
 // poll reads all groups once, connecting first where that is needed, tells Redis
 // and sets the time of the next poll.
 func (c *channel) poll(ctx context.Context) {
@@ -165,6 +173,8 @@ func (c *channel) read(ctx context.Context) (points, bad int, err error) {
 	}
 	for i := range c.publisher.groups {
 		group := &c.publisher.groups[i]
+		c.yield(ctx)
+		c.publisher.written = c.publisher.written[:0]
 		readings, err := c.driver.ReadBatch(ctx, group.name)
 		if err != nil {
 			return points, bad, err
