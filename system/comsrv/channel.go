@@ -36,6 +36,7 @@ type channel struct {
 	retry     *backoff.ExponentialBackOff
 	due       time.Time     // of the next poll, or of the next attempt to connect
 	orders    chan order    // commands that wait
+	heartbeat *heartbeat    // nil where there is none
 	unsettled []settlement  // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{} // Redis has newly appeared
 	settings  chan setting  // values that wait to be set
@@ -70,6 +71,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	}
 	c.driver = driver
 	c.counters = parts.metrics.of(strconv.FormatUint(uint64(entry.ID), 10))
+	c.heartbeat = newHeartbeat(&c.Channel)
 	c.publisher = newPublisher(&c.Channel, c.parts, c.counters)
 	c.show()
 	return c, nil
@@ -97,6 +99,7 @@ func (c *channel) run(ctx context.Context, place, places int) {
 		case <-timer.C():
 			c.executeWaiting(ctx)
 			c.wake(ctx)
+			c.beat(ctx)
 			if !c.publisher.failing {
 				_ = c.flushHolds(ctx) // tried again at the next poll
 			}
@@ -110,6 +113,9 @@ func (c *channel) wait() time.Duration {
 	next := c.due
 	if retry := c.publisher.retryAt; !retry.IsZero() && retry.Before(next) {
 		next = retry
+	}
+	if beat := c.heartbeat; beat != nil && c.publisher.online && beat.due.Before(next) {
+		next = beat.due
 	}
 	return max(0, next.Sub(c.clock.Now()))
 }
@@ -133,11 +139,12 @@ func (c *channel) executeWaiting(ctx context.Context) {
 	}
 }
 
-// yield lets commands go between two exchanges of a poll. A device that is only
+// yield lets commands, and the heartbeat, go between two exchanges of a poll. A device that is only
 // being connected has not shown yet whether it is there.
 func (c *channel) yield(ctx context.Context) {
 	if c.publisher.online {
 		c.executeWaiting(ctx)
+		c.beat(ctx)
 	}
 }
 
@@ -216,6 +223,7 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 // stop ends the connection and tells that nobody polls any more, so that the
 // state of the channel does not claim otherwise.
 func (c *channel) stop(ctx context.Context) {
+	c.writeSafeState(ctx)
 	_ = c.driver.Close()
 	c.publisher.online, c.publisher.reason = false, "comsrv was stopped"
 	c.counters.online.Set(0)

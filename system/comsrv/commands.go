@@ -144,6 +144,8 @@ func (m *commander) check(command ems.Command) (*channel, int, error) {
 		return nil, 0, ems.Errorf(ems.CodeConflict, "channel %d is disabled", channel.ID)
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, 0, ems.Errorf(ems.CodeInvalid, "%v is not a finite number", value)
+	case channel.heartbeat != nil && channel.heartbeat.point == index:
+		return nil, 0, ems.Errorf(ems.CodeConflict, "%s is the heartbeat of channel %d, which comsrv writes", point.Name, channel.ID)
 	case command.Hold > 0 && point.SafeValue == nil:
 		return nil, 0, ems.Errorf(ems.CodeInvalid, "%s cannot hold a value for a time alone: its table has no safe_value to follow it", point.Name)
 	}

@@ -52,11 +52,7 @@ func checkInterlocks(doc *document, channels []Channel) {
 
 func (i *Interlock) check(doc *document, at []any, channel *Channel, site *Site) {
 	below := func(path ...any) []any { return append(slices.Clone(at), path...) }
-	if ref, err := parsePlace(channel.ID, i.Point); err != nil {
-		doc.add(below("point"), "%v", err)
-	} else if channel.point(ref) == nil {
-		doc.addReference(pointTables, below("point"), "channel %d has no point %s", channel.ID, i.Point)
-	}
+	channel.writable(doc, below("point"), i.Point)
 	if i.Value != nil && (math.IsNaN(*i.Value) || math.IsInf(*i.Value, 0)) {
 		doc.add(below("value"), "%v is not a finite number", *i.Value)
 	}

@@ -64,14 +64,3 @@ func parsePlace(channel ems.ChannelID, text string) (ems.PointRef, error) {
 	}
 	return ems.PointRef{Channel: channel, Type: kind, Point: id}, nil
 }
-
-// point returns the point of a channel that a reference names, nil if there is
-// none.
-func (c *Channel) point(ref ems.PointRef) *MappedPoint {
-	for i := range c.Points {
-		if c.Points[i].Type == ref.Type && c.Points[i].ID == ref.Point {
-			return &c.Points[i]
-		}
-	}
-	return nil
-}

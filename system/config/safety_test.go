@@ -49,6 +49,12 @@ func TestSafetyOfCommandsIsRead(t *testing.T) {
 	if diff := cmp.Diff(want, site.Channels[0].Interlocks); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff(&config.Heartbeat{Point: "A:9", Period: time.Second, Values: "count"}, site.Channels[0].Heartbeat); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]float64{"A:3": 0, "C:1": 0}, site.Channels[0].SafeState); diff != "" {
+		t.Error(diff)
+	}
 	lock := site.Channels[0].Interlocks[0]
 	if !lock.Guards(ems.Control, 1, 1) || lock.Guards(ems.Control, 1, 0) || lock.Guards(ems.Adjustment, 1, 1) || lock.Guards(ems.Control, 11, 1) {
 		t.Error("the interlock does not guard its point and value alone")
@@ -86,6 +92,20 @@ func TestFaultsOfSafety(t *testing.T) {
 		{"function", "channels.yaml", `"==",`, `"==", function: mean, window: 5s,`, []string{"channels.yaml:9" + lock + "conditions[0].function: an interlock looks at values as they stand: mean asks for those before"}},
 		{"no such source", "channels.yaml", "comsrv:1005:S:1", "comsrv:1005:S:2", []string{"channels.yaml:9" + lock + "conditions[0].source: there is no point comsrv:1005:S:2"}},
 		{"no such minus", "channels.yaml", "minus: comsrv:1005", "minus: comsrv:1007", []string{"channels.yaml:12" + lock + "conditions[1].conditions[1].minus: there is no point comsrv:1007:T:1"}},
+		{"heartbeat of nothing", "channels.yaml", "point: A:9", "point: A:8", []string{"channels.yaml:15: channels[0].heartbeat.point: channel 1005 has no point A:8"}},
+		{"heartbeat that is read", "channels.yaml", "point: A:9", "point: S:1", []string{
+			`channels.yaml:15: channels[0].heartbeat.point: "S:1" is not a control or an adjustment of this channel: write for example C:1 or A:3`,
+		}},
+		{"quick heartbeat", "channels.yaml", "period: 1s", "period: 99ms", []string{"channels.yaml:15: channels[0].heartbeat.period: 99ms is not between 100ms and 1m0s"}},
+		{"slow heartbeat", "channels.yaml", "period: 1s", "period: 61s", []string{"channels.yaml:15: channels[0].heartbeat.period: 1m1s is not between 100ms and 1m0s"}},
+		{"beat", "channels.yaml", "count", "sine", []string{`channels.yaml:15: channels[0].heartbeat.values: unknown values "sine": use toggle or count`}},
+		{"counting control", "channels.yaml", "point: A:9", "point: C:1", []string{
+			"channels.yaml:15: channels[0].heartbeat.values: a control is 0 or 1: use toggle", "channels.yaml:16: channels[0].safe_state.C:1: this is the heartbeat, which ends by itself",
+		}},
+		{"safe state of nothing", "channels.yaml", "A:3: 0", "A:4: 0", []string{"channels.yaml:16: channels[0].safe_state.A:4: channel 1005 has no point A:4"}},
+		{"safe state out of range", "channels.yaml", "A:3: 0", "A:3: 101", []string{"channels.yaml:16: channels[0].safe_state.A:3: 101 is above the greatest value of export_limit, 100 kW"}},
+		{"safe state not finite", "channels.yaml", "A:3: 0", "A:3: .nan", []string{"channels.yaml:16: channels[0].safe_state.A:3: NaN is not a finite number"}},
+		{"safe state of a control", "channels.yaml", "C:1: 0", "C:1: 2", []string{"channels.yaml:16: channels[0].safe_state.C:1: 2 of a control is neither 0 nor 1"}},
 		{"a model", "channels.yaml", "comsrv:1005:S:1", "modsrv:grid:earthed", []string{"channels.yaml:9" + lock + `conditions[0].source: an interlock looks at points alone: unknown source "modsrv:grid:earthed": ` +
 			"write it as comsrv:{channel}:{T|S|C|A}:{point}, for example comsrv:1001:T:1"}},
 	} {
