@@ -47,7 +47,7 @@ var files embed.FS
 
 // shared are the files that functions build on, each after those it uses.
 func shared() []string {
-	return []string{"check", "point", "command", "alarm_settings", "alarm_notice", "alarm", "alarm_aside", "alarm_list", "history", "formula", "template", "model", "model_values", "rule_source", "rule_condition", "rule_program", "rule_action", "rule", "rule_run", "rule_store", "rule_test"}
+	return []string{"check", "point", "command", "hold", "alarm_settings", "alarm_notice", "alarm", "alarm_aside", "alarm_list", "history", "formula", "template", "model", "model_values", "rule_source", "rule_condition", "rule_program", "rule_action", "rule", "rule_run", "rule_store", "rule_test"}
 }
 
 // services are the folders of functions, in the order of assembly.

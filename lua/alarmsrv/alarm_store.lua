@@ -20,7 +20,7 @@ local function alarm_store(keys, args)
     check_id('rule', rule)
   end
   check_level(level)
-  check_text('title', title, 1, 200)
+  check_line('title', title, 1, 200)
   check_text('description', description, 0, 2000)
   if value ~= '' then
     check_number('value', value)

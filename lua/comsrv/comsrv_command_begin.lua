@@ -20,6 +20,6 @@ local function comsrv_command_begin(keys, args)
   elseif tonumber(args[2]) > tonumber(deadline) then
     refuse('EXPIRED', 'the deadline of command ' .. shown(args[1]) .. ' has passed')
   end
-  redis.call('HSET', key, 'state', 'executing', 'time', args[2])
+  redis.call('HSET', key, 'state', 'executing', 'time', args[2], 'begun', args[2])
   return 'executing'
 end

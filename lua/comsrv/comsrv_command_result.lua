@@ -22,11 +22,13 @@ local function comsrv_command_result(keys, args)
   check_time('time', time)
   check_entry(entry)
   local key, stream = namespace .. 'comsrv:' .. channel .. ':command:' .. id, namespace .. 'comsrv:' .. channel .. ':commands'
-  local before = call('HGET', key, 'state')
+  local before, kind, point, value, origin, issued, begun, hold = unpack(call('HMGET', key,
+    'state', 'type', 'point', 'value', 'origin', 'issued', 'begun', 'hold'))
   if before == 'queued' or before == 'executing' then
     call('HSET', key, 'state', state, 'read_back', read_back, 'reason', reason, 'time', time)
     call('XADD', stream .. ':results', 'MAXLEN', '~', 10000, '*', 'id', id, 'state', state,
-      'read_back', read_back, 'reason', reason, 'time', time)
+      'read_back', read_back, 'reason', reason, 'time', time, 'type', kind or '', 'point', point or '', 'value', value or '',
+      'origin', origin or '', 'issued', issued or '', 'begun', begun or '', 'hold', hold or '')
   else
     state = before or state
   end

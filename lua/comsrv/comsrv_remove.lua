@@ -5,7 +5,7 @@
 -- errors INVALID
 -- keys   comsrv:{channel}:{type} w, comsrv:{channel}:{type}:ts w, comsrv:{channel}:{type}:q w, comsrv:{channel}:{type}:g w,
 --   comsrv:{channel}:status w, comsrv:{channel}:commands w, comsrv:{channel}:commands:results w,
---   comsrv:{channel}:command:{id} w, comsrv:channels w
+--   comsrv:{channel}:command:{id} w, comsrv:channels w, comsrv:{channel}:holds w, comsrv:holds w
 -- flags  allow-oom
 local function comsrv_remove(keys, args)
   local call = redis.call
@@ -35,6 +35,7 @@ local function comsrv_remove(keys, args)
     end
   end
   call('UNLINK', unpack(doomed))
+  forget_holds(namespace, channel)
   call('SREM', namespace .. 'comsrv:channels', channel)
   return 'done'
 end

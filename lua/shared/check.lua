@@ -133,10 +133,18 @@ local function check_text(what, text, least, most)
   if #text < least or #text > most then
     refuse('INVALID', what .. ' has ' .. #text .. ' bytes: ' .. least .. ' to ' .. most .. ' are allowed')
   end
-  if string.find(text, '[%z\1-\8\11-\31\127]') then
+  if string.find(text, '[%z\1-\8\11-\31\127]') or string.find(text, '\194[\128-\159]') then
     refuse('INVALID', what .. ' holds a control character')
   end
   return text
+end
+
+-- check_line is check_text for what is one line.
+local function check_line(what, text, least, most)
+  if string.find(text, '[\t\n]') then
+    refuse('INVALID', what .. ' is one line without tabs')
+  end
+  return check_text(what, text, least, most)
 end
 
 -- check_json refuses what the decoder takes and JSON does not have: control

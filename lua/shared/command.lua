@@ -28,10 +28,13 @@ local function queue_command(namespace, channel, command)
   if call('XLEN', stream) >= command_limit then
     refuse('FULL', 'channel ' .. channel .. ' has ' .. command_limit .. ' commands waiting: is comsrv running?')
   end
-  call('HSET', key, 'type', command.kind, 'point', command.point, 'value', command.value, 'state', 'queued',
-    'issued', command.issued, 'deadline', command.deadline, 'origin', command.origin, 'time', command.issued)
+  local fields = {'type', command.kind, 'point', command.point, 'value', command.value, 'issued', command.issued,
+    'deadline', command.deadline, 'origin', command.origin}
+  if command.hold then
+    fields[#fields + 1], fields[#fields + 2] = 'hold', command.hold
+  end
+  call('HSET', key, 'state', 'queued', 'time', command.issued, unpack(fields))
   call('PEXPIRE', key, command_memory)
-  call('XADD', stream, '*', 'id', command.id, 'type', command.kind, 'point', command.point, 'value', command.value,
-    'issued', command.issued, 'deadline', command.deadline, 'origin', command.origin)
+  call('XADD', stream, '*', 'id', command.id, unpack(fields))
   return 'queued'
 end

@@ -29,7 +29,7 @@ local function check_action(path, action)
     if not level_rank[params.level] then
       refuse('INVALID', path .. '.params.level ' .. shown(tostring(params.level)) .. ' is unknown: use Critical, Major, Minor, Warning or Info')
     end
-    text('title', 1, 200)
+    check_line(path .. '.params.title', text('title', 1, 200), 1, 200)
     text('description', 0, 2000)
     if action.when == 'idle' then
       refuse('INVALID', path .. '.when: an alarm is raised when the rule becomes active, and clears when it becomes idle')

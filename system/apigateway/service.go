@@ -49,6 +49,7 @@ type Service struct {
 // that is below it.
 var routes = map[string]ems.Target{
 	"/api/channels":  ems.Comsrv,
+	"/api/commands":  ems.Comsrv,
 	"/api/templates": ems.Modsrv,
 	"/api/models":    ems.Modsrv,
 	"/api/points":    ems.Modsrv,

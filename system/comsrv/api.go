@@ -18,6 +18,7 @@ import (
 const (
 	maxWaiting      = 8 // requests that wait for a command at once; each holds a connection to Redis
 	longestDeadline = time.Minute
+	shortestHold    = 100 * time.Millisecond
 )
 
 func (s *Service) addRoutes() {
@@ -26,7 +27,10 @@ func (s *Service) addRoutes() {
 	s.server.Echo.GET("/api/channels/:channel/points", s.listPoints)
 	s.server.Echo.POST("/api/channels/:channel/points/:type/:point", s.writePoint)
 	s.server.Echo.PUT("/api/channels/:channel/points/:type/:point", s.setPoint)
+	s.server.Echo.POST("/api/channels/:channel/points/:type/:point/select", s.selectPoint)
+	s.server.Echo.DELETE("/api/channels/:channel/points/:type/:point/select/:token", s.cancelSelection)
 	s.server.Echo.GET("/api/channels/:channel/commands/:command", s.getCommand)
+	s.server.Echo.GET("/api/commands", s.listCommands)
 }
 
 // channelView is a channel as the API shows it. Times are Unix ms.
@@ -206,11 +210,43 @@ func rawText(last latest) string {
 	return strconv.FormatFloat(last.raw, format, -1, 64)
 }
 
-// writeRequest is the body of a write. DeadlineMS counts from now and may be left
-// out.
+// writeRequest is the body of a write. All but the value may be left out.
 type writeRequest struct {
 	Value      *float64 `json:"value"`
-	DeadlineMS *int64   `json:"deadline_ms"`
+	DeadlineMS *int64   `json:"deadline_ms"` // from now
+	HoldMS     *int64   `json:"hold_ms"`     // then the safe value is written, unless another command comes before
+	By         string   `json:"by"`          // who asks, for the audit
+	Selection  string   `json:"selection"`   // the token of a point that must be selected
+}
+
+// command makes a command of it.
+func (r *writeRequest) command(target ems.PointRef, now time.Time) (ems.Command, error) {
+	command := ems.Command{ID: rand.Text(), Target: target, Issued: now, Deadline: now.Add(ems.DefaultCommandLifetime), Origin: "api"}
+	if r.Value == nil {
+		return command, ems.Errorf(ems.CodeInvalid, `the body has no value: send {"value": 12.5}`)
+	}
+	command.Value = *r.Value
+	for _, length := range []struct {
+		name        string
+		ms          *int64
+		least, most time.Duration
+		set         func(time.Duration)
+	}{
+		{"deadline_ms", r.DeadlineMS, time.Millisecond, longestDeadline, func(d time.Duration) { command.Deadline = now.Add(d) }},
+		{"hold_ms", r.HoldMS, shortestHold, ems.LongestHold, func(d time.Duration) { command.Hold = d }},
+	} {
+		if length.ms == nil {
+			continue
+		}
+		if *length.ms < length.least.Milliseconds() || *length.ms > length.most.Milliseconds() {
+			return command, ems.Errorf(ems.CodeInvalid, "%s %d is not between %d and %d", length.name, *length.ms, length.least.Milliseconds(), length.most.Milliseconds())
+		}
+		length.set(time.Duration(*length.ms) * time.Millisecond)
+	}
+	if r.By != "" {
+		command.Origin += ":" + r.By
+	}
+	return command, checkBy(r.By)
 }
 
 // writePoint sends a command through the stream, as every other caller does, and
@@ -232,22 +268,12 @@ func (s *Service) writePoint(c echo.Context) error {
 	if err := httpserver.Body(c, &request); err != nil {
 		return err
 	}
-	if request.Value == nil {
-		return ems.Errorf(ems.CodeInvalid, `the body has no value: send {"value": 12.5}`)
+	command, err := request.command(ems.PointRef{Channel: channel.ID, Type: kind, Point: point}, s.clock.Now())
+	if err != nil {
+		return err
 	}
-	lifetime := ems.DefaultCommandLifetime
-	if request.DeadlineMS != nil {
-		lifetime = time.Duration(*request.DeadlineMS) * time.Millisecond
-		if *request.DeadlineMS < 1 || *request.DeadlineMS > longestDeadline.Milliseconds() {
-			return ems.Errorf(ems.CodeInvalid, "deadline_ms %d is not between 1 and %d", *request.DeadlineMS, longestDeadline.Milliseconds())
-		}
-	}
-	now := s.clock.Now()
-	command := ems.Command{
-		ID: rand.Text(), Target: ems.PointRef{Channel: channel.ID, Type: kind, Point: point}, Value: *request.Value,
-		Issued: now, Deadline: now.Add(lifetime), Origin: "api",
-	}
-	if _, _, err := s.commands.check(command); err != nil {
+	_, index, err := s.commands.check(command)
+	if err != nil {
 		return err
 	}
 	select {
@@ -255,6 +281,12 @@ func (s *Service) writePoint(c echo.Context) error {
 		defer func() { <-s.waiting }()
 	default:
 		return ems.Errorf(ems.CodeUnavailable, "%d writes are waiting for their devices already, nothing was sent: try again", maxWaiting)
+	}
+	if channel.Points[index].SelectTimeout > 0 || request.Selection != "" {
+		if err := s.commands.selections.use(command.Target, request.Selection, command.ID, s.clock.Now()); err != nil {
+			return err
+		}
+		defer s.commands.selections.forget(command)
 	}
 	ctx := c.Request().Context()
 	if err := s.db.SendCommand(ctx, command); err != nil {

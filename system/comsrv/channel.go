@@ -38,6 +38,8 @@ type channel struct {
 	retry     *backoff.ExponentialBackOff
 	due       time.Time     // of the next poll, or of the next attempt to connect
 	orders    chan order    // commands that wait
+	heartbeat *heartbeat    // nil where there is none
+	unsettled []settlement  // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{} // Redis has newly appeared
 	settings  chan setting  // values that wait to be set
 
@@ -74,12 +76,13 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	if !known {
 		return nil, ems.Errorf(ems.CodeInvalid, "channel %d: no driver for %q: use one of %v", entry.ID, entry.Protocol, Protocols())
 	}
-	driver, err := factory(protocol.Setting{Channel: entry, Clock: parts.clock, Logger: parts.logger})
+	driver, err := factory(protocol.Setting{Channel: entry, Clock: parts.clock, Logger: parts.logger, Yield: c.yield})
 	if err != nil {
 		return nil, err
 	}
 	c.driver = driver
 	c.counters = parts.metrics.of(strconv.FormatUint(uint64(entry.ID), 10))
+	c.heartbeat = newHeartbeat(&c.Channel)
 	c.publisher = newPublisher(&c.Channel, c.parts, c.counters)
 	c.latest = make([]latest, len(entry.Points))
 	c.show()
@@ -108,6 +111,10 @@ func (c *channel) run(ctx context.Context, place, places int) {
 		case <-timer.C():
 			c.executeWaiting(ctx)
 			c.wake(ctx)
+			c.beat(ctx)
+			if !c.publisher.failing {
+				_ = c.flushHolds(ctx) // tried again at the next poll
+			}
 		}
 		timer.Reset(c.wait())
 	}
@@ -118,6 +125,9 @@ func (c *channel) wait() time.Duration {
 	next := c.due
 	if retry := c.publisher.retryAt; !retry.IsZero() && retry.Before(next) {
 		next = retry
+	}
+	if beat := c.heartbeat; beat != nil && c.publisher.online && beat.due.Before(next) {
+		next = beat.due
 	}
 	return max(0, next.Sub(c.clock.Now()))
 }
@@ -138,6 +148,15 @@ func (c *channel) wake(ctx context.Context) {
 func (c *channel) executeWaiting(ctx context.Context) {
 	for range len(c.orders) {
 		c.execute(ctx, <-c.orders)
+	}
+}
+
+// yield lets commands, and the heartbeat, go between two exchanges of a poll. A device that is only
+// being connected has not shown yet whether it is there.
+func (c *channel) yield(ctx context.Context) {
+	if c.publisher.online {
+		c.executeWaiting(ctx)
+		c.beat(ctx)
 	}
 }
 
@@ -173,6 +192,8 @@ func (c *channel) read(ctx context.Context) (points, bad int, err error) {
 	}
 	for i := range c.publisher.groups {
 		group := &c.publisher.groups[i]
+		c.yield(ctx)
+		c.publisher.written = c.publisher.written[:0]
 		readings, err := c.driver.ReadBatch(ctx, group.name)
 		if err != nil {
 			return points, bad, err
@@ -214,6 +235,7 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 // stop ends the connection and tells that nobody polls any more, so that the
 // state of the channel does not claim otherwise.
 func (c *channel) stop(ctx context.Context) {
+	c.writeSafeState(ctx)
 	_ = c.driver.Close()
 	c.publisher.online, c.publisher.reason = false, "comsrv was stopped"
 	c.counters.online.Set(0)

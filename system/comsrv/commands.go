@@ -18,10 +18,11 @@ import (
 // goroutine of its channel, and stores how it ended.
 type commander struct {
 	parts
-	channels map[ems.ChannelID]*channel
-	ids      []ems.ChannelID
-	outcomes chan outcome
-	again    atomic.Bool // commands taken from the stream were not begun: take them again
+	channels   map[ems.ChannelID]*channel
+	ids        []ems.ChannelID
+	outcomes   chan outcome
+	selections *selections
+	again      atomic.Bool // commands taken from the stream were not begun: take them again
 
 	mu     sync.Mutex
 	active map[commandKey]struct{} // taken and not yet stored as ended
@@ -60,7 +61,7 @@ const (
 func newCommander(parts parts) *commander {
 	return &commander{
 		parts: parts, channels: map[ems.ChannelID]*channel{},
-		outcomes: make(chan outcome, maxOutcomes), active: map[commandKey]struct{}{},
+		outcomes: make(chan outcome, maxOutcomes), selections: newSelections(), active: map[commandKey]struct{}{},
 	}
 }
 
@@ -110,6 +111,9 @@ func (m *commander) dispatch(ctx context.Context, delivery rtdb.Delivery) {
 		return
 	}
 	channel, point, err := m.check(delivery.Command)
+	if err == nil && channel.Points[point].SelectTimeout > 0 {
+		err = m.selections.permit(delivery.Command)
+	}
 	if err == nil {
 		select {
 		case channel.orders <- order{Delivery: delivery, point: point}:
@@ -128,24 +132,36 @@ func (m *commander) dispatch(ctx context.Context, delivery rtdb.Delivery) {
 // that value.
 func (m *commander) check(command ems.Command) (*channel, int, error) {
 	target := command.Target
+	channel, index, err := m.find(target)
+	if err != nil {
+		return nil, 0, err
+	}
+	point := &channel.Points[index]
+	switch value := command.Value; {
+	case !target.Type.Writable():
+		return nil, 0, ems.Errorf(ems.CodeInvalid, "%s cannot be written: use a control (C) or an adjustment (A)", target)
+	case !channel.Enabled:
+		return nil, 0, ems.Errorf(ems.CodeConflict, "channel %d is disabled", channel.ID)
+	case math.IsNaN(value) || math.IsInf(value, 0):
+		return nil, 0, ems.Errorf(ems.CodeInvalid, "%v is not a finite number", value)
+	case channel.heartbeat != nil && channel.heartbeat.point == index:
+		return nil, 0, ems.Errorf(ems.CodeConflict, "%s is the heartbeat of channel %d, which comsrv writes", point.Name, channel.ID)
+	case command.Hold > 0 && point.SafeValue == nil:
+		return nil, 0, ems.Errorf(ems.CodeInvalid, "%s cannot hold a value for a time alone: its table has no safe_value to follow it", point.Name)
+	}
+	return channel, index, point.CheckRange(command.Value)
+}
+
+// find returns the channel and the index of a point.
+func (m *commander) find(target ems.PointRef) (*channel, int, error) {
 	channel := m.channels[target.Channel]
 	if channel == nil {
 		return nil, 0, ems.Errorf(ems.CodeNotFound, "there is no channel %d", target.Channel)
 	}
 	for i := range channel.Points {
-		point := &channel.Points[i]
-		if point.Type != target.Type || point.ID != target.Point {
-			continue
+		if point := &channel.Points[i]; point.Type == target.Type && point.ID == target.Point {
+			return channel, i, nil
 		}
-		switch value := command.Value; {
-		case !target.Type.Writable():
-			return nil, 0, ems.Errorf(ems.CodeInvalid, "%s cannot be written: use a control (C) or an adjustment (A)", target)
-		case !channel.Enabled:
-			return nil, 0, ems.Errorf(ems.CodeConflict, "channel %d is disabled", channel.ID)
-		case math.IsNaN(value) || math.IsInf(value, 0):
-			return nil, 0, ems.Errorf(ems.CodeInvalid, "%v is not a finite number", value)
-		}
-		return channel, i, point.CheckRange(command.Value)
 	}
 	return nil, 0, ems.Errorf(ems.CodeNotFound, "channel %d has no point %s:%d", target.Channel, target.Type, target.Point)
 }
@@ -269,15 +285,14 @@ func (c *channel) execute(ctx context.Context, order order) {
 	point := &c.Points[order.point]
 	writing, cancel := outlasting(ctx, writeGrace)
 	defer cancel()
+	armed := false
 	written, err := c.driver.WritePoint(writing, protocol.Write{
 		Point: order.point, Raw: point.ToRaw(order.Value),
-		Before: func() error {
-			if c.clock.Now().After(order.Deadline) {
-				return errDeadline
-			}
-			return nil
-		},
+		Before: func() error { return c.permit(writing, order, &armed) },
 	})
+	if armed {
+		c.settleHold(writing, order.Command, written, err)
+	}
 	if err != nil {
 		c.commands.settle(order.Delivery, failedState(err), nil, err.Error())
 		return
@@ -294,6 +309,35 @@ func (c *channel) execute(ctx context.Context, order order) {
 	}
 	readBack := point.FromRaw(*written.ReadBack)
 	c.commands.settle(order.Delivery, state, finite(readBack), reason)
+}
+
+// permit is asked when the next thing is that bytes leave for the device. The
+// deadline is looked at last, because all else takes time. armed tells whether
+// Redis may have noted that the write leaves.
+func (c *channel) permit(ctx context.Context, order order, armed *bool) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	point, shown := &c.Points[order.point], &c.publisher.points[order.point]
+	last := ems.Value{Number: shown.value, Quality: shown.quality}
+	if !shown.known {
+		last.Quality = ems.Bad
+	}
+	if err := point.CheckStep(order.Value, last); err != nil {
+		return err
+	}
+	if err := c.checkInterlocks(ctx, point, order.Value); err != nil {
+		return err
+	}
+	if point.SafeValue != nil {
+		*armed = true
+		if err := c.armHold(ctx, order.Command); err != nil {
+			return err
+		}
+	}
+	if c.clock.Now().After(order.Deadline) {
+		return errDeadline
+	}
+	return nil
 }
 
 func failedState(err error) ems.CommandState {

@@ -33,6 +33,7 @@ type device struct {
 	holds    map[byte]bool     // the functions that wait
 	waiting  int               // requests that wait
 	writes   []string          // "6@5=77": every write that arrived, refused ones too
+	order    []byte            // the functions of all requests, in the order in which they arrived
 	polls    int
 
 	listener net.Listener
@@ -179,6 +180,7 @@ func (d *device) execute(request []byte) []byte {
 	function, address, second := request[0], binary.BigEndian.Uint16(request[1:]), binary.BigEndian.Uint16(request[3:])
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.order = append(d.order, function)
 	if held := d.held; held != nil && d.holds[function] {
 		d.waiting++
 		d.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,7 @@ type publisher struct {
 	retryAt  time.Time // when to try again; zero when Redis knows everything
 	scratch  []rtdb.Sample
 	sentNow  []sentSample
+	written  []int // points of which a value was read back since the poll of a group began
 	batchBuf []rtdb.Batch
 }
 
@@ -133,6 +135,9 @@ func (g *groupState) add(kind ems.PointType, point int) {
 func (p *publisher) take(group *groupState, readings []protocol.Reading, at time.Time) (bad int) {
 	group.time = at
 	for _, reading := range readings {
+		if slices.Contains(p.written, reading.Point) { // what was read back is newer
+			continue
+		}
 		p.set(reading, at)
 		if p.points[reading.Point].quality == ems.Bad {
 			bad++
@@ -307,6 +312,7 @@ func (p *publisher) ingest(ctx context.Context) error {
 // publishPoint tells one value at once: what was read back after a write.
 func (p *publisher) publishPoint(ctx context.Context, index int, raw float64) {
 	p.set(protocol.Reading{Point: index, Raw: raw, Quality: ems.Good}, p.clock.Now())
+	p.written = append(p.written, index)
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	p.scratch, p.sentNow, p.batchBuf = p.scratch[:0], p.sentNow[:0], p.batchBuf[:0]

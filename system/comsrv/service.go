@@ -89,6 +89,10 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 	var settling sync.WaitGroup // all that may settle a command
 	settling.Go(func() { s.commands.consume(ctx) })
+	group.Go(func() error {
+		newKeeper(s.parts, s.commands).run(ctx)
+		return nil
+	})
 	enabled := s.enabled()
 	for place, channel := range enabled {
 		settling.Go(func() { channel.run(ctx, place, len(enabled)) })

@@ -3,6 +3,7 @@ package comsrv
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"testing"
@@ -18,7 +19,13 @@ import (
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, servicetest.DriverDials()) }
+func TestMain(m *testing.M) {
+	// A life of commands takes seconds of real time; a flag asks for more of them.
+	if err := flag.Set("rapid.checks", "5"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, servicetest.DriverDials())
+}
 
 // plant is a running comsrv with a Redis of its own, which the test looks at as
 // other services do.

@@ -264,11 +264,11 @@ func ruleBounds() []bound {
 		bounds = append(bounds,
 			ruleBound(fmt.Sprintf("name with %q", character), allowed, func(r *ems.Rule) { r.Name = "x" + string(character) }),
 			ruleBound(fmt.Sprintf("description with %q", character), allowed, func(r *ems.Rule) { r.Description = "x" + string(character) }))
-		bounds = append(bounds, textBound(0, "title", "x"+string(character), allowed))
+		bounds = append(bounds, textBound(0, "title", "x"+string(character), false))
 	}
 	for _, character := range []rune{0x7f, 0x80, 0x9f, 0xa0, 'é', '\u2028', '😀'} {
 		for action, param := range []string{"description", "message"} {
-			bounds = append(bounds, textBound(action, param, "x"+string(character), character != 0x7f))
+			bounds = append(bounds, textBound(action, param, "x"+string(character), character > 0x9f))
 		}
 	}
 	return bounds

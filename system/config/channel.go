@@ -17,9 +17,12 @@ type Channel struct {
 	Timeout     time.Duration // for one request and its whole answer
 	Enabled     bool
 	Modbus      Modbus
-	Points      []MappedPoint // telemetry, signals, controls, adjustments; by id within each
-	Virtual     Virtual       // of a virtual channel
-	GRPC        GRPC          // of one whose driver is another process
+	Points      []MappedPoint      // telemetry, signals, controls, adjustments; by id within each
+	Interlocks  []Interlock        // what must hold before a point is written
+	Heartbeat   *Heartbeat         // nil is none
+	SafeState   map[string]float64 // "A:3" and what is written to it once when comsrv is stopped
+	Virtual     Virtual            // of a virtual channel
+	GRPC        GRPC               // of one whose driver is another process
 }
 
 // MappedPoint is a point and where the device keeps it.
@@ -34,17 +37,20 @@ type channelsFile struct {
 }
 
 type channelEntry struct {
-	ID          uint32        `yaml:"id"`
-	Name        string        `yaml:"name"`
-	Description string        `yaml:"description"`
-	Protocol    string        `yaml:"protocol"`
-	Address     string        `yaml:"address"`
-	PollPeriod  time.Duration `yaml:"poll_period"`
-	Timeout     time.Duration `yaml:"timeout"`
-	Enabled     *bool         `yaml:"enabled"`
-	Modbus      *modbusEntry  `yaml:"modbus"`
-	Virtual     *Virtual      `yaml:"virtual"`
-	GRPC        *GRPC         `yaml:"grpc"`
+	ID          uint32             `yaml:"id"`
+	Name        string             `yaml:"name"`
+	Description string             `yaml:"description"`
+	Protocol    string             `yaml:"protocol"`
+	Address     string             `yaml:"address"`
+	PollPeriod  time.Duration      `yaml:"poll_period"`
+	Timeout     time.Duration      `yaml:"timeout"`
+	Enabled     *bool              `yaml:"enabled"`
+	Interlocks  []Interlock        `yaml:"interlocks"`
+	Heartbeat   *Heartbeat         `yaml:"heartbeat"`
+	SafeState   map[string]float64 `yaml:"safe_state"`
+	Modbus      *modbusEntry       `yaml:"modbus"`
+	Virtual     *Virtual           `yaml:"virtual"`
+	GRPC        *GRPC              `yaml:"grpc"`
 }
 
 // Defaults and bounds of a channel's timing.
@@ -73,10 +79,12 @@ func (s *siteReader) readChannels() []Channel {
 		} else {
 			channel.Points = s.readPoints(&channel)
 			s.readSections(doc, at, entry, &channel)
+			channel.checkLoss(doc, at)
 		}
 		seen[entry.ID] = i
 		channels = append(channels, channel)
 	}
+	checkInterlocks(doc, channels)
 	return channels
 }
 
@@ -85,7 +93,8 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 		ID: ems.ChannelID(entry.ID), Name: entry.Name, Description: entry.Description,
 		Protocol: entry.Protocol, Address: entry.Address,
 		PollPeriod: entry.PollPeriod, Timeout: entry.Timeout,
-		Enabled: entry.Enabled == nil || *entry.Enabled,
+		Enabled: entry.Enabled == nil || *entry.Enabled, Interlocks: entry.Interlocks,
+		Heartbeat: entry.Heartbeat, SafeState: entry.SafeState,
 	}
 	if channel.PollPeriod == 0 {
 		channel.PollPeriod = defaultPollPeriod

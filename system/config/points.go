@@ -17,7 +17,7 @@ var tableNames = map[ems.PointType]string{
 
 var (
 	pointColumns    = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
-	pointOptional   = []string{"deadband", "min", "max", "poll_group"}
+	pointOptional   = []string{"deadband", "min", "max", "poll_group", "max_step", "safe_value", "select_timeout"}
 	mappingColumns  = []string{"point_id", "slave_id", "function_code", "register_address", "data_type", "byte_order", "bit_position"}
 	mappingOptional = []string{"length", "sentinel"}
 )
@@ -88,6 +88,7 @@ func (s *siteReader) readPointTable(file string, kind ems.PointType, names map[s
 			row.faults.add(file, row.line, "%v", err)
 		}
 		row.checkPoint(&point, names)
+		row.readSafety(&point)
 		if first, twice := rows[point.ID]; twice {
 			row.fault("point_id", "%d stands already in line %d: give each point of a table its own", point.ID, first.line)
 			return

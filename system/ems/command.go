@@ -28,12 +28,13 @@ func (s CommandState) Final() bool {
 // Command asks a channel to write one point. It is executed at most once and
 // never after its deadline.
 type Command struct {
-	ID       string    // unique; the same id again is the same command
-	Target   PointRef  // a control or an adjustment
-	Value    float64   // engineering units
-	Issued   time.Time // when the caller asked
-	Deadline time.Time // nothing is sent after it
-	Origin   string    // who asked, for the audit: "api", "model:battery_001", "rule:peak_shaving"
+	ID       string        // unique; the same id again is the same command
+	Target   PointRef      // a control or an adjustment
+	Value    float64       // engineering units
+	Issued   time.Time     // when the caller asked
+	Deadline time.Time     // nothing is sent after it
+	Hold     time.Duration // how long the value may stand before the safe value is written, unless it is renewed; 0 is for ever
+	Origin   string        // who asked, for the audit: "api", "model:battery_001", "rule:peak_shaving", "api:Ann", "hold:1782000060000"
 }
 
 // DefaultCommandLifetime is how long a command may wait when its caller names
@@ -49,4 +50,16 @@ type CommandResult struct {
 	ReadBack *float64     `json:"read_back,omitempty"` // what the device showed afterwards
 	Reason   string       `json:"reason,omitempty"`
 	Time     time.Time    `json:"time"`
+}
+
+// LongestHold bounds the time for which a value may be held.
+const LongestHold = 7 * 24 * time.Hour
+
+// CommandRecord is a command that has ended, for the audit.
+type CommandRecord struct {
+	CommandResult            // Time is when it ended
+	Origin        string     `json:"origin"`
+	Issued        time.Time  `json:"issued"`
+	Begun         *time.Time `json:"begun"` // nil: nobody began it
+	HoldMS        int64      `json:"hold_ms,omitempty"`
 }

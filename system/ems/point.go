@@ -152,6 +152,7 @@ type Point struct {
 	Deadband float64   `json:"deadband,omitempty"`
 	Min      *float64  `json:"min,omitempty"` // least value a command may carry
 	Max      *float64  `json:"max,omitempty"` // greatest value a command may carry
+	Safety
 }
 
 // DefaultGroup is the poll group of a point that names none.

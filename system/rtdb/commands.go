@@ -22,9 +22,14 @@ func (c *Client) SendCommand(ctx context.Context, command ems.Command) error {
 	if err != nil {
 		return err
 	}
-	return c.fail("comsrv_command", c.call(ctx, "comsrv_command", channelName(command.Target.Channel),
+	args := []any{
 		command.ID, command.Target.Type.String(), strconv.FormatUint(uint64(command.Target.Point), 10), number,
-		ems.UnixMS(command.Issued), ems.UnixMS(command.Deadline), command.Origin).Err())
+		ems.UnixMS(command.Issued), ems.UnixMS(command.Deadline), command.Origin,
+	}
+	if command.Hold > 0 {
+		args = append(args, command.Hold.Milliseconds())
+	}
+	return c.fail("comsrv_command", c.call(ctx, "comsrv_command", channelName(command.Target.Channel), args...).Err())
 }
 
 // Delivery is a command as the stream handed it over.
@@ -177,6 +182,7 @@ func parseDelivery(channel ems.ChannelID, message redis.XMessage) (Delivery, err
 		Command: ems.Command{
 			ID: field("id"), Target: ems.PointRef{Channel: channel, Type: kind, Point: point}, Value: value,
 			Issued: ems.FromUnixMS(integer(field("issued"))), Deadline: ems.FromUnixMS(integer(field("deadline"))), Origin: field("origin"),
+			Hold: time.Duration(integer(field("hold"))) * time.Millisecond,
 		},
 		entry: message.ID,
 	}, nil

@@ -1,6 +1,9 @@
 package rtdb_test
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Two commands of channel 1001.
 var (
@@ -17,6 +20,7 @@ func comsrvCommand() contract {
 	return contract{
 		function: "comsrv_command", key: numberID(),
 		args: []kind{anID(), oneOf("C", "A"), numberID(), decimal(), milliseconds(), milliseconds(), words(1, 200)},
+		more: []kind{whole(100, 604800000)}, least: 0, most: 1,
 		examples: []example{
 			{
 				name: "a new one", key: "1001", args: commandC1[2:], reply: "queued",
@@ -27,6 +31,12 @@ func comsrvCommand() contract {
 				after: map[string]string{
 					"comsrv:1001:command:c2": "deadline=6000 issued=1000 origin=rule:hot point=3 state=queued time=1000 type=C value=1 (expires in 60 min)",
 					"comsrv:1001:commands":   waitingC1 + "\n* id=c2 type=C point=3 value=1 issued=1000 deadline=6000 origin=rule:hot",
+				},
+			},
+			{
+				name: "one that holds for a time", key: "1001", args: append(slices.Clone(commandC1[2:]), "60000"), reply: "queued",
+				after: map[string]string{
+					"comsrv:1001:command:c1": strings.Replace(storedC1, "issued", "hold=60000 issued", 1), "comsrv:1001:commands": waitingC1 + " hold=60000",
 				},
 			},
 			{name: "the same id again", before: []step{commandC1}, key: "1001", args: commandC1[2:], reply: "queued"},
@@ -57,7 +67,7 @@ func comsrvCommandBegin() contract {
 			{
 				name: "at the last moment", before: []step{commandC1}, key: "1001", args: []string{"c1", "6000"}, reply: "executing",
 				after: map[string]string{
-					"comsrv:1001:command:c1": strings.NewReplacer("state=queued", "state=executing", "time=1000", "time=6000").Replace(storedC1),
+					"comsrv:1001:command:c1": "begun=6000 " + strings.NewReplacer("state=queued", "state=executing", "time=1000", "time=6000").Replace(storedC1),
 				},
 			},
 			{
@@ -110,7 +120,7 @@ func comsrvCommandResult() contract {
 				name: "done", before: taken, key: "1001", args: []string{"c1", "done", "-12.500000", "", "2000", "1-1"}, reply: "done",
 				after: with(without, map[string]string{
 					"comsrv:1001:command:c1":       "read_back=-12.500000 reason= state=done time=2000 type=A (expires in 1 min)",
-					"comsrv:1001:commands:results": "* id=c1 state=done read_back=-12.500000 reason= time=2000",
+					"comsrv:1001:commands:results": "* id=c1 state=done read_back=-12.500000 reason= time=2000 type=A point= value= origin= issued= begun= hold=",
 				}),
 			},
 			{
@@ -118,7 +128,16 @@ func comsrvCommandResult() contract {
 				after: map[string]string{
 					"comsrv:1001:command:c1": "deadline=6000 issued=1000 origin=api point=2 read_back= reason=too late state=expired time=7000 " +
 						"type=A value=-12.500000 (expires in 60 min)",
-					"comsrv:1001:commands:results": "* id=c1 state=expired read_back= reason=too late time=7000",
+					"comsrv:1001:commands:results": "* id=c1 state=expired read_back= reason=too late time=7000 type=A point=2 value=-12.500000 origin=api issued=1000 begun= hold=",
+				},
+			},
+			{
+				name: "of one that was to hold", key: "1001", args: []string{"c1", "failed", "3", "other", "7000", "1-1"}, reply: "failed",
+				before: []step{append(slices.Clone(commandC1), "60000"), {"comsrv_command_begin", "1001", "c1", "2000"}},
+				after: map[string]string{
+					"comsrv:1001:command:c1": "begun=2000 deadline=6000 hold=60000 issued=1000 origin=api point=2 read_back=3 reason=other state=failed time=7000 " +
+						"type=A value=-12.500000 (expires in 60 min)",
+					"comsrv:1001:commands:results": "* id=c1 state=failed read_back=3 reason=other time=7000 type=A point=2 value=-12.500000 origin=api issued=1000 begun=2000 hold=60000",
 				},
 			},
 			{

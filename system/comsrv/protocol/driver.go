@@ -17,6 +17,10 @@ type Setting struct {
 	Channel config.Channel
 	Clock   ems.Clock
 	Logger  *slog.Logger // names the channel already
+	// Yield, where it is not nil, is called between two exchanges of ReadBatch: a
+	// command that waits calls WritePoint from within it, so that a long poll holds
+	// up no write for longer than one exchange.
+	Yield func(ctx context.Context)
 }
 
 // Factory initializes the driver of one channel: it checks that the protocol can

@@ -25,6 +25,7 @@ type Driver struct {
 	transport *transport
 	client    modbus.Client
 	groups    map[string]*group
+	yield     func(context.Context) // between two exchanges of a poll; may be nil
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -48,6 +49,7 @@ func New(setting protocol.Setting) (protocol.Driver, error) {
 	carrier := &transport{address: channel.Address, timeout: channel.Timeout, ctx: context.Background()}
 	driver := &Driver{
 		channel: channel, packager: packager, transport: carrier, client: modbus.NewClient2(packager, carrier),
+		yield: setting.Yield,
 	}
 	driver.planAll()
 	return driver, nil
@@ -189,6 +191,9 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 		if block.rest.skip() {
 			group.failBlock(block, block.rest.reason)
 			continue
+		}
+		if d.yield != nil {
+			d.yield(ctx)
 		}
 		data, err := d.read(ctx, unit.id, block.function, block.start, block.end-block.start)
 		var exception *modbus.ModbusError

@@ -1,0 +1,123 @@
+package config_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+const guarded = "testdata/commands"
+
+func float(number float64) *float64 { return &number }
+
+func TestSafetyOfCommandsIsRead(t *testing.T) {
+	t.Parallel()
+	site, err := config.ReadSite(guarded, nil, protocols())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ref, want := range map[string]ems.Safety{
+		"comsrv:1005:C:1": {SafeValue: float(0), SelectTimeout: 30 * time.Second},
+		"comsrv:1005:A:3": {MaxStep: float(25), SafeValue: float(10)},
+		"comsrv:1005:A:9": {},
+	} {
+		parsed, err := ems.ParsePointRef(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		point, found := site.Point(parsed)
+		if diff := cmp.Diff(want, point.Safety); !found || diff != "" {
+			t.Errorf("%s: %v %s", ref, found, diff)
+		}
+	}
+	want := []config.Interlock{{
+		Point: "C:1", Value: float(1), Reason: "the busbar is earthed",
+		Conditions: []ems.Condition{
+			{Source: "comsrv:1005:S:1", Operator: "==", Value: ems.Number(0)},
+			{Logic: ems.Any, Conditions: []ems.Condition{
+				{Source: "comsrv:1006:T:1", Operator: "between", Value: ems.Numbers(49.5, 50.5)},
+				{Source: "comsrv:1006:T:1", Minus: "comsrv:1005:T:1", Operator: "<", CompareTo: "comsrv:1006:T:2"},
+			}},
+		},
+	}}
+	if diff := cmp.Diff(want, site.Channels[0].Interlocks); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(&config.Heartbeat{Point: "A:9", Period: time.Second, Values: "count"}, site.Channels[0].Heartbeat); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]float64{"A:3": 0, "C:1": 0}, site.Channels[0].SafeState); diff != "" {
+		t.Error(diff)
+	}
+	lock := site.Channels[0].Interlocks[0]
+	if !lock.Guards(ems.Control, 1, 1) || lock.Guards(ems.Control, 1, 0) || lock.Guards(ems.Adjustment, 1, 1) || lock.Guards(ems.Control, 11, 1) {
+		t.Error("the interlock does not guard its point and value alone")
+	}
+}
+
+func TestFaultsOfSafety(t *testing.T) {
+	t.Parallel()
+	const lock = ": channels[0].interlocks[0]."
+	const adjustment, control = "points/1005/adjustment.csv", "points/1005/control.csv"
+	for _, test := range []struct {
+		name, file, old, new string
+		want                 []string // all of them
+	}{
+		{"step 0", adjustment, ",100,25,", ",100,0,", []string{adjustment + ":2: max_step 0 is not above 0"}},
+		{"step of a control", control, "safe_value", "max_step", []string{control + ":2: max_step only adjustments have one: a control is 0 or 1"}},
+		{"safe out of range", adjustment, "25,10", "25,101", []string{adjustment + ":2: safe_value: 101 is above the greatest value of export_limit, 100 kW"}},
+		{"safe control", control, ",0,30s", ",2,30s", []string{control + ":2: safe_value 2 of a control is neither 0 nor 1"}},
+		{"safe not a number", control, ",0,30s", ",off,30s", []string{control + `:2: safe_value "off" is not a finite number`}},
+		{"short selection", control, "30s", "999ms", []string{control + `:2: select_timeout "999ms" is not a time from 1s to 10m0s, for example 30s`}},
+		{"long selection", control, "30s", "601s", []string{control + `:2: select_timeout "601s" is not a time from 1s to 10m0s, for example 30s`}},
+		{"selection", control, "30s", "yes", []string{control + `:2: select_timeout "yes" is not a time from 1s to 10m0s, for example 30s`}},
+		{"safety of what is read", "points/1005/signal.csv", "data_type\n1,earthed,,,,0,bool", "data_type,safe_value\n1,earthed,,,,0,bool,1", []string{
+			"points/1005/signal.csv:2: safe_value only points that are written have one: controls and adjustments",
+		}},
+		{"no such point", "channels.yaml", "C:1", "C:2", []string{"channels.yaml:6" + lock + "point: channel 1005 has no point C:2"}},
+		{"not written", "channels.yaml", "C:1", "S:1", []string{"channels.yaml:6" + lock + `point: "S:1" is not a control or an adjustment of this channel: write for example C:1 or A:3`}},
+		{"whole source", "channels.yaml", "C:1", "comsrv:1005:C:1", []string{"channels.yaml:6" + lock + `point: "comsrv:1005:C:1" is not a control or an adjustment of this channel: write for example C:1 or A:3`}},
+		{"value", "channels.yaml", "value: 1\n", "value: .inf\n", []string{"channels.yaml:7" + lock + "value: +Inf is not a finite number"}},
+		{"unknown key", "channels.yaml", "reason:", "because:", []string{`channels.yaml:14: unknown key "because": check its spelling and indentation`}},
+		{"long reason", "channels.yaml", "the busbar", strings.Repeat("x", 190), []string{"channels.yaml:14" + lock + "reason: 201 bytes are more than the 200 that fit"}},
+		{"logic", "channels.yaml", "logic: OR", "logic: XOR", []string{`channels.yaml:13` + lock + `conditions[1].logic: unknown logic "XOR": use AND, OR or NOT`}},
+		{"operator", "channels.yaml", `"=="`, `"="`, []string{"channels.yaml:9" + lock + `conditions[0].operator: unknown operator "=": use one of >, >=, <, <=, ==, !=, between, in, changed, rising, falling`}},
+		{"edge", "channels.yaml", `"==", value: 0`, "rising", []string{"channels.yaml:9" + lock + "conditions[0].operator: an interlock looks at values as they stand: rising asks for the value before"}},
+		{"function", "channels.yaml", `"==",`, `"==", function: mean, window: 5s,`, []string{"channels.yaml:9" + lock + "conditions[0].function: an interlock looks at values as they stand: mean asks for those before"}},
+		{"no such source", "channels.yaml", "comsrv:1005:S:1", "comsrv:1005:S:2", []string{"channels.yaml:9" + lock + "conditions[0].source: there is no point comsrv:1005:S:2"}},
+		{"no such minus", "channels.yaml", "minus: comsrv:1005", "minus: comsrv:1007", []string{"channels.yaml:12" + lock + "conditions[1].conditions[1].minus: there is no point comsrv:1007:T:1"}},
+		{"heartbeat of nothing", "channels.yaml", "point: A:9", "point: A:8", []string{"channels.yaml:15: channels[0].heartbeat.point: channel 1005 has no point A:8"}},
+		{"heartbeat that is read", "channels.yaml", "point: A:9", "point: S:1", []string{
+			`channels.yaml:15: channels[0].heartbeat.point: "S:1" is not a control or an adjustment of this channel: write for example C:1 or A:3`,
+		}},
+		{"quick heartbeat", "channels.yaml", "period: 1s", "period: 99ms", []string{"channels.yaml:15: channels[0].heartbeat.period: 99ms is not between 100ms and 1m0s"}},
+		{"slow heartbeat", "channels.yaml", "period: 1s", "period: 61s", []string{"channels.yaml:15: channels[0].heartbeat.period: 1m1s is not between 100ms and 1m0s"}},
+		{"beat", "channels.yaml", "count", "sine", []string{`channels.yaml:15: channels[0].heartbeat.values: unknown values "sine": use toggle or count`}},
+		{"counting control", "channels.yaml", "point: A:9", "point: C:1", []string{
+			"channels.yaml:15: channels[0].heartbeat.values: a control is 0 or 1: use toggle", "channels.yaml:16: channels[0].safe_state.C:1: this is the heartbeat, which ends by itself",
+		}},
+		{"safe state of nothing", "channels.yaml", "A:3: 0", "A:4: 0", []string{"channels.yaml:16: channels[0].safe_state.A:4: channel 1005 has no point A:4"}},
+		{"safe state out of range", "channels.yaml", "A:3: 0", "A:3: 101", []string{"channels.yaml:16: channels[0].safe_state.A:3: 101 is above the greatest value of export_limit, 100 kW"}},
+		{"safe state not finite", "channels.yaml", "A:3: 0", "A:3: .nan", []string{"channels.yaml:16: channels[0].safe_state.A:3: NaN is not a finite number"}},
+		{"safe state of a control", "channels.yaml", "C:1: 0", "C:1: 2", []string{"channels.yaml:16: channels[0].safe_state.C:1: 2 of a control is neither 0 nor 1"}},
+		{"a model", "channels.yaml", "comsrv:1005:S:1", "modsrv:grid:earthed", []string{"channels.yaml:9" + lock + `conditions[0].source: an interlock looks at points alone: unknown source "modsrv:grid:earthed": ` +
+			"write it as comsrv:{channel}:{T|S|C|A}:{point}, for example comsrv:1001:T:1"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			want := test.want[0]
+			if len(test.want) > 1 {
+				want = fmt.Sprintf("%d faults:\n  %s", len(test.want), strings.Join(test.want, "\n  "))
+			}
+			if got := spoilt(t, guarded, test.file, test.old, test.new); got != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
