@@ -235,7 +235,8 @@ func TestActions(t *testing.T) {
 	}
 	last := events[4]
 	last.Entry = ""
-	expect(t, "the event", last, rtdb.RuleEvent{Rule: "r", To: rtdb.Triggered, Time: b.clock.Now(), By: "Ann", Values: rtdb.SeenValues{}})
+	seen := 50.0
+	expect(t, "the event", last, rtdb.RuleEvent{Rule: "r", To: rtdb.Triggered, Time: b.clock.Now(), By: "Ann", Values: rtdb.SeenValues{"comsrv:1001:T:1": &seen}})
 }
 
 // Of the rules that one change sets off the highest priority acts first.
