@@ -71,7 +71,7 @@ func TestFaultsOfSafety(t *testing.T) {
 	}{
 		{"step 0", adjustment, ",100,25,", ",100,0,", []string{adjustment + ":2: max_step 0 is not above 0"}},
 		{"step of a control", control, "safe_value", "max_step", []string{control + ":2: max_step only adjustments have one: a control is 0 or 1"}},
-		{"safe out of range", adjustment, "25,10", "25,101", []string{adjustment + ":2: safe_value: 101 is above the greatest value of export_limit, 100 kW"}},
+		{"safe out of range", adjustment, "25,10", "25,101", []string{adjustment + ":2: safe_value 101 is above the greatest value of export_limit, 100 kW"}},
 		{"safe control", control, ",0,30s", ",2,30s", []string{control + ":2: safe_value 2 of a control is neither 0 nor 1"}},
 		{"safe not a number", control, ",0,30s", ",off,30s", []string{control + `:2: safe_value "off" is not a finite number`}},
 		{"short selection", control, "30s", "999ms", []string{control + `:2: select_timeout "999ms" is not a time from 1s to 10m0s, for example 30s`}},
