@@ -12,10 +12,12 @@ type Channel struct {
 	Name        string
 	Description string
 	Protocol    string // a driver's name, for example "modbus_tcp"
-	Address     string // host:port
+	Address     string // host:port; of modbus_rtu the serial port, /dev/…
 	PollPeriod  time.Duration
 	Timeout     time.Duration // for one request and its whole answer
 	Enabled     bool
+	Modbus      Modbus
+	Serial      Serial        // of modbus_rtu
 	Points      []MappedPoint // telemetry, signals, controls, adjustments; by id within each
 }
 
@@ -90,6 +92,8 @@ type channelEntry struct {
 	PollPeriod  time.Duration `yaml:"poll_period"`
 	Timeout     time.Duration `yaml:"timeout"`
 	Enabled     *bool         `yaml:"enabled"`
+	Modbus      *modbusEntry  `yaml:"modbus"`
+	Serial      *serialEntry  `yaml:"serial"`
 }
 
 // Defaults and bounds of a channel's timing.
@@ -121,6 +125,7 @@ func (s *siteReader) readChannels() []Channel {
 		seen[entry.ID] = i
 		channels = append(channels, channel)
 	}
+	checkShared(doc, channels)
 	return channels
 }
 
@@ -135,7 +140,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 		channel.PollPeriod = defaultPollPeriod
 	}
 	if channel.Timeout == 0 {
-		channel.Timeout = min(defaultTimeout, channel.PollPeriod)
+		channel.Timeout = min(defaultTimeout, channel.PollPeriod/entry.Modbus.tries())
 	}
 	variable := "COMSRV_CHANNEL_" + uintText(entry.ID) + "_ADDRESS"
 	address := s.environment[variable]
@@ -150,7 +155,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	} else if len(s.protocols) > 0 && !contains(s.protocols, entry.Protocol) {
 		doc.add(append(at, "protocol"), "no driver for %q: use one of %s", entry.Protocol, listText(s.protocols))
 	}
-	if err := checkAddress(channel.Address, "192.168.1.20:502", 1); err != nil && address != "" {
+	if err := checkChannelAddress(channel.Protocol, channel.Address); err != nil && address != "" {
 		s.faults.add("environment", 0, "%s: %v", variable, err)
 	} else if err != nil {
 		doc.add(append(at, "address"), "%v", err)
@@ -161,5 +166,6 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	if channel.Timeout < time.Millisecond || channel.Timeout > channel.PollPeriod {
 		doc.add(append(at, "timeout"), "%v is not between 1ms and the poll period of %v", channel.Timeout, channel.PollPeriod)
 	}
+	s.readModbus(doc, at, entry, &channel)
 	return channel
 }
