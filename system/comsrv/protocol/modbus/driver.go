@@ -1,5 +1,5 @@
-// Package modbus is the driver for Modbus over TCP: function codes 1 to 6, 15
-// and 16.
+// Package modbus is the driver for Modbus over TCP, TLS and serial lines: function
+// codes 1 to 6, 15 and 16.
 package modbus
 
 import (
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/goburrow/modbus"
 
@@ -15,16 +16,15 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// Name is what a site writes as the protocol of a channel.
-const Name = "modbus_tcp"
-
-// Driver serves one channel: one connection, with one or more units behind it.
+// Driver serves one channel: one or more units behind a connection, which other
+// channels may use too.
 type Driver struct {
-	channel   config.Channel
-	packager  *modbus.TCPClientHandler // for its framing alone; it never connects
-	transport *transport
-	client    modbus.Client
-	groups    map[string]*group
+	channel  config.Channel
+	links    *Links
+	link     *link     // nil when closed
+	waiting  time.Time // when the wait for the last turn began
+	groups   map[string]*group
+	counters map[uint8]*unitMetrics
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -34,21 +34,36 @@ type group struct {
 }
 
 // New is the protocol.Factory of this driver.
-func New(channel config.Channel) (protocol.Driver, error) {
+func (l *Links) New(channel config.Channel) (protocol.Driver, error) {
 	channel.Points = slices.Clone(channel.Points)
 	for i := range channel.Points {
 		point := &channel.Points[i]
-		if err := checkMapping(&point.Mapping); err != nil {
+		err := checkMapping(&point.Mapping)
+		if err == nil {
+			err = checkBroadcast(channel.Protocol, point)
+		}
+		if err != nil {
 			return nil, ems.Errorf(ems.CodeInvalid, "channel %d point %s:%d (%s): %w", channel.ID, point.Type, point.ID, point.Name, err)
 		}
 	}
-	packager := modbus.NewTCPClientHandler(channel.Address)
-	carrier := &transport{address: channel.Address, timeout: channel.Timeout, ctx: context.Background()}
-	driver := &Driver{
-		channel: channel, packager: packager, transport: carrier, client: modbus.NewClient2(packager, carrier),
-	}
+	driver := &Driver{channel: channel, links: l, counters: l.metrics.of(&channel)}
 	driver.planAll()
 	return driver, nil
+}
+
+// checkBroadcast refuses to read from all units of a line at once. They can be
+// written to, but for a bit, of which the register is read first.
+func checkBroadcast(protocol string, point *config.MappedPoint) error {
+	mapping := point.Mapping
+	switch {
+	case !broadcasts(protocol, mapping.Unit):
+		return nil
+	case !point.Type.Writable():
+		return ems.Errorf(ems.CodeInvalid, "slave_id 0 is every unit of the line, and none of them answers: name one")
+	case mapping.DataType == config.Bool && !isBits(readFunction(mapping.Function)):
+		return ems.Errorf(ems.CodeInvalid, "a bit cannot be written to slave_id 0, because the register that holds it is read first: name one unit")
+	}
+	return nil
 }
 
 // checkMapping makes sure of what decoding and encoding rely on, and gives an
@@ -84,16 +99,38 @@ func checkMapping(mapping *config.Mapping) error {
 	return nil
 }
 
-// Connect implements protocol.Driver.
+// Connect implements protocol.Driver. A connection that other channels use is
+// left as it is.
 func (d *Driver) Connect(ctx context.Context) error {
-	d.transport.close()
+	_ = d.Close()
 	d.planAll()
-	return d.transport.prepare(ctx)
+	held := d.held()
+	first := uint8(0)
+	for unit := range d.counters {
+		held.health.wake(unit)
+		first = unit
+	}
+	return held.connect(ctx, first, d.channel.Timeout)
+}
+
+// held returns the connection of the channel.
+func (d *Driver) held() *link {
+	if d.link == nil {
+		d.link = d.links.take(&d.channel)
+	}
+	return d.link
 }
 
 // Close implements protocol.Driver.
 func (d *Driver) Close() error {
-	d.transport.close()
+	if d.link == nil {
+		return nil
+	}
+	for unit := range d.counters {
+		d.link.health.forget(unit)
+	}
+	d.links.leave(d.link)
+	d.link = nil
 	return nil
 }
 
@@ -113,9 +150,8 @@ func (d *Driver) planAll() {
 	}
 }
 
-// ReadBatch implements protocol.Driver. A unit that does not answer is left out
-// of some polls while others behind the same connection do, because each attempt
-// costs them the timeout.
+// ReadBatch implements protocol.Driver. A unit that does not answer is left alone
+// for a while when others behind the same connection do.
 func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading, error) {
 	group := d.groups[name]
 	if group == nil {
@@ -124,8 +160,8 @@ func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading
 	var failure error
 	answered := false
 	for _, unit := range group.units {
-		if unit.rest.skip() {
-			group.fail(unit, unit.rest.reason)
+		if broadcasts(d.channel.Protocol, unit.id) {
+			group.fail(unit, "it is written to every unit of the line, and cannot be read")
 			continue
 		}
 		err := d.readUnit(ctx, group, unit)
@@ -133,32 +169,21 @@ func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading
 			return nil, ctx.Err()
 		}
 		if err == nil {
-			unit.rest.succeed()
+			d.link.health.answer(unit.id)
 			answered = true
 			continue
 		}
 		failure = err
-		unit.rest.fail(fmt.Sprintf("unit %d: %v", unit.id, err))
-		group.fail(unit, unit.rest.reason)
+		group.fail(unit, fmt.Sprintf("unit %d: %v", unit.id, err))
 		var broken *brokenError
 		if errors.As(err, &broken) && broken.dialling && !answered {
-			group.wakeAll()
 			return nil, err // the other units are behind the same door
 		}
 	}
 	if !answered && failure != nil {
-		group.wakeAll()
 		return nil, failure
 	}
 	return group.readings, nil
-}
-
-// wakeAll ends the rest of every unit: with none that answers there is nobody to
-// be spared.
-func (g *group) wakeAll() {
-	for _, unit := range g.units {
-		unit.rest.succeed()
-	}
 }
 
 // fail marks every point of a unit.
@@ -202,8 +227,7 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 			group.decode(block, data)
 		case !errors.As(err, &exception):
 			return err
-		case exception.ExceptionCode == modbus.ExceptionCodeGatewayPathUnavailable,
-			exception.ExceptionCode == modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
+		case targetSilent(err) != nil:
 			return exceptionError(exception)
 		case exception.ExceptionCode == modbus.ExceptionCodeIllegalDataAddress,
 			exception.ExceptionCode == modbus.ExceptionCodeIllegalDataValue:
@@ -239,38 +263,13 @@ func (g *group) decode(block *block, data []byte) {
 	}
 }
 
-func (d *Driver) read(ctx context.Context, unit, function uint8, start, size int) ([]byte, error) {
-	return d.request(ctx, unit, nil, func(client modbus.Client) ([]byte, error) {
-		address, quantity := uint16(start), uint16(size)
-		switch function {
-		case readCoils:
-			return client.ReadCoils(address, quantity)
-		case readDiscreteInputs:
-			return client.ReadDiscreteInputs(address, quantity)
-		case readHolding:
-			return client.ReadHoldingRegisters(address, quantity)
-		default:
-			return client.ReadInputRegisters(address, quantity)
-		}
-	})
-}
-
-// request makes one exchange with a unit. Its errors are those of before, a
-// *modbus.ModbusError for an exception, or a *brokenError.
-func (d *Driver) request(ctx context.Context, unit uint8, before func() error, call func(modbus.Client) ([]byte, error)) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	d.packager.SlaveId = unit
-	d.transport.ctx, d.transport.before = ctx, before
-	return call(d.client)
-}
-
 // exceptionError says what an exception of the device means.
 func exceptionError(exception *modbus.ModbusError) error {
 	return fmt.Errorf("the device answered exception %d (%s) to function %d",
 		exception.ExceptionCode, exceptionText(exception.ExceptionCode), exception.FunctionCode&^exceptionFlag)
 }
+
+const unknownException = "unknown"
 
 func exceptionText(code byte) string {
 	switch code {
@@ -293,6 +292,6 @@ func exceptionText(code byte) string {
 	case modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
 		return "gateway target did not respond"
 	default:
-		return "unknown"
+		return unknownException
 	}
 }

@@ -67,7 +67,6 @@ type block struct {
 type unit struct {
 	id     uint8
 	blocks []*block
-	rest   rest
 }
 
 // plan joins the points of one poll group to as few reads as the bounds above

@@ -14,17 +14,23 @@ import (
 // WritePoint implements protocol.Driver. A bool in a register is written by
 // reading the register, changing the bit and writing the register: a change that
 // the device makes to another bit of it in between is undone, which is how every
-// device without function 22 is written to.
+// device without function 22 is written to. Nothing else travels over the connection
+// before it is read back.
 func (d *Driver) WritePoint(ctx context.Context, write protocol.Write) (protocol.Written, error) {
 	mapping := d.channel.Points[write.Point].Mapping
+	if err := d.take(ctx, mapping.Unit, true); err != nil {
+		return protocol.Written{}, &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
+	}
+	defer d.link.give()
 	prepared, err := d.prepareWrite(ctx, mapping, write.Raw)
 	if err != nil {
 		return protocol.Written{}, &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
 	}
-	d.transport.sent = false
-	if _, err := d.request(ctx, mapping.Unit, write.Before, prepared.call); err != nil {
-		return protocol.Written{}, d.writeError(err)
+	if _, err := d.ask(ctx, mapping.Unit, write.Before, prepared.call); err != nil {
+		d.judge(ctx, mapping.Unit, err)
+		return protocol.Written{}, writeError(err)
 	}
+	d.link.health.answer(mapping.Unit)
 	written := protocol.Written{Sent: prepared.raw}
 	readBack, err := d.readPoint(ctx, mapping)
 	if err != nil {
@@ -60,7 +66,7 @@ func (d *Driver) prepareWrite(ctx context.Context, mapping config.Mapping, raw f
 		if err != nil {
 			return preparedWrite{}, err
 		}
-		register, err := d.read(ctx, mapping.Unit, readHolding, int(mapping.Address), 1)
+		register, err := d.readHeld(ctx, mapping.Unit, readHolding, int(mapping.Address), 1)
 		if err != nil {
 			return preparedWrite{}, plainError(err)
 		}
@@ -84,14 +90,15 @@ func writeOf(mapping config.Mapping, wire []byte, raw float64) preparedWrite {
 	}}
 }
 
-// readPoint reads one writable point from where it is written.
+// readPoint reads one writable point from where it is written. The caller has
+// the turn.
 func (d *Driver) readPoint(ctx context.Context, mapping config.Mapping) (float64, error) {
 	function := readFunction(mapping.Function)
 	size := 1
 	if !isBits(function) {
 		size = mapping.DataType.Registers()
 	}
-	data, err := d.read(ctx, mapping.Unit, function, int(mapping.Address), size)
+	data, err := d.readHeld(ctx, mapping.Unit, function, int(mapping.Address), size)
 	if err != nil {
 		return 0, plainError(err)
 	}
@@ -103,11 +110,12 @@ func (d *Driver) readPoint(ctx context.Context, mapping config.Mapping) (float64
 
 // writeError tells how far a write came. The exceptions with which a device
 // refuses before it acts are known; after any other it may have acted.
-func (d *Driver) writeError(err error) error {
+func writeError(err error) error {
 	var exception *modbus.ModbusError
+	var broken *brokenError
 	if !errors.As(err, &exception) {
 		fault := protocol.NotSent
-		if d.transport.sent {
+		if errors.As(err, &broken) && broken.sent || errors.Is(err, errBroadcast) {
 			fault = protocol.Unanswered
 		}
 		return &protocol.WriteError{Fault: fault, Cause: err}

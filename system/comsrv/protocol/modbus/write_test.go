@@ -82,7 +82,7 @@ func TestHowFarAWriteCame(t *testing.T) {
 			p := newPeer(t, func(_ *peer, conn net.Conn, request []byte) bool { return check.answer(conn, request) })
 			driver := open(t, p.address(), time.Minute, point(ems.Adjustment, 1, register(1, 6, 5, config.Uint16)))
 			if name == "silence" {
-				driver.transport.timeout = testTimeout
+				driver.channel.Timeout = testTimeout
 			}
 			_, err := driver.WritePoint(context.Background(), protocol.Write{Point: 0, Raw: 7})
 			wantFault(t, err, check.want)
