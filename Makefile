@@ -32,8 +32,9 @@ bench: setup build ## measure the hot path and hold it to its limits
 	@.bin/voltlab bench
 
 .PHONY: soak
-soak: setup ## compare ten minutes of random operations with a plain model (SOAK=10m)
+soak: setup ## compare ten minutes of random operations with a plain model, then fuzz frames for as long (SOAK=10m)
 	go test -race -count=1 -timeout 60m -run TestSoak -v ./system/rtdb -args -soak=$(SOAK)
+	go test -run '^$$' -fuzz FuzzReplyFrame -fuzztime $(SOAK) ./system/comsrv/protocol/modbus
 
 .PHONY: lint
 lint: ## check style, common faults and the import rules
