@@ -53,7 +53,7 @@ func TestWhoeverIsNamedIsToldByATarget(t *testing.T) {
 	_, err := readForward(t, "")
 	want := "2 faults:\n" +
 		"  alarms.yaml:5: escalation[0].notify: nobody is told as \"shift lead\": make it the name of a target under notify in forward.yaml, or list it in the to of one\n" +
-		"  rules.yaml:26: rule.actions[1].params.to: nobody is told as \"control_room\": make it the name of a target under notify in forward.yaml, or list it in the to of one"
+		"  rules.yaml:26: rule.actions[1].params.to: nobody is told as \"control_room\": make it the name of a target under notify in forward.yaml, or list it in the to of one (rule rule_001)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
