@@ -4,7 +4,8 @@
 // Every case goes through the same typed calls that the services use, so a
 // latency holds the making of the request and the reading of the reply; the
 // server's own time stands beside it. What Redis can do at best is measured in
-// the same run by native cases. A run is made of rounds, and each round holds a
+// the same run by native cases, and how soon alarms are listed by cases that ask
+// the service that lists them, a process of its own. A run is made of rounds, and each round holds a
 // slice of every case, so that whatever slows the machine for a while slows the
 // two sides of a ratio alike.
 package bench

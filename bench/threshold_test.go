@@ -173,6 +173,7 @@ func TestAThresholdIsCrossedAtItsBound(t *testing.T) {
 		{"poll_100_changed_10 server-ping<4us", "4.00 us", "0.0 % above", false},
 		{"poll_100_changed_10 p99.9-ping<=50us", "60.0 us", "20 % above", false},
 		{"ping server-poll_100_changed_10<=8us", "-4.00 us", "150 % below", true},
+		{"ping p99.9-poll_100_changed_10<=8us", "-60.0 us", "850 % below", true},
 		{"poll_100_changed_10 points-ping>=1", "not measured", "", false},
 		{"ping points-poll_100_changed_10>=1", "not measured", "", false},
 		{"ping p99-rule_evaluate<5us", "not measured", "", false},

@@ -4,7 +4,8 @@
 -- ARGV   now ms, closed before ms, how many closed alarms stay at most, how many to remove at most (1 to 1000)
 -- reply  how many were removed
 -- errors INVALID
--- keys   alarmsrv:alarm:{id} w, alarmsrv:definitions w, alarmsrv:order:closed w, alarmsrv:order:all w, alarmsrv:order:source:{source} w,
+-- keys   alarmsrv:alarm:{id} w, alarmsrv:definitions w, alarmsrv:order:closed w, alarmsrv:order:all w, alarmsrv:order:time w,
+--   alarmsrv:order:source:{source} w,
 --   alarmsrv:alarms:by_level:{level} w, alarmsrv:alarms:by_source:{source} w, alarmsrv:counts w
 -- flags  allow-oom
 local function alarm_cleanup(keys, args)
@@ -33,6 +34,7 @@ local function alarm_cleanup(keys, args)
     call('SREM', prefix .. 'alarms:by_level:' .. level, id)
     call('SREM', prefix .. 'alarms:by_source:' .. source, id)
     call('ZREM', prefix .. 'order:all', id)
+    call('ZREM', prefix .. 'order:time', timed_member(id))
     call('ZREM', prefix .. 'order:source:' .. source, id)
     call('ZREM', prefix .. 'order:closed', id)
     alarm_count(namespace, 'closed:' .. level, -1)

@@ -12,7 +12,7 @@ local function alarm_resolve(keys, args)
   local namespace, id = split_key(keys)
   check_count(args, 2, 2)
   local by, now = check_text('by', args[1], 1, 100), check_time('now', args[2])
-  if not alarm_clear(namespace, need_alarm(namespace, id), now, by) then
+  if not alarm_clear(namespace, need_alarm(namespace, id), now, by, '') then
     refuse('CONFLICT', 'alarm ' .. shown(id) .. ' is not active')
   end
   return redis.status_reply('OK')

@@ -30,7 +30,7 @@ local function escalate(namespace, settings, id, now)
     alarm.waited = step.wait
     call('HSET', key, 'waited', step.wait)
     alarm_moved(namespace, settings, alarm, 'escalate', alarm.state, alarm.state, now, 'alarmsrv', step.notify)
-    notify_alarm(namespace, settings, 'escalation', alarm, now, step.notify)
+    announce_escalation(namespace, settings, alarm, now, step.notify)
     schedule_escalation(namespace, settings, alarm)
     return
   end
@@ -40,7 +40,7 @@ local function escalate(namespace, settings, id, now)
   call('HSET', key, 'escalated_from', alarm.escalated_from ~= '' and alarm.escalated_from or from)
   alarm_set_level(namespace, alarm, step.to)
   alarm_moved(namespace, settings, alarm, 'escalate', alarm.state, alarm.state, now, 'alarmsrv', from .. ' to ' .. step.to)
-  notify_alarm(namespace, settings, 'escalation', alarm, now, step.notify)
+  announce_escalation(namespace, settings, alarm, now, step.notify)
   wait_anew(namespace, settings, alarm, now)
 end
 

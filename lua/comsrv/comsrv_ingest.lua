@@ -51,6 +51,7 @@ local function comsrv_ingest(keys, args)
     call('HSET', base .. ':ts', unpack(times))
   end
   if group ~= '' then
+    look_after_gap(namespace, channel, group, time)
     call('HSET', namespace .. 'comsrv:' .. channel .. ':status', 'group:' .. group, time)
     note_group(base, group, args, first)
   end

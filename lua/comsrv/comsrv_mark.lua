@@ -3,7 +3,7 @@
 -- ARGV   quality ('' is good), now ms
 -- reply  how many points were marked
 -- errors INVALID
--- keys   comsrv:{channel}:{type} r, comsrv:{channel}:{type}:q w
+-- keys   comsrv:{channel}:{type} r, comsrv:{channel}:{type}:q w, rulesrv:due w, rulesrv:version r
 -- flags  none
 local function comsrv_mark(keys, args)
   local call = redis.call
@@ -33,6 +33,9 @@ local function comsrv_mark(keys, args)
         tell_update(namespace, channel, kind, now, '', table.concat(told, ','))
       end
     end
+  end
+  if quality == '' then
+    look_at_channel(namespace, channel)
   end
   return tostring(marked)
 end

@@ -15,7 +15,11 @@ local function rule_trigger_action(keys, args)
     refuse('NOT_FOUND', 'no rule ' .. shown(id))
   end
   local ctx = rule_context(namespace, now)
+  ctx.by = by
+  for _, node in ipairs(rule.nodes) do
+    number_of(ctx, node)
+  end
   redis.call('XADD', namespace .. 'rulesrv:events', 'MAXLEN', '~', event_limit, '*', 'rule', id, 'from', '', 'to', 'triggered',
-    'time', now, 'by', by, 'values', '{}')
+    'time', now, 'by', by, 'values', values_seen(ctx, rule))
   return tostring(act(ctx, rule, 'active', now))
 end

@@ -24,12 +24,13 @@ local function alarm_row(namespace, id)
   return row
 end
 
--- Beside what is told of an alarm: when it became active lately, since when it
--- waits at its level to be acknowledged (since it was raised, where that is not
--- set), and after how long of that it escalated last.
-local kept_fields = {'recent', 'waits_since', 'waited'}
+-- Beside what is told of an alarm: when it became active lately, with which
+-- occurrence it last became active or worse (the first, where that is not set),
+-- since when it waits at its level to be acknowledged (since it was raised, where
+-- that is not set), and after how long of that it escalated last.
+local kept_fields = {'recent', 'activated', 'waits_since', 'waited'}
 for i = 1, #alarm_fields do
-  kept_fields[i + 3] = alarm_fields[i]
+  kept_fields[i + 4] = alarm_fields[i]
 end
 
 -- alarm_load returns an alarm by the names of its fields, nil if there is none.
@@ -205,6 +206,46 @@ local function told_aside(alarm)
   return alarm.shelved_until ~= '' and 'shelved' or alarm.suppressed ~= '' and 'suppressed' or ''
 end
 
+-- hold_back suppresses an alarm that is about to be told, where something covers it.
+local function hold_back(namespace, settings, alarm, now)
+  if alarm.suppressed == '' and is_covered(settings, alarm, now) then
+    alarm.suppressed = '1'
+    redis.call('HSET', namespace .. 'alarmsrv:alarm:' .. alarm.id, 'suppressed', '1')
+    redis.call('ZADD', namespace .. 'alarmsrv:order:suppressed', alarm.id, alarm.id)
+    redis.call('ZREM', namespace .. 'alarmsrv:order:standing', alarm.id)
+    alarm_count(namespace, 'suppressed', 1)
+  end
+end
+
+-- own_level is the level that an alarm was raised with, before it escalated.
+local function own_level(alarm)
+  return alarm.escalated_from ~= '' and alarm.escalated_from or alarm.level
+end
+
+-- alarm_worsens takes an active alarm to a more severe level of its own: whoever
+-- acknowledged it has not seen that. Where it has escalated beyond, it stays there.
+local function alarm_worsens(namespace, settings, now, alarm, raised)
+  local call, key = redis.call, namespace .. 'alarmsrv:alarm:' .. alarm.id
+  local text = own_level(alarm) .. ' to ' .. raised.level
+  alarm.title, alarm.description, alarm.waited = raised.title, raised.description, ''
+  call('HSET', key, 'title', alarm.title, 'description', alarm.description, 'activated', alarm.occurrences)
+  call('HDEL', key, 'waited', 'acknowledged_at', 'acknowledged_by')
+  call('ZREM', namespace .. 'alarmsrv:due', 'escalate:' .. alarm.id)
+  if level_rank[alarm.level] < level_rank[raised.level] then
+    call('HSET', key, 'escalated_from', raised.level)
+  else
+    call('HDEL', key, 'escalated_from')
+    alarm_set_level(namespace, alarm, raised.level)
+  end
+  hold_back(namespace, settings, alarm, now)
+  local aside = told_aside(alarm)
+  alarm_set_state(namespace, settings, alarm, 'worsen', 'active_unacknowledged', now, raiser(alarm), aside == '' and text or text .. ', ' .. aside)
+  wait_anew(namespace, settings, alarm, now)
+  if aside == '' then
+    announce(namespace, settings, alarm, now, 'worsen')
+  end
+end
+
 -- alarm_again counts one more raise of an open alarm. One that had cleared is
 -- active again, as its rule describes it now.
 local function alarm_again(namespace, settings, now, alarm, raised)
@@ -213,24 +254,22 @@ local function alarm_again(namespace, settings, now, alarm, raised)
   alarm.value = raised.value ~= '' and raised.value or alarm.value
   call('HSET', key, 'occurrences', alarm.occurrences, 'last_at', now, 'value', alarm.value, 'worst', worse_value(alarm.worst, raised.value, raised.worse))
   if is_active[alarm.state] then
+    if level_rank[raised.level] < level_rank[own_level(alarm)] then
+      alarm_worsens(namespace, settings, now, alarm, raised)
+    end
     return alarm.id
   end
   local recent, chatters = recent_raises(settings, alarm.recent, now)
   alarm.title, alarm.description = raised.title, raised.description
-  call('HSET', key, 'recent', recent, 'title', alarm.title, 'description', alarm.description)
+  call('HSET', key, 'recent', recent, 'activated', alarm.occurrences, 'title', alarm.title, 'description', alarm.description)
   call('HDEL', key, 'cleared_at')
-  if raised.level ~= (alarm.escalated_from ~= '' and alarm.escalated_from or alarm.level) then
+  if raised.level ~= own_level(alarm) then
     call('HDEL', key, 'escalated_from', 'waited')
     alarm.waited = ''
     alarm_set_level(namespace, alarm, raised.level)
   end
-  if alarm.suppressed == '' and is_covered(settings, alarm, now) then
-    alarm.suppressed = '1'
-    call('HSET', key, 'suppressed', '1')
-    call('ZADD', namespace .. 'alarmsrv:order:suppressed', alarm.id, alarm.id)
-    alarm_count(namespace, 'suppressed', 1)
-  end
-  alarm_set_state(namespace, settings, alarm, 'return', 'active_unacknowledged', now, raiser(alarm), told_aside(alarm))
+  hold_back(namespace, settings, alarm, now)
+  alarm_set_state(namespace, settings, alarm, 'return', 'active_unacknowledged', now, raised.by or raiser(alarm), told_aside(alarm))
   note_chatter(namespace, settings, alarm, chatters, now)
   wait_anew(namespace, settings, alarm, now)
   if not is_aside(alarm) then
@@ -282,12 +321,13 @@ local function alarm_new(namespace, settings, now, raised, definition, former)
   call('SADD', keys.by_level[level], id)
   call('SADD', keys.by_source .. alarm.source, id)
   call('ZADD', keys.order_all, id, id)
+  call('ZADD', keys.order_time, now, timed_member(id))
   call('ZADD', keys.order_open, id, id)
   call('ZADD', keys.order_active, id, id)
   call('ZADD', keys.order_level[level], id, id)
   call('ZADD', keys.order_source .. alarm.source, id, id)
   alarm_count(namespace, 'active_unacknowledged:' .. level, 1)
-  alarm_moved(namespace, settings, alarm, 'raise', '', alarm.state, now, raiser(alarm), told_aside(alarm))
+  alarm_moved(namespace, settings, alarm, 'raise', '', alarm.state, now, raised.by or raiser(alarm), told_aside(alarm))
   note_chatter(namespace, settings, alarm, chatters, now)
   schedule_escalation(namespace, settings, alarm)
   if not is_aside(alarm) then
@@ -298,9 +338,10 @@ local function alarm_new(namespace, settings, now, raised, definition, former)
 end
 
 -- alarm_raise raises an alarm: {source, rule, level, title, description, value,
--- worse}, where value may be '' and worse says in which direction ('high', 'low'
--- or '') a value is worse. It returns the id of the open alarm of this rule and
--- source, made new if there was none.
+-- worse, by}, where value may be '', worse says in which direction ('high', 'low'
+-- or '') a value is worse, and by who raises it, nil for the rule itself. It
+-- returns the id of the open alarm of this rule and source, made new if there was
+-- none.
 local function alarm_raise(namespace, now, raised)
   local settings, definition = alarm_settings(namespace), raised.rule .. '|' .. raised.source
   raised.value, raised.worse = raised.value or '', raised.worse or ''
@@ -312,21 +353,23 @@ local function alarm_raise(namespace, now, raised)
   return alarm_new(namespace, settings, now, raised, definition, last)
 end
 
--- alarm_clear ends the active part of an alarm's life; false when it has none.
-local function alarm_clear(namespace, alarm, now, by)
+-- alarm_clear ends the active part of an alarm's life, with what the journal is to
+-- say of why, or ''; false when it has none.
+local function alarm_clear(namespace, alarm, now, by, text)
   if not is_active[alarm.state] then
     return false
   end
   redis.call('HSET', namespace .. 'alarmsrv:alarm:' .. alarm.id, 'cleared_at', now)
   alarm_set_state(namespace, alarm_settings(namespace), alarm, 'clear',
-    alarm.state == 'active_acknowledged' and 'closed' or 'cleared_unacknowledged', now, by, '')
+    alarm.state == 'active_acknowledged' and 'closed' or 'cleared_unacknowledged', now, by, text)
   return true
 end
 
 -- alarm_clear_definition clears the alarm that a rule has raised about a source;
--- false when none was active.
-local function alarm_clear_definition(namespace, rule, source, now, by)
+-- false when none was active. text says why where that is not that its condition
+-- has gone, as when somebody disabled the rule; it may be left out.
+local function alarm_clear_definition(namespace, rule, source, now, by, text)
   local id = redis.call('HGET', namespace .. 'alarmsrv:definitions', rule .. '|' .. source)
   local alarm = id and alarm_load(namespace, id)
-  return alarm and alarm_clear(namespace, alarm, now, by) or false
+  return alarm and alarm_clear(namespace, alarm, now, by, text or '') or false
 end

@@ -33,15 +33,30 @@ local function check_filter(state, level, source, rule, from, to, shelved, suppr
   return {state = state, level = level, source = source, rule = rule, from = from, to = to, shelved = shelved, suppressed = suppressed}
 end
 
+-- span_of returns where in alarmsrv:order:time, counted from the newest, a span of
+-- time begins, and where it has ended.
+local function span_of(index, from, to)
+  local begins = to ~= '' and redis.call('ZCOUNT', index, to, '+inf') or 0
+  return begins, math.max(begins, redis.call('ZCOUNT', index, from ~= '' and from or '-inf', '+inf'))
+end
+
 -- choose_index returns the index to walk and takes from the filter what the index
--- fulfils by itself.
-local function choose_index(prefix, filter)
+-- fulfils by itself. A list that began in the order of time goes on in it, and one
+-- that began in the order of ids in that one.
+local function choose_index(prefix, filter, cursor)
   local best, smallest
-  local function offer(name, fulfils)
-    local size = redis.call('ZCARD', prefix .. name)
+  local function offer(name, fulfils, size)
+    size = size or redis.call('ZCARD', prefix .. name)
     if not smallest or size < smallest then
       best, smallest = {name = name, fulfils = fulfils}, size
     end
+  end
+  local timed, by_time = filter.from ~= '' or filter.to ~= '', string.find(cursor, '-', 1, true)
+  if by_time and not timed then
+    refuse('INVALID', 'the cursor ' .. shown(cursor) .. ' is one of a list with a span of time, which this one has not')
+  elseif by_time or timed and cursor == '' then
+    local begins, ended = span_of(prefix .. 'time', filter.from, filter.to)
+    offer('time', {from = filter.from, to = filter.to}, by_time and -1 or ended - begins)
   end
   if filter.source ~= '' then
     offer('source:' .. filter.source, {source = filter.source})
@@ -110,15 +125,51 @@ local function fits(namespace, id, fields, tests)
   return true
 end
 
+-- first_after returns how many alarms of alarmsrv:order:time, counted from the
+-- newest, a list has behind it at a cursor "time-id", also of an alarm that is gone.
+local function first_after(index, cursor)
+  local time, id = string.match(cursor, '^(%d+)-(%d+)$')
+  local low, high, member = redis.call('ZCOUNT', index, '(' .. time, '+inf'), redis.call('ZCOUNT', index, time, '+inf'), timed_member(id)
+  while low < high do -- among those of one millisecond
+    local middle = math.floor((low + high) / 2)
+    if redis.call('ZREVRANGE', index, middle, middle)[1] < member then
+      high = middle
+    else
+      low = middle + 1
+    end
+  end
+  return low
+end
+
+-- walk returns up to most ids after a cursor, newest first, and a function that
+-- returns the cursor after one of them.
+local function walk(index, by_time, from, to, cursor, most)
+  if not by_time then
+    local first = cursor == '' and '+inf' or '(' .. cursor
+    return redis.call('ZREVRANGEBYSCORE', index, first, '-inf', 'LIMIT', 0, most), function(id) return id end
+  end
+  local begins, ended = span_of(index, from, to)
+  if cursor ~= '' then
+    begins = math.max(begins, first_after(index, cursor))
+  end
+  local ids = begins < ended and redis.call('ZREVRANGE', index, begins, math.min(begins + most, ended) - 1) or {}
+  for i, member in ipairs(ids) do
+    ids[i] = string.match(member, '^0*(%d+)$')
+  end
+  return ids, function(id)
+    return string.format('%.0f-%s', redis.call('ZSCORE', index, timed_member(id)), id)
+  end
+end
+
 -- list_alarms returns where the next page begins ('' at the end) and then the
 -- texts of up to count alarms older than a cursor.
 local function list_alarms(namespace, cursor, count, filter)
-  local index = choose_index(namespace .. 'alarmsrv:order:', filter)
+  local prefix, span_from, span_to = namespace .. 'alarmsrv:order:', filter.from, filter.to
+  local index = choose_index(prefix, filter, cursor)
   local fields, tests = asks_for(filter)
   local asks = #tests > 0
   local most = asks and examined_limit or count
-  local from = cursor == '' and '+inf' or '(' .. cursor
-  local ids = redis.call('ZREVRANGEBYSCORE', index, from, '-inf', 'LIMIT', 0, most + 1)
+  local ids, cursor_after = walk(index, index == prefix .. 'time', span_from, span_to, cursor, most + 1)
   local reply, found, looked = {''}, 0, math.min(#ids, most)
   for i = 1, looked do
     if not asks or fits(namespace, ids[i], fields, tests) then
@@ -133,15 +184,17 @@ local function list_alarms(namespace, cursor, count, filter)
     end
   end
   if looked < #ids then
-    reply[1] = ids[looked]
+    reply[1] = cursor_after(ids[looked])
   end
   return reply
 end
 
--- check_cursor accepts the id of an alarm, or '' for the newest.
+-- check_cursor accepts the id of an alarm, "time-id" in a list with a span of time,
+-- or '' for the newest.
 local function check_cursor(cursor)
-  if cursor ~= '' and (#cursor > 15 or not string.find(cursor, '^[1-9]%d*$')) then
-    refuse('INVALID', 'the cursor ' .. shown(cursor) .. " is neither '' nor the number of an alarm")
+  local id = string.match(cursor, '^%d+-(%d+)$') or cursor
+  if cursor ~= '' and (#cursor > 31 or #id > 15 or not string.find(id, '^[1-9]%d*$')) then
+    refuse('INVALID', 'the cursor ' .. shown(cursor) .. " is neither '' nor where the page before ended")
   end
   return cursor
 end

@@ -108,9 +108,9 @@ local function read_minutes(key, now)
   return total, record[3], minute, slot, count
 end
 
--- count_raise counts one more alarm that people are told of, and returns whether
--- there are so many that they are told in summaries.
-local function count_raise(namespace, settings, now)
+-- count_told counts one more alarm or escalation that people are told of, and
+-- returns whether there are so many that they are told in summaries.
+local function count_told(namespace, settings, now)
   local call, key = redis.call, alarm_keys(namespace).flood
   local total, since, minute, slot, count = read_minutes(key, now)
   call('HSET', key, 'minute', minute, 'total', total + 1, slot, count + 1)
@@ -124,7 +124,7 @@ end
 
 -- announce tells people of an alarm: at once, or in a flood by the next summary.
 local function announce(namespace, settings, alarm, now, text)
-  if not count_raise(namespace, settings, now) then
+  if not count_told(namespace, settings, now) then
     notify_alarm(namespace, settings, 'alarm', alarm, now, text)
     return
   end
@@ -135,17 +135,45 @@ local function announce(namespace, settings, alarm, now, text)
   end
 end
 
--- read_summary returns how many alarms wait to be told, by level, and the five
--- sources with the most: "source count source count …".
+-- announce_escalation tells whom it concerns that nobody has acknowledged an
+-- alarm: at once, or in a flood by the next summary.
+local function announce_escalation(namespace, settings, alarm, now, whom)
+  if not count_told(namespace, settings, now) then
+    notify_alarm(namespace, settings, 'escalation', alarm, now, whom)
+    return
+  end
+  redis.call('HINCRBY', namespace .. 'alarmsrv:summary', 'escalated ' .. alarm.level .. ' ' .. whom, 1)
+end
+
+-- by_severity writes numbers by level, most severe first: "Critical 3 Minor 9".
+local function by_severity(levels)
+  local texts = {}
+  for _, level in ipairs(alarm_levels) do
+    if levels[level] then
+      texts[#texts + 1] = level .. ' ' .. levels[level]
+    end
+  end
+  return table.concat(texts, ' ')
+end
+
+-- read_summary returns how many alarms wait to be told, by level, the five
+-- sources with the most, "source count source count …", and by whom it concerns
+-- how many have escalated to each level.
 local function read_summary(namespace)
   local fields, count, levels, sources = redis.call('HGETALL', namespace .. 'alarmsrv:summary'), 0, {}, {}
-  local by_source = {}
+  local by_source, escalated = {}, {}
   for i = 1, #fields, 2 do
     local level, source = string.match(fields[i], '^(%a+) (.*)$')
     local number = tonumber(fields[i + 1])
-    count = count + number
-    levels[level] = (levels[level] or 0) + number
-    by_source[source] = (by_source[source] or 0) + number
+    if level == 'escalated' then
+      local to, whom = string.match(source, '^(%a+) (.*)$')
+      escalated[whom] = escalated[whom] or {}
+      escalated[whom][to] = number
+    else
+      count = count + number
+      levels[level] = (levels[level] or 0) + number
+      by_source[source] = (by_source[source] or 0) + number
+    end
   end
   by_source[''] = nil
   for source, number in pairs(by_source) do
@@ -154,16 +182,24 @@ local function read_summary(namespace)
   table.sort(sources, function(a, b)
     return a.number > b.number or a.number == b.number and a.source < b.source
   end)
-  local level_texts, source_texts = {}, {}
-  for _, level in ipairs(alarm_levels) do
-    if levels[level] then
-      level_texts[#level_texts + 1] = level .. ' ' .. levels[level]
-    end
-  end
+  local source_texts = {}
   for i = 1, math.min(5, #sources) do
     source_texts[i] = sources[i].source .. ' ' .. sources[i].number
   end
-  return count, table.concat(level_texts, ' '), table.concat(source_texts, ' ')
+  return count, by_severity(levels), table.concat(source_texts, ' '), escalated
+end
+
+-- summarize_escalations tells everybody who is named in a step of escalation what
+-- has escalated to them.
+local function summarize_escalations(namespace, settings, escalated, since, now)
+  local names = {}
+  for whom in pairs(escalated) do
+    names[#names + 1] = whom
+  end
+  table.sort(names)
+  for _, whom in ipairs(names) do
+    notify(namespace, settings, 'kind', 'summary', 'to', whom, 'escalated', by_severity(escalated[whom]), 'since', since, 'time', now, 'text', 'flood')
+  end
 end
 
 -- send_summary tells what has gathered in a flood, and whether it is over: when
@@ -175,12 +211,15 @@ local function send_summary(namespace, settings, now)
     return
   end
   local over = standing * 2 < settings.flood_limit
-  local count, levels, sources = read_summary(namespace)
-  if count > 0 or over then
-    notify(namespace, settings, 'kind', 'summary', 'count', count, 'levels', levels, 'sources', sources, 'since', since,
+  local count, levels, sources, escalated = read_summary(namespace)
+  local nobody = by_severity(escalated[''] or {}) -- in particular
+  escalated[''] = nil
+  if count > 0 or nobody ~= '' or over then
+    notify(namespace, settings, 'kind', 'summary', 'count', count, 'levels', levels, 'sources', sources, 'escalated', nobody, 'since', since,
       'time', now, 'text', over and 'over' or 'flood')
-    call('DEL', namespace .. 'alarmsrv:summary')
   end
+  summarize_escalations(namespace, settings, escalated, since, now)
+  call('DEL', namespace .. 'alarmsrv:summary')
   if over then
     call('HDEL', key, 'since')
   else

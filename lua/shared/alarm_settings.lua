@@ -24,6 +24,12 @@ local function check_alarm_source(source)
   return source
 end
 
+-- timed_member writes the id of an alarm for alarmsrv:order:time, where those that
+-- were raised in the same millisecond are in the order of their ids.
+local function timed_member(id)
+  return string.format('%015.0f', tonumber(id))
+end
+
 -- after returns a time so many milliseconds later, as text.
 local function after(now, milliseconds)
   return string.format('%.0f', tonumber(now) + milliseconds)
@@ -105,6 +111,7 @@ local function alarm_keys(namespace)
   if not keys then
     keys = {by_level = {}, order_level = {}, active = namespace .. 'alarmsrv:alarms:active', by_source = namespace .. 'alarmsrv:alarms:by_source:',
       order_source = namespace .. 'alarmsrv:order:source:', order_all = namespace .. 'alarmsrv:order:all',
+      order_time = namespace .. 'alarmsrv:order:time',
       order_open = namespace .. 'alarmsrv:order:open', order_active = namespace .. 'alarmsrv:order:active',
       order_standing = namespace .. 'alarmsrv:order:standing', alarm = namespace .. 'alarmsrv:alarm:'}
     for _, name in ipairs({'definitions', 'sequence', 'counts', 'due', 'shelved', 'journal', 'new', 'notifications', 'flood', 'version'}) do

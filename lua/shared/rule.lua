@@ -3,11 +3,13 @@
 --
 --	idle -> pending (on-delay runs) -> active -> clearing (off-delay runs) -> idle
 --
--- Rules that are not idle stand in one hash, "state since": a site at rest costs
+-- An edge is a moment: a rule that waits for one becomes active and idle again in
+-- the same step. Rules that are not idle stand in one hash, "state since": a site at rest costs
 -- one look for all of its rules.
 
 local cascade_limit = 8             -- rules that set off one another in one call
 local tick_period = 1000            -- ms, of rules that time alone may change
+local input_grace = 10000           -- ms, for which an input cannot be used before an alarm says so
 
 -- Compiled rules by namespace. A function forgets nothing between calls, so the
 -- cache is checked against the stored versions on every call.
@@ -93,6 +95,25 @@ local function watched_points(namespace, channel, kind)
     return nil
   end
   return cache, watched(namespace, cache, channel .. ':' .. kind) or nil
+end
+
+-- look_at_channel has rule_tick evaluate, in portions, all rules that watch a channel:
+-- what it holds can be used again though no value changed. A mark is "*channel:type",
+-- as no id of a rule begins.
+local function look_at_channel(namespace, channel)
+  if redis.call('EXISTS', namespace .. 'rulesrv:version') == 1 then
+    local mark = '*' .. channel .. ':'
+    redis.call('ZADD', namespace .. 'rulesrv:due', 0, mark .. 'T', 0, mark .. 'S', 0, mark .. 'C', 0, mark .. 'A')
+  end
+end
+
+-- look_after_gap has the rules of a channel evaluated when a poll group succeeds at a
+-- time after its values were stale for a while.
+local function look_after_gap(namespace, channel, group, time)
+  local success, stale_after = unpack(redis.call('HMGET', namespace .. 'comsrv:' .. channel .. ':status', 'group:' .. group, 'stale_after_ms'))
+  if success and tonumber(success) < tonumber(time) - tonumber(stale_after or default_stale_after) then
+    look_at_channel(namespace, channel)
+  end
 end
 
 -- compile_rule makes a rule ready to run.
@@ -244,16 +265,23 @@ local function rule_moved(ctx, rule, from, to, now)
   end
 end
 
--- tell_input raises or clears the alarm of a rule whose input cannot be used.
+-- tell_input raises or clears the alarm of a rule whose input cannot be used. It waits
+-- for a grace time from when that was first seen: after a restart everything is stale
+-- until the first poll.
 local function tell_input(ctx, rule, now)
-  local source = 'rulesrv:' .. rule.id .. ':input'
-  if ctx.unusable and ctx.memory.unusable ~= ctx.unusable then
-    ctx.memory.unusable = ctx.unusable
+  local source, memory = 'rulesrv:' .. rule.id .. ':input', ctx.memory
+  if not ctx.unusable then
+    if memory.unusable then
+      alarm_clear_definition(ctx.namespace, rule.id, source, now, 'rule:' .. rule.id)
+    end
+    memory.unusable, memory.unusable_since = nil, nil
+    return
+  end
+  memory.unusable_since = memory.unusable_since or ctx.at
+  if memory.unusable ~= ctx.unusable and ctx.at - memory.unusable_since >= input_grace then
+    memory.unusable = ctx.unusable
     alarm_raise(ctx.namespace, now, {source = source, rule = rule.id, level = 'Warning', worse = '', value = '',
       title = 'Input of a rule cannot be used', description = 'Rule ' .. rule.id .. ' cannot be judged: ' .. ctx.unusable .. ' is bad, stale or unknown'})
-  elseif not ctx.unusable and ctx.memory.unusable then
-    ctx.memory.unusable = nil
-    alarm_clear_definition(ctx.namespace, rule.id, source, now, 'rule:' .. rule.id)
   end
 end
 
@@ -284,7 +312,9 @@ local function step_rule(ctx, rule, standing, now)
   if rule.cooldown > 0 and state == 'idle' then
     last_fired = tonumber(redis.call('HGET', ctx.namespace .. 'rulesrv:state:' .. rule.id, 'last_fired') or nil)
     if last_fired and ctx.at - last_fired < rule.cooldown then
-      look_again(ctx, rule, last_fired + rule.cooldown)
+      if not rule.pulse then
+        look_again(ctx, rule, last_fired + rule.cooldown)
+      end
       return 'idle', false
     end
   end
@@ -293,6 +323,10 @@ local function step_rule(ctx, rule, standing, now)
     return state, false
   end
   rule_moved(ctx, rule, state, to, now)
+  if rule.pulse and to == 'active' then
+    rule_moved(ctx, rule, to, 'idle', now)
+    to = 'idle'
+  end
   return to, true
 end
 

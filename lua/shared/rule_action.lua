@@ -89,6 +89,11 @@ local function tell_rule(ctx, rule, from, to, now)
   call('PUBLISH', namespace .. 'rulesrv:triggered', '{"rule":' .. cjson.encode(rule.id) .. ',"from":"' .. from .. '","status":"' .. to .. '","time":' .. now .. '}')
 end
 
+-- actor returns who acts: a person who has the actions carried out, or the rule.
+local function actor(ctx, rule)
+  return ctx.by or 'rule:' .. rule.id
+end
+
 -- order_control queues a command. A full queue is told to the people instead of
 -- failing the values that came with it.
 local function order_control(ctx, rule, index, params, now)
@@ -97,7 +102,7 @@ local function order_control(ctx, rule, index, params, now)
   local lifetime = parse_duration('deadline', params.deadline, 3600000)
   local queued, fault = pcall(queue_command, namespace, channel, {id = 'rule-' .. rule.id .. '-' .. index .. '-' .. now, kind = kind,
     point = point, value = string.format('%.6f', params.value), issued = now,
-    deadline = string.format('%.0f', tonumber(now) + (lifetime > 0 and lifetime or 5000)), origin = 'rule:' .. rule.id})
+    deadline = string.format('%.0f', tonumber(now) + (lifetime > 0 and lifetime or 5000)), origin = actor(ctx, rule)})
   if not queued and not (type(fault) == 'table' and fault.refused) then
     error(fault)
   elseif not queued then
@@ -115,9 +120,9 @@ local function carry_out(ctx, rule, index, kind, params, now)
   if kind == 'create_alarm' then
     local value = ctx.numbers[rule.first.slot]
     alarm_raise(namespace, now, {source = rule.first.source, rule = rule.id, level = params.level, title = params.title,
-      description = params.description or '', value = value and string.format('%.6f', value) or '', worse = rule.worse})
+      description = params.description or '', value = value and string.format('%.6f', value) or '', worse = rule.worse, by = ctx.by})
   elseif kind == 'resolve_alarm' then
-    alarm_clear_definition(namespace, params.rule, rule.first.source, now, 'rule:' .. rule.id)
+    alarm_clear_definition(namespace, params.rule, rule.first.source, now, actor(ctx, rule))
   elseif kind == 'notify' then
     queue_notify(namespace, rule, params.message, params.to or '', now)
   elseif kind == 'publish' then

@@ -118,6 +118,34 @@ local function check_conditions(path, logic, conditions, depth, budget, bind)
   end
 end
 
+-- check_moment reports whether conditions hold for a moment alone: an edge does, and
+-- so do an AND with an edge in it and an OR of nothing else. What would fire at every
+-- evaluation, an edge beside levels in an OR or within NOT, is refused.
+local function check_moment(path, logic, conditions)
+  local edge, level
+  for i, condition in ipairs(conditions) do
+    local here = path .. 'conditions[' .. (i - 1) .. ']'
+    local moment
+    if condition.conditions then
+      moment = check_moment(here .. '.', condition.logic, condition.conditions)
+    else
+      moment = edge_operators[condition.operator]
+    end
+    if moment and logic == 'NOT' then
+      refuse('INVALID', here .. ' is an edge, a moment: NOT has no use for it')
+    end
+    if moment then
+      edge = edge or here
+    else
+      level = true
+    end
+  end
+  if edge and level and logic == 'OR' then
+    refuse('INVALID', edge .. ' is an edge, a moment: OR joins it with edges alone')
+  end
+  return edge ~= nil
+end
+
 -- remember_window keeps what a window function needs: the value before, and for
 -- each part of the window its integral, the time it covers, and its first value.
 local function remember_window(memory, window, number, at)
@@ -308,8 +336,8 @@ local function combine(logic, parts)
 end
 
 -- compile_group compiles conditions; compiled gathers what is known of the rule:
--- its first node, how many comparisons, whether it remembers anything, its longest
--- window.
+-- its first node, how many comparisons, whether it remembers anything, whether it
+-- holds for a moment alone, its longest window.
 local function compile_group(namespace, logic, conditions, settings, compiled)
   local parts = {}
   for i, condition in ipairs(conditions) do
@@ -320,6 +348,7 @@ local function compile_group(namespace, logic, conditions, settings, compiled)
       local part, node = compile_comparison(namespace, condition, settings.hysteresis, tostring(compiled.count), compiled.nodes)
       compiled.first = compiled.first or node
       compiled.worse = compiled.worse or operators[condition.operator]
+      compiled.pulse = compiled.pulse or edge_operators[condition.operator] or false
       compiled.remembers = compiled.remembers or edge_operators[condition.operator] or condition['function'] ~= nil
       if condition['function'] then
         compiled.window = math.max(compiled.window or 0, parse_duration('window', condition.window, window_most))

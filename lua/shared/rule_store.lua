@@ -53,6 +53,13 @@ local function check_rule(rule)
   for _, name in ipairs({'on_delay', 'off_delay', 'cooldown'}) do
     parse_duration(name, rule[name], window_most)
   end
+  if check_moment('', rule.logic, rule.conditions) then
+    for _, name in ipairs({'on_delay', 'off_delay', 'hysteresis'}) do
+      if rule[name] ~= nil and rule[name] ~= '' and rule[name] ~= 0 then
+        refuse('INVALID', name .. ' has no use for changed, rising and falling: an edge is a moment')
+      end
+    end
+  end
   local bad_input = rule.bad_input
   if bad_input ~= nil and bad_input ~= '' and bad_input ~= 'ignore' and bad_input ~= 'false' and bad_input ~= 'alarm' then
     refuse('INVALID', 'bad_input ' .. shown(tostring(bad_input)) .. ' is unknown: use ignore, false or alarm')
@@ -61,8 +68,14 @@ local function check_rule(rule)
   if #(rule.actions or {}) > 20 then
     refuse('INVALID', 'actions must be a list of at most 20')
   end
+  local raises = false
   for i, action in ipairs(rule.actions or {}) do
-    check_action('actions[' .. (i - 1) .. ']', action)
+    local path = 'actions[' .. (i - 1) .. ']'
+    check_action(path, action)
+    if raises and action.type == 'create_alarm' then
+      refuse('INVALID', path .. ': a rule raises one alarm: a second create_alarm would count as the same')
+    end
+    raises = raises or action.type == 'create_alarm'
   end
   return sources
 end

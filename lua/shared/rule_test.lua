@@ -42,12 +42,19 @@ local function trial_step(namespace, rule, trial, at, reply)
   ctx.given, ctx.memory, trial.at = true, trial.memory, at
   local outcome = judge(ctx, rule, trial.state)
   local to, since = next_state(rule, trial.state, trial.since, trial.last_fired, outcome, at, ctx.event)
-  if to ~= trial.state then
-    for _, text in ipairs({ctx.now, trial.state, to, values_seen(ctx, rule)}) do
+  local function tell(from, state)
+    for _, text in ipairs({ctx.now, from, state, values_seen(ctx, rule)}) do
       reply[#reply + 1] = text
     end
+  end
+  if to ~= trial.state then
+    tell(trial.state, to)
     if to == 'active' and trial.state ~= 'clearing' then
       trial.last_fired = at
+    end
+    if rule.pulse and to == 'active' then
+      tell(to, 'idle')
+      to = 'idle'
     end
   end
   trial.state, trial.since = to, tonumber(since)

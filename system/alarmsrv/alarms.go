@@ -168,7 +168,7 @@ func (s *Service) countAlarms(c echo.Context) error {
 	return httpserver.OK(c, reply)
 }
 
-// raiseAlarm raises an alarm by hand or for another system.
+// raiseAlarm raises an alarm by hand or for another system; the journal names "by".
 func (s *Service) raiseAlarm(c echo.Context) error {
 	var raised ems.NewAlarm
 	if err := httpserver.Body(c, &raised); err != nil {
@@ -300,6 +300,9 @@ func checkAlarm(alarm ems.NewAlarm) error {
 	note(checkText("description", alarm.Description, 0, ems.MaxAlarmDescription))
 	if alarm.Rule != "" {
 		note(ems.CheckID("rule", alarm.Rule))
+	}
+	if alarm.By != "" {
+		note(checkActor(alarm.By))
 	}
 	if alarm.Worse != "" && alarm.Worse != "high" && alarm.Worse != "low" {
 		note(ems.Errorf(ems.CodeInvalid, "worse %q is neither high nor low", alarm.Worse))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -27,7 +28,7 @@ const (
 )
 
 // Performance is how the alarm system does by EEMUA 191 and ISA-18.2, over the
-// alarms that people were told of: raised or returned, neither shelved nor
+// alarms that people were told of: raised, returned or worse, neither shelved nor
 // suppressed. What it is at the time of asking is marked as "now".
 type Performance struct {
 	From time.Time `json:"from"`
@@ -188,9 +189,9 @@ func (t *tally) take(entry ems.JournalEntry) {
 	case entry.Event == ems.AlarmChatters:
 		t.chatter[[2]string{entry.Source, entry.Rule}] = true
 		return
-	case entry.Event != ems.AlarmRaised && entry.Event != ems.AlarmReturned:
+	case entry.Event != ems.AlarmRaised && entry.Event != ems.AlarmReturned && entry.Event != ems.AlarmWorsened:
 		return
-	case entry.Text != "":
+	case strings.HasSuffix(entry.Text, "shelved") || strings.HasSuffix(entry.Text, "suppressed"):
 		t.found.Withheld++
 		return
 	}

@@ -98,6 +98,23 @@ func TestPerformanceIsWhatAHandComputes(t *testing.T) {
 	servicetest.Same(t, f.ids("?source=old"), []string{old})
 }
 
+// That an alarm is worse is told like a new one, at its new level.
+func TestPerformanceCountsAlarmsThatWorsen(t *testing.T) {
+	t.Parallel()
+	f := start(t, ample)
+	from := f.clock.Now()
+	f.raise("pump", ems.Info)
+	f.raise("pump", ems.Critical)
+	f.do(f.raise("fan", ems.Info), "shelve", `{"by":"ann","reason":"x","for":"1h"}`)
+	f.raise("fan", ems.Major)
+	var got alarmsrv.Performance
+	query := "?from=" + from.Format(time.RFC3339Nano) + "&to=" + from.Add(time.Hour).Format(time.RFC3339Nano)
+	if status, text := f.Ask(http.MethodGet, "/api/alarms/kpi"+query, "", &got); status != http.StatusOK {
+		t.Fatal(text)
+	}
+	servicetest.Same(t, []int64{got.Alarms, got.Withheld, got.ByLevel[ems.Info].Alarms, got.ByLevel[ems.Critical].Alarms}, []int64{3, 1, 2, 1})
+}
+
 func TestPerformanceSaysWhenTheJournalBeginsLater(t *testing.T) {
 	t.Parallel()
 	f := start(t, ample, func(s *ems.AlarmSettings) { s.JournalLimit = 1000 })

@@ -146,8 +146,8 @@ func TestLifeOfAnAlarm(t *testing.T) {
 	servicetest.Same(t, alarm, raised)
 
 	f.clock.Advance(time.Second)
-	f.Refused(http.MethodPost, "/api/alarms/1/acknowledge", `{"by":"ann","occurrence":1}`, http.StatusConflict, ems.CodeConflict,
-		"has occurred 2 times, and 1 were seen")
+	f.Refused(http.MethodPost, "/api/alarms/1/acknowledge", `{"by":"ann","occurrence":3}`, http.StatusConflict, ems.CodeConflict,
+		"has occurred 2 times, and 3 were seen")
 	acknowledged := begin.Add(2 * time.Second)
 	if status, text := f.Ask(http.MethodPost, "/api/alarms/1/acknowledge", `{"by":"ann","occurrence":2}`, &alarm); status != http.StatusOK {
 		t.Fatal(text)
@@ -257,6 +257,7 @@ func TestUnusableAlarmsAreRefused(t *testing.T) {
 		`{"source":"a","level":"Info","title":"t","description":"a\u0000b"}`:           "description holds a control character",
 		`{"source":"a","level":"Info","title":"t","description":"` + long(2001) + `"}`: "description has 2001 bytes",
 		`{"source":"a","level":"Info","title":"t","rule":"x y"}`:                       "rule",
+		`{"source":"a","level":"Info","title":"t","by":"a\u0007b"}`:                    `"by", the name of who acts, holds a control character`,
 	} {
 		f.Refused(http.MethodPost, "/api/alarms", body, http.StatusBadRequest, ems.CodeInvalid, message)
 	}
@@ -284,7 +285,7 @@ func TestTextsAreKeptAsTheyWereGiven(t *testing.T) {
 		return string(text)
 	}
 	var alarm ems.Alarm
-	raised := body(map[string]any{"source": "a", "level": "Info", "title": title, "description": description})
+	raised := body(map[string]any{"source": "a", "level": "Info", "title": title, "description": description, "by": by})
 	if status, text := f.Ask(http.MethodPost, "/api/alarms", raised, &alarm); status != http.StatusCreated {
 		t.Fatal(text)
 	}
@@ -296,7 +297,7 @@ func TestTextsAreKeptAsTheyWereGiven(t *testing.T) {
 	for _, entry := range f.journal("") {
 		told = append(told, entry.Event, entry.Title, entry.By, entry.Text)
 	}
-	servicetest.Same(t, told, []string{"raise", title, "operator", "", "comment", title, by, remark, "shelve", title, by, reason})
+	servicetest.Same(t, told, []string{"raise", title, by, "", "comment", title, by, remark, "shelve", title, by, reason})
 	_, table := f.Ask(http.MethodGet, "/api/alarms/export.csv", "", nil)
 	rows, err := csv.NewReader(strings.NewReader(table)).ReadAll()
 	if err != nil || len(rows) != 2 {

@@ -200,10 +200,20 @@ function takeUpdate(update) {
 
 // --- alarms ---
 
+// askForAlarms returns what is open, most severe first: also what has cleared and
+// nobody has acknowledged. In a flood of mild ones the severe ones stay.
+async function askForAlarms() {
+  const found = [];
+  for (const level of ["Critical", "Major", "Minor", "Warning", "Info"]) {
+    if (found.length < 200) found.push(...await ask("/api/alarms?state=open&level=" + level + "&limit=" + (200 - found.length)));
+  }
+  return found;
+}
+
 async function readAlarms() {
   let alarms;
   try {
-    alarms = await ask("/api/alarms?state=active&limit=200");
+    alarms = await askForAlarms();
   } catch (fault) {
     notice("alarms", "Alarms are not current: " + fault.message);
     return;
@@ -224,12 +234,14 @@ async function readAlarms() {
 
 function showAlarm(alarm) {
   const item = element("li");
-  const open = alarm.state === "active_unacknowledged";
+  const cleared = alarm.state === "cleared_unacknowledged";
+  const open = cleared || alarm.state === "active_unacknowledged";
   item.dataset.level = alarm.level;
   item.dataset.acknowledged = open ? "no" : "yes";
   const text = element("div");
   text.append(element("span", "", alarm.title));
   const parts = [alarm.source, "since " + new Date(alarm.raised_at).toLocaleString()];
+  if (cleared) parts.push("cleared " + new Date(alarm.cleared_at).toLocaleString());
   if (alarm.value !== undefined) parts.push("value " + short(alarm.value));
   if (alarm.occurrences > 1) parts.push(alarm.occurrences + " times");
   if (alarm.chattering) parts.push("chattering");

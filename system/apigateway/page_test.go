@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -95,7 +96,7 @@ globalThis.document = {
 globalThis.localStorage = { getItem() { return null; } };
 globalThis.EventSource = class { addEventListener() {} };
 globalThis.setTimeout = () => 0;
-globalThis.fetch = async () => ({ json: async () => ({ success: true, data: %s }) });
+globalThis.fetch = async (url) => ({ json: async () => ({ success: true, data: (%s).filter((alarm) => url.includes("state=open&level=" + alarm.level + "&")) }) });
 %s
 readAlarms().then(() => {
   const texts = [];
@@ -125,7 +126,7 @@ func TestThePageShowsTextsAsTheyWereWritten(t *testing.T) {
 	const title, description = `<img src=x onerror="alert(1)"> & 'quotes'`, "</span><script>alert(2)</script>\n${alert(3)} =cmd()"
 	alarms, err := json.Marshal([]ems.Alarm{{
 		ID: "1", Source: "pump:1", Level: ems.Minor, Title: title, Description: description, State: ems.ActiveAcknowledged, Occurrences: 1, AckedBy: "<b>Ann</b>",
-	}})
+	}, {ID: "2", Source: "pump:2", Level: ems.Critical, Title: "tripped", State: ems.ClearedUnacknowledged, Occurrences: 1, ClearedAt: &time.Time{}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +139,10 @@ func TestThePageShowsTextsAsTheyWereWritten(t *testing.T) {
 	var texts []string
 	if err := json.Unmarshal(output, &texts); err != nil {
 		t.Fatalf("%s: %v", output, err)
+	}
+	// A trip that has cleared is still to be acknowledged, and comes before what is milder.
+	if at := slices.Index(texts, "tripped"); at < 0 || at > slices.Index(texts, title) || !slices.Contains(texts, "Acknowledge") {
+		t.Errorf("what has tripped and cleared is not shown first, to be acknowledged: %q", texts)
 	}
 	if !slices.Contains(texts, title) {
 		t.Errorf("the title is not shown as it was written: %q", texts)

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -23,6 +26,9 @@ func RuleFaults(rule *ems.Rule) []ems.Fault {
 	check.settings(rule)
 	check.logic(nil, rule.Logic)
 	check.conditions(nil, rule.Conditions, 1)
+	if check.moment(nil, rule.Logic, rule.Conditions) {
+		check.noDelays(rule)
+	}
 	if len(rule.Actions) > ems.MaxActions {
 		check.add([]any{"actions"}, "more than %d actions", ems.MaxActions)
 	}
@@ -120,6 +126,44 @@ func (c *ruleCheck) conditions(at []any, conditions []ems.Condition, depth int) 
 		}
 		c.logic(here, condition.Logic)
 		c.conditions(here, condition.Conditions, depth+1)
+	}
+}
+
+// moment reports whether conditions hold for a moment alone: an edge does, and so
+// do an AND with an edge in it and an OR of nothing else. An edge beside levels in
+// an OR, or within NOT, would fire at every evaluation.
+func (c *ruleCheck) moment(at []any, logic ems.Logic, conditions []ems.Condition) bool {
+	at = append(slices.Clone(at), "conditions")
+	edge, levels := -1, false
+	for i, condition := range conditions {
+		here := append(slices.Clone(at), i)
+		moment := contains([]string{ems.Changed, ems.Rising, ems.Falling}, condition.Operator)
+		if condition.Conditions != nil && len(here) <= 2*ems.MaxConditionDepth {
+			moment = c.moment(here, condition.Logic, condition.Conditions)
+		}
+		if moment && logic == ems.None {
+			c.add(here, "an edge is a moment: NOT has no use for it")
+		}
+		if moment && edge < 0 {
+			edge = i
+		}
+		levels = levels || !moment
+	}
+	if edge >= 0 && levels && logic == ems.Any {
+		c.add(append(slices.Clone(at), edge), "an edge is a moment: OR joins it with edges alone")
+	}
+	return edge >= 0
+}
+
+// noDelays refuses what a rule that waits for an edge has no use for.
+func (c *ruleCheck) noDelays(rule *ems.Rule) {
+	for _, setting := range []struct {
+		name  string
+		given bool
+	}{{"on_delay", rule.OnDelay != ""}, {"off_delay", rule.OffDelay != ""}, {"hysteresis", rule.Hysteresis != 0}} {
+		if setting.given {
+			c.below(nil, setting.name, "changed, rising and falling have no use for it: an edge is a moment")
+		}
 	}
 }
 
@@ -317,6 +361,9 @@ func checkParam(name string, value any) error {
 	case "to":
 		return checkNotifyName(text)
 	case "title":
+		if strings.ContainsAny(text, "\n\t") {
+			return errors.New("a title is one line without tabs: write the rest into the description")
+		}
 		return checkText(text, ems.MaxAlarmTitle)
 	default:
 		return checkText(text, ems.MaxAlarmDescription)
@@ -327,8 +374,11 @@ func checkText(text string, most int) error {
 	if len(text) > most {
 		return fmt.Errorf("%d bytes are more than the %d that fit", len(text), most)
 	}
+	if !utf8.ValidString(text) {
+		return errors.New("this is not valid UTF-8")
+	}
 	for _, r := range text {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return fmt.Errorf("a control character %q is not allowed", r)
 		}
 	}

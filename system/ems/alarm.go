@@ -87,6 +87,7 @@ type NewAlarm struct {
 	Description string     `json:"description"`
 	Value       *float64   `json:"value"`
 	Worse       string     `json:"worse"` // the direction in which a value is worse: high, low or empty
+	By          string     `json:"by"`    // who raises it; empty for the rule itself, or where nobody says
 }
 
 // Bounds of the texts of an alarm, in bytes.
@@ -122,6 +123,7 @@ type Suppression struct {
 const (
 	AlarmRaised       = "raise"
 	AlarmReturned     = "return" // raised again after it had cleared
+	AlarmWorsened     = "worsen" // raised at a more severe level while it was active
 	AlarmCleared      = "clear"
 	AlarmAcknowledged = "acknowledge"
 	AlarmShelved      = "shelve"

@@ -211,12 +211,14 @@ func (n *notifier) send(ctx context.Context, key string, document []byte) error 
 
 // wants reports whether a notification is for this target: because it names
 // somebody whom the target tells, or because it names nobody and is of the kinds
-// and levels of the target. A name that no target knows any more is nobody's.
+// and levels of the target. A name that no target knows any more is nobody's. A
+// summary of what has escalated is for whoever is told of escalations.
 func (n *notifier) wants(notice *rtdb.Notice) bool {
 	if notice.To != "" && n.forward.Answers(notice.To) {
 		return n.target.Answers(notice.To)
 	}
-	if len(n.target.Kinds) > 0 && !slices.Contains(n.target.Kinds, notice.Kind) {
+	if len(n.target.Kinds) > 0 && !slices.Contains(n.target.Kinds, notice.Kind) &&
+		(notice.Escalated == "" || !slices.Contains(n.target.Kinds, ems.NotifyEscalation)) {
 		return false
 	}
 	if len(n.target.Levels) == 0 || notice.Kind == ems.NotifyRule {
@@ -226,7 +228,8 @@ func (n *notifier) wants(notice *rtdb.Notice) bool {
 		return slices.Contains(n.target.Levels, notice.Level)
 	}
 	// The end of a flood, in which nothing was left to be told, is for everybody.
-	return notice.Levels == "" || slices.ContainsFunc(n.target.Levels, func(level ems.AlarmLevel) bool {
-		return slices.Contains(strings.Fields(notice.Levels), string(level))
+	told := strings.Fields(notice.Levels + " " + notice.Escalated)
+	return len(told) == 0 || slices.ContainsFunc(n.target.Levels, func(level ems.AlarmLevel) bool {
+		return slices.Contains(told, string(level))
 	})
 }

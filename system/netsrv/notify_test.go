@@ -151,8 +151,9 @@ func TestATargetGetsWhatIsMeantForIt(t *testing.T) {
 	}
 	f.tick() // a summary of one Minor
 	f.raise(ems.Major, "fan")
+	f.raise(ems.Critical, "boiler")
 	f.now.Advance(time.Minute)
-	f.tick() // a summary of one Major
+	f.tick() // a summary of one Major and one Critical, which escalates in the flood
 	for range 11 {
 		f.now.Advance(time.Minute)
 		f.tick()
@@ -162,15 +163,15 @@ func TestATargetGetsWhatIsMeantForIt(t *testing.T) {
 	for i := range 10 {
 		alarms = append(alarms, fmt.Sprintf("alarm %d", i+3))
 	}
-	alarms = append(alarms, "1 flood", "1 flood", "0 over")
+	alarms = append(alarms, "1 flood", "2 flood", "0 over")
 	for _, test := range []struct {
 		to          *receiver
 		alarms, say []string
 	}{
 		{all, alarms, []string{"to all", "to a name that is gone"}},
-		{severe, []string{"alarm 1", "1 flood", "0 over"}, []string{"to all", "to a name that is gone"}},
-		{rules, []string{"1 flood", "1 flood", "0 over"}, []string{"to all", "to one by name", "to a name that is gone"}},
-		{duty, []string{"escalation 1"}, nil},
+		{severe, []string{"alarm 1", "2 flood", "0 over"}, []string{"to all", "to a name that is gone"}},
+		{rules, []string{"1 flood", "2 flood", "0 over"}, []string{"to all", "to one by name", "to a name that is gone"}},
+		{duty, []string{"escalation 1", "0 flood"}, nil},
 	} {
 		f.await(time.Second, func() error {
 			got := test.to.letters()
@@ -188,6 +189,9 @@ func TestATargetGetsWhatIsMeantForIt(t *testing.T) {
 		}
 		return nil
 	}, "what is for others not to wait")
+	if got := duty.letters()[1]; got.Escalated != "Critical 1" || got.To != "night shift" {
+		t.Errorf("the summary of what has escalated is %+v", got)
+	}
 	if got := severe.letters(); !strings.Contains(got[1].Levels, "Major 1") && !strings.Contains(got[2].Levels, "Major 1") {
 		t.Errorf("the summary for severe levels is %+v", got)
 	}

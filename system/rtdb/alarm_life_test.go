@@ -57,7 +57,7 @@ func TestAlarmsFollowAPlainModel(test *testing.T) {
 	})
 	test.Logf("%d steps: %v", steps, events)
 	for _, event := range []string{
-		ems.AlarmRaised, ems.AlarmReturned, ems.AlarmCleared, ems.AlarmAcknowledged, ems.AlarmShelved, ems.AlarmUnshelved, ems.AlarmSuppressed,
+		ems.AlarmRaised, ems.AlarmReturned, ems.AlarmWorsened, ems.AlarmCleared, ems.AlarmAcknowledged, ems.AlarmShelved, ems.AlarmUnshelved, ems.AlarmSuppressed,
 		ems.AlarmUnsuppressed, ems.AlarmCommented, ems.AlarmEscalated, ems.AlarmChatters, ems.AlarmQuiet,
 	} {
 		if events[event] == 0 {
@@ -151,10 +151,7 @@ func (r *lifeRun) act(action string, a *modelAlarm) {
 		err := b.ResolveAlarm(b.ctx, a.ID, "Ann")
 		r.agree("clear "+a.ID, err, m.clear(a, "Ann"), ems.CodeConflict)
 	case "acknowledge":
-		seen := a.Occurrences
-		if rapid.IntRange(0, 4).Draw(t, "stale") == 0 {
-			seen++
-		}
+		seen := max(1, a.Occurrences+rapid.SampledFrom([]int64{-2, -1, 0, 0, 0, 1}).Draw(t, "stale"))
 		err := b.AcknowledgeAlarm(b.ctx, a.ID, seen, "Bob")
 		r.agree("acknowledge "+a.ID, err, m.acknowledge(a, seen, "Bob"), ems.CodeConflict)
 	case "shelve":
@@ -298,6 +295,7 @@ func recount(t testing.TB, b *bench) []string {
 		index("alarms:by_level:"+a["level"], id)
 		index("alarms:by_source:"+a["source"], id)
 		index("order:all", ordered)
+		index("order:time", fmt.Sprintf("%015d@%s", number, a["raised_at"]))
 		index("order:source:"+a["source"], ordered)
 		if a["state"] == "closed" {
 			index("order:closed", fmt.Sprintf("%s@%d", id, max(milli(a["cleared_at"]), milli(a["acknowledged_at"]))))

@@ -28,6 +28,7 @@ type alarmModel struct {
 type modelAlarm struct {
 	ems.Alarm
 	recent     []time.Time
+	activated  int64         // with which occurrence it became active or worse
 	waitsSince time.Time     // at its level, to be acknowledged
 	waited     time.Duration // how long of that when it escalated last
 }
@@ -126,10 +127,14 @@ func (m *alarmModel) raise(raised ems.NewAlarm) *modelAlarm {
 			a.Worst = raised.Value
 		}
 	}
+	base := cmp.Or(a.EscalatedFrom, a.Level)
 	if a.State.Active() {
+		if severer(raised.Level, base) {
+			m.worsen(a, raised, base)
+		}
 		return a
 	}
-	if base := cmp.Or(a.EscalatedFrom, a.Level); base != raised.Level {
+	if base != raised.Level {
 		a.Level, a.EscalatedFrom, a.waited = raised.Level, "", 0
 	}
 	a.Title, a.Description, a.ClearedAt = raised.Title, raised.Description, nil
@@ -137,6 +142,41 @@ func (m *alarmModel) raise(raised ems.NewAlarm) *modelAlarm {
 	a.State = ems.ActiveUnacknowledged
 	m.becomeActive(a, ems.AlarmReturned, ems.ClearedUnacknowledged)
 	return a
+}
+
+func severer(level, than ems.AlarmLevel) bool {
+	return slices.Index(ems.AlarmLevels[:], level) < slices.Index(ems.AlarmLevels[:], than)
+}
+
+// worsen takes an active alarm to a more severe level, or says that it has come
+// to be as severe as it escalated to.
+func (m *alarmModel) worsen(a *modelAlarm, raised ems.NewAlarm, base ems.AlarmLevel) {
+	from, text := a.State, string(base+" to "+raised.Level)
+	a.EscalatedFrom = raised.Level
+	if !severer(a.Level, raised.Level) {
+		a.Level, a.EscalatedFrom = raised.Level, ""
+	}
+	a.Title, a.Description, a.Acknowledged, a.AckedBy = raised.Title, raised.Description, nil, ""
+	a.State, a.activated, a.waited = ems.ActiveUnacknowledged, a.Occurrences, 0
+	a.Suppressed = a.Suppressed || m.covered(a)
+	if a.Shelved != nil {
+		text += ", shelved"
+	} else if a.Suppressed {
+		text += ", suppressed"
+	}
+	m.note(ems.AlarmWorsened, a, from, raiser(a), text)
+	delete(m.due, "escalate:"+a.ID)
+	m.waitAnew(a)
+	if !a.aside() {
+		m.notify("alarm", a, ems.AlarmWorsened)
+	}
+}
+
+func raiser(a *modelAlarm) string {
+	if a.Rule != "" {
+		return "rule:" + a.Rule
+	}
+	return "operator"
 }
 
 func (m *alarmModel) begin(raised ems.NewAlarm, former *modelAlarm) *modelAlarm {
@@ -163,17 +203,14 @@ func (m *alarmModel) begin(raised ems.NewAlarm, former *modelAlarm) *modelAlarm 
 
 // becomeActive is what follows when an alarm is raised or returns.
 func (m *alarmModel) becomeActive(a *modelAlarm, event string, from ems.AlarmState) {
-	by, text := "operator", ""
-	if a.Rule != "" {
-		by = "rule:" + a.Rule
-	}
+	text := ""
 	if a.Shelved != nil {
 		text = "shelved"
 	} else if a.Suppressed {
 		text = "suppressed"
 	}
-	m.note(event, a, from, by, text)
-	a.recent = append(a.recent, m.now)
+	m.note(event, a, from, raiser(a), text)
+	a.recent, a.activated = append(a.recent, m.now), a.Occurrences
 	a.recent = a.recent[max(0, len(a.recent)-m.settings.ChatterCount):]
 	chatters := len(a.recent) == m.settings.ChatterCount && m.now.Sub(a.recent[0]) <= m.settings.ChatterPeriod
 	if a.Chattering || chatters {
@@ -204,7 +241,7 @@ func (m *alarmModel) acknowledge(a *modelAlarm, seen int64, by string) bool {
 	to, possible := map[ems.AlarmState]ems.AlarmState{
 		ems.ActiveUnacknowledged: ems.ActiveAcknowledged, ems.ClearedUnacknowledged: ems.Closed,
 	}[a.State]
-	if !possible || seen != a.Occurrences {
+	if !possible || seen < a.activated || seen > a.Occurrences {
 		return false
 	}
 	now := m.now

@@ -49,6 +49,9 @@ func (b *bench) told(t testing.TB) []string {
 		line := strings.Join([]string{n.Kind, n.Alarm, string(n.Level), n.Source, n.Reason}, " ")
 		if n.Kind == ems.NotifySummary {
 			line = fmt.Sprintf("summary %d: %s; %s; %s", n.Count, n.Levels, n.Sources, n.Reason)
+			if n.Escalated != "" {
+				line += "; to " + n.To + " " + n.Escalated
+			}
 		}
 		lines = append(lines, line)
 	}
@@ -112,6 +115,53 @@ func TestAFloodIsToldInSummaries(t *testing.T) {
 	expect(t, "the end", b.told(t), []string{"summary 0: ; ; over"})
 	b.raiseAbout(t, "fan-2", ems.Info)
 	expect(t, "one by one again", b.told(t), []string{"alarm 19 Info fan-2 raise"})
+}
+
+// What nobody acknowledges in a flood escalates in the journal one by one, and to
+// people by number: to everybody, and to each whom a step names.
+func TestAFloodOfEscalationsIsToldInSummaries(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	b.escalate(t, ems.EscalationStep{Level: ems.Major, After: 30 * time.Second, To: ems.Critical},
+		ems.EscalationStep{Level: ems.Critical, After: 10 * time.Second, Notify: "boss"}, ems.EscalationStep{Level: ems.Minor, After: 2 * time.Hour, Notify: "boss"})
+	settings := ems.DefaultAlarmSettings()
+	settings.Escalation = append(settings.Escalation, ems.EscalationStep{Level: ems.Major, After: 30 * time.Second, To: ems.Critical},
+		ems.EscalationStep{Level: ems.Critical, After: 10 * time.Second, Notify: "boss"}, ems.EscalationStep{Level: ems.Minor, After: 2 * time.Hour, Notify: "boss"})
+	if err := b.ConfigureAlarms(b.ctx, settings); err != nil {
+		t.Fatal(err)
+	}
+	pass := func(length time.Duration) {
+		t.Helper()
+		b.clock.Advance(length)
+		for b.tick(t) > 0 {
+		}
+	}
+	for i := range 50 {
+		b.raiseAbout(t, fmt.Sprintf("p-%d", i), ems.Major)
+	}
+	pass(0)
+	expect(t, "told one by one", len(b.told(t)), 11)
+	pass(30 * time.Second)
+	pass(10 * time.Second)
+	expect(t, "told of escalations before the summary", b.told(t), []string{})
+	pass(20 * time.Second)
+	expect(t, "the summary", b.told(t), []string{"summary 0: ; ; flood; to  Critical 50", "summary 0: ; ; flood; to boss Critical 50"})
+	expect(t, "journalled", len(b.escalated(t)), 100)
+
+	// They are a flood of their own where none stands.
+	for i := range 50 {
+		b.clock.Advance(2 * time.Minute)
+		for b.tick(t) > 0 {
+		}
+		b.raiseAbout(t, fmt.Sprintf("q-%d", i), ems.Minor)
+	}
+	pass(0)
+	b.told(t)
+	pass(4 * time.Hour)
+	told := b.told(t)
+	expect(t, "told of many at once", len(told), 11)
+	expect(t, "the first", told[0], "escalation 51 Minor q-0 ")
+	expect(t, "the last", told[10], "summary 0: ; ; flood; to boss Minor 40")
 }
 
 func TestNotificationsAndTheJournalAreBounded(t *testing.T) {

@@ -19,7 +19,7 @@ func (c *Client) StoreAlarm(ctx context.Context, alarm ems.NewAlarm) (ems.Alarm,
 		value = text
 	}
 	id, err := c.text(ctx, "alarm_store", "new", alarm.Source, alarm.Rule, string(alarm.Level), alarm.Title, alarm.Description,
-		value, alarm.Worse, c.now())
+		value, alarm.Worse, c.now(), alarm.By)
 	if err != nil {
 		return ems.Alarm{}, err
 	}
@@ -52,7 +52,7 @@ type AlarmFilter struct {
 	From, To   time.Time // raised at or after From and before To
 	Shelved    *bool
 	Suppressed *bool
-	After      string // the id of the alarm after which the list begins: it and newer ones are left out
+	After      string // where the page before ended: the id of its last alarm, or with From or To its time and id
 	Count      int    // at most so many, newest first; 1 to 1000
 }
 
@@ -164,8 +164,8 @@ func optionalNumber(text string) (*float64, error) {
 }
 
 // AcknowledgeAlarm records that somebody has seen an alarm when it had occurred so
-// often. CONFLICT when it has occurred again since, was acknowledged before or is
-// closed.
+// often. CONFLICT when it has become active or worse since, was acknowledged before
+// or is closed; that it was merely raised again since is none.
 func (c *Client) AcknowledgeAlarm(ctx context.Context, id string, occurrences int64, by string) error {
 	_, err := c.text(ctx, "alarm_acknowledge", id, occurrences, by, c.now())
 	return err

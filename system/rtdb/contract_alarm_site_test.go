@@ -189,6 +189,7 @@ func alarmTickContract() contract {
 				name: "a step that tells somebody", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot}, key: "all", args: []string{"9000", "50"},
 				reply: list("1", "0"),
 				after: map[string]string{
+					"alarmsrv:flood":         "minute=0 s0=2 total=2",
 					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 worst=56.5",
 					"alarmsrv:due":           gone,
 					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=escalate alarm=1 from=active_unacknowledged to=active_unacknowledged time=9000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=shift lead",
@@ -202,6 +203,7 @@ func alarmTickContract() contract {
 				name: "a step to another level", before: []step{{"alarm_configure", "all", "10", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseLeak}, key: "all", args: []string{"9000", "50"},
 				reply: list("1", "0"),
 				after: map[string]string{
+					"alarmsrv:flood":                 "minute=0 s0=2 total=2",
 					"alarmsrv:alarm:1":               "description= escalated_from=Minor last_at=2000 level=Major occurrences=1 raised_at=2000 recent=2000 rule= source=pump-1 state=active_unacknowledged title=Leak value= waits_since=9000",
 					"alarmsrv:alarms:by_level:Major": "1",
 					"alarmsrv:alarms:by_level:Minor": gone,
@@ -271,15 +273,30 @@ func alarmTickContract() contract {
 				reply: list("1", "0"),
 				after: map[string]string{
 					"alarmsrv:due":           "escalate:1=6000 escalate:2=7000 flood:=62000",
-					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=summary count=1 levels=Minor 1 sources=pump-1 1 since=2000 time=2000 text=flood",
+					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=summary count=1 levels=Minor 1 sources=pump-1 1 escalated= since=2000 time=2000 text=flood",
 					"alarmsrv:summary":       gone,
+				},
+			},
+			{
+				name: "a step in a flood", before: []step{{"alarm_configure", "all", "1", "2", "60000", "86400000", "1000", "10", "Critical", "5000", "", "shift lead", "Minor", "5000", "Major", ""}, raiseHot, raiseLeak, {"alarm_acknowledge", "2", "1", "anna", "2500"}, {"alarm_tick", "all", "5000", "50"}}, key: "all", args: []string{"6000", "50"},
+				reply: list("1", "0"),
+				after: map[string]string{
+					"alarmsrv:alarm:1": "description=at the inlet last_at=1000 level=Critical occurrences=1 raised_at=1000 recent=1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 worst=56.5",
+					"alarmsrv:due":     "flood:=65000",
+					"alarmsrv:flood":   "minute=0 s0=3 since=2000 total=3",
+					"alarmsrv:journal": "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=raise alarm=2 from= to=active_unacknowledged time=2000 by=operator level=Minor source=pump-1 rule= title=Leak occurrence=1 value= text=\n* event=acknowledge alarm=2 from=active_unacknowledged to=active_acknowledged time=2500 by=anna level=Minor source=pump-1 rule= title=Leak occurrence=1 value= text=\n* event=escalate alarm=1 from=active_unacknowledged to=active_unacknowledged time=6000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=shift lead",
+					"alarmsrv:summary": "escalated Critical shift lead=1",
+				},
+				told: []string{
+					`alarmsrv:new {"id":"1","from":"active_unacknowledged","state":"active_unacknowledged","level":"Critical","source":"comsrv:1001:T:1","title":"Too hot","by":"alarmsrv","time":6000}`,
 				},
 			},
 			{
 				name: "one thing alone of what is due", before: []step{twoSteps, raiseHot, {"alarm_resolve", "1", "ben", "3000"}, raiseHot}, key: "all", args: []string{"99000", "1"},
 				reply: list("1", "1"),
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "chattering=1 description=at the inlet last_at=1000 level=Critical occurrences=2 raised_at=1000 recent=1000 1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 waits_since=1000 worst=56.5",
+					"alarmsrv:flood":         "minute=1 s0=2 s1=1 total=3",
+					"alarmsrv:alarm:1":       "activated=2 chattering=1 description=at the inlet last_at=1000 level=Critical occurrences=2 raised_at=1000 recent=1000 1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 waits_since=1000 worst=56.5",
 					"alarmsrv:due":           "chatter:hot|comsrv:1001:T:1=61000",
 					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=3000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=return alarm=1 from=cleared_unacknowledged to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=chatter alarm=1 from=active_unacknowledged to=active_unacknowledged time=1000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=escalate alarm=1 from=active_unacknowledged to=active_unacknowledged time=99000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=shift lead",
 					"alarmsrv:notifications": "* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=1 value=56.5 time=1000 text=raise\n* kind=alarm alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=1000 text=return\n* kind=escalation alarm=1 level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot description=at the inlet occurrence=2 value=56.5 time=99000 text=shift lead",
@@ -292,7 +309,8 @@ func alarmTickContract() contract {
 				name: "a step, and the end of chattering", before: []step{twoSteps, raiseHot, {"alarm_resolve", "1", "ben", "3000"}, raiseHot}, key: "all", args: []string{"99000", "50"},
 				reply: list("2", "0"),
 				after: map[string]string{
-					"alarmsrv:alarm:1":       "description=at the inlet last_at=1000 level=Critical occurrences=2 raised_at=1000 recent=1000 1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 waits_since=1000 worst=56.5",
+					"alarmsrv:flood":         "minute=1 s0=2 s1=1 total=3",
+					"alarmsrv:alarm:1":       "activated=2 description=at the inlet last_at=1000 level=Critical occurrences=2 raised_at=1000 recent=1000 1000 rule=hot source=comsrv:1001:T:1 state=active_unacknowledged title=Too hot value=56.5 waited=5000 waits_since=1000 worst=56.5",
 					"alarmsrv:counts":        "active_unacknowledged:Critical=1 chattering=0 cleared_unacknowledged:Critical=0",
 					"alarmsrv:due":           gone,
 					"alarmsrv:journal":       "* event=raise alarm=1 from= to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=clear alarm=1 from=active_unacknowledged to=cleared_unacknowledged time=3000 by=ben level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=1 value=56.5 text=\n* event=return alarm=1 from=cleared_unacknowledged to=active_unacknowledged time=1000 by=rule:hot level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=chatter alarm=1 from=active_unacknowledged to=active_unacknowledged time=1000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=\n* event=escalate alarm=1 from=active_unacknowledged to=active_unacknowledged time=99000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=shift lead\n* event=quiet alarm=1 from=active_unacknowledged to=active_unacknowledged time=99000 by=alarmsrv level=Critical source=comsrv:1001:T:1 rule=hot title=Too hot occurrence=2 value=56.5 text=",

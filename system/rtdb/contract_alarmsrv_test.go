@@ -123,8 +123,12 @@ func alarmAcknowledgeContract() contract {
 				},
 			},
 			{
-				name: "an occurrence that is not the last", before: []step{raiseHot, raiseHot}, key: "1", args: []string{"1", "anna", "4000"},
-				refused: "CONFLICT alarm '1' has occurred 2 times, and 1 were seen: look at it again",
+				name: "an occurrence that is yet to come", before: []step{raiseHot, raiseHot}, key: "1", args: []string{"3", "anna", "4000"},
+				refused: "CONFLICT alarm '1' has occurred 2 times, and 3 were seen: look at it again",
+			},
+			{
+				name: "an occurrence before it became active last", before: []step{raiseHot, {"alarm_resolve", "1", "ben", "3000"}, raiseHot}, key: "1", args: []string{"1", "anna", "4000"},
+				refused: "CONFLICT alarm '1' has become active or worse as of occurrence 2, and 1 were seen: look at it again",
 			},
 			{
 				name: "twice", before: []step{raiseHot, {"alarm_acknowledge", "1", "1", "anna", "4000"}}, key: "1", args: []string{"1", "anna", "4000"},

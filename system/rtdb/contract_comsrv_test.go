@@ -78,7 +78,7 @@ func hotStands() map[string]string {
 func hotAlarmRaised() map[string]string {
 	return map[string]string{
 		"alarmsrv:alarm:1": hotAlarm("", "active_unacknowledged"), "alarmsrv:sequence": "1", "alarmsrv:definitions": hotOpen,
-		"alarmsrv:alarms:active": "1", "alarmsrv:alarms:by_level:Critical": "1", hotSource: "1", "alarmsrv:order:all": "1=1",
+		"alarmsrv:alarms:active": "1", "alarmsrv:alarms:by_level:Critical": "1", hotSource: "1", "alarmsrv:order:all": "1=1", "alarmsrv:order:time": "000000000000001=5000",
 		"alarmsrv:order:open": "1=1", "alarmsrv:order:active": "1=1", "alarmsrv:order:standing": "1=5000", "alarmsrv:order:level:Critical": "1=1",
 		"alarmsrv:order:source:comsrv:1001:T:1": "1=1", "alarmsrv:counts": "active_unacknowledged:Critical=1", "alarmsrv:flood": "minute=0 s0=1 total=1",
 		"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot"),
@@ -237,6 +237,13 @@ func comsrvMark() contract {
 			{
 				name: "all good again", before: []step{ingestTwo, signal, bad}, key: "1001", args: []string{"", "6000"}, reply: "3",
 				after: map[string]string{"comsrv:1001:T:q": gone, "comsrv:1001:S:q": gone},
+			},
+			{
+				name: "watched by rules", before: []step{
+					{"rule_upsert", "direct", plainRule("direct", above("comsrv:1001:T:1", "99")), "1000"}, signal, bad,
+				},
+				key: "1001", args: []string{"", "6000"}, reply: "1",
+				after: map[string]string{"comsrv:1001:S:q": gone, "rulesrv:due": "*1001:A=0 *1001:C=0 *1001:S=0 *1001:T=0"},
 			},
 			{name: "a channel without values", before: []step{ingestTwo}, key: "1002", args: []string{"bad", "5000"}, reply: "0"},
 		},

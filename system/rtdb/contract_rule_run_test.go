@@ -108,6 +108,8 @@ func ruleStates() []example {
 		return "* event=" + event + " alarm=1 from=" + from + " to=" + to + " time=" + time + " by=rule:wary level=Warning source=rulesrv:wary:input " +
 			"rule=wary title=Input of a rule cannot be used occurrence=1 value= text="
 	}
+	pulse := fired("rising", seen)
+	delete(pulse, "rulesrv:standing") // it is idle again
 	return []example{
 		{
 			name: "waits for its delay", before: and(slow), key: "slow", reply: "pending",
@@ -123,9 +125,12 @@ func ruleStates() []example {
 		},
 		{
 			name: "is rising", before: append(and(rising, step{"HSET", "comsrv:1001:T", "1", "50"}, step{"HSET", "comsrv:1001:T:ts", "1", "2000"}, step{"rule_evaluate", "rising", "2000"}), hot...),
-			key: "rising", reply: "active",
-			after: with(fired("rising", seen), map[string]string{"rulesrv:memory": "rising=\x81\xa21e\x91<"}),
-			told:  []string{triggered("rising", "idle", "active", "5000")},
+			key: "rising", reply: "idle",
+			after: with(pulse, map[string]string{
+				"rulesrv:memory": "rising=\x81\xa21e\x91<",
+				"rulesrv:events": fired("rising", seen)["rulesrv:events"] + "\n* rule=rising from=active to=idle time=5000 values=" + seen,
+			}),
+			told: []string{triggered("rising", "idle", "active", "5000"), triggered("rising", "active", "idle", "5000")},
 		},
 		{
 			name: "sets off another one", before: and(follows, sets), key: "sets", reply: "active", after: setsFired,
@@ -136,14 +141,14 @@ func ruleStates() []example {
 			told: []string{triggered("of_model", "idle", "active", "5000")},
 		},
 		{
-			name: "says that its input is usable again", before: and(wary), key: "wary", reply: "active",
+			name: "says that its input is usable again", before: and(wary, step{"rule_evaluate", "wary", "4000"}, step{"rule_evaluate", "wary", "11000"}), key: "wary", reply: "active",
 			after: with(fired("wary", seen), map[string]string{
 				"rulesrv:memory": "wary=\x90", "alarmsrv:alarms:active": gone, "alarmsrv:order:active": gone, "alarmsrv:order:standing": gone,
-				"alarmsrv:alarm:1": "cleared_at=5000 description=Rule wary cannot be judged: comsrv:1001:T:1 is bad, stale or unknown last_at=1000 " +
-					"level=Warning occurrences=1 raised_at=1000 recent=1000 rule=wary source=rulesrv:wary:input state=cleared_unacknowledged " +
+				"alarmsrv:alarm:1": "cleared_at=5000 description=Rule wary cannot be judged: comsrv:1001:T:1 is bad, stale or unknown last_at=11000 " +
+					"level=Warning occurrences=1 raised_at=11000 recent=11000 rule=wary source=rulesrv:wary:input state=cleared_unacknowledged " +
 					"title=Input of a rule cannot be used value=",
 				"alarmsrv:counts": "active_unacknowledged:Warning=0 cleared_unacknowledged:Warning=1",
-				"alarmsrv:journal": waryEntry("raise", "", "active_unacknowledged", "1000") + "\n" +
+				"alarmsrv:journal": waryEntry("raise", "", "active_unacknowledged", "11000") + "\n" +
 					waryEntry("clear", "active_unacknowledged", "cleared_unacknowledged", "5000"),
 			}),
 			told: []string{
@@ -189,6 +194,11 @@ func ruleTick() contract {
 			{
 				name: "a delay is over", before: append(slices.Clone(waits), fresh), key: "all", args: []string{"15000", "10"}, reply: list("1", "1", "0"),
 				after: active, told: []string{triggered("slow", "pending", "active", "15000")},
+			},
+			{
+				name: "the models are others", before: append(slices.Clone(waits), step{"model_upsert", "m2", `{"id":"m2","mapping":{"channel":1001,"data":{"temp":1}}}`},
+					stored(plainRule("of_model", above("modsrv:m2:temp", "99")))),
+				key: "all", args: []string{"14999", "10"}, reply: list("1", "0", "0"), after: map[string]string{"rulesrv:models": "1"},
 			},
 			{name: "nothing is due", before: waits, key: "all", args: []string{"14999", "10"}, reply: list("0", "0", "0")},
 			{
@@ -242,19 +252,42 @@ func ruleSchedule() contract {
 }
 
 func ruleTriggerAction() contract {
-	by := func(who string) string { return "* rule=hot from= to=triggered time=5000 by=" + who + " values={}" }
-	raised := with(without(hotFired(), "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot"), map[string]string{
-		"rulesrv:events":         by("anna"),
-		"alarmsrv:alarm:1":       strings.Replace(hotAlarm("", "active_unacknowledged"), "value=60.000000 worst=60.000000", "value=", 1),
-		"alarmsrv:journal":       strings.Replace(hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot"), "60.000000", "", 1),
-		"alarmsrv:notifications": strings.Replace(hotFired()["alarmsrv:notifications"], "60.000000", "", 1),
+	by := func(who, number string) string {
+		return "* rule=hot from= to=triggered time=5000 by=" + who + " values=" + hotSeen(number)
+	}
+	// The journal and the command name who had it done.
+	hot := hotFired()
+	done := with(without(hot, "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot"), map[string]string{
+		"rulesrv:events":                      by("anna", "60.000000"),
+		"alarmsrv:journal":                    hotEntry("raise", "", "active_unacknowledged", "5000", "anna"),
+		"comsrv:1002:commands":                strings.Replace(hot["comsrv:1002:commands"], "rule:hot", "anna", 1),
+		"comsrv:1002:command:rule-hot-3-5000": strings.Replace(hot["comsrv:1002:command:rule-hot-3-5000"], "rule:hot", "anna", 1),
 	})
+	raised := with(done, map[string]string{
+		"rulesrv:events":         by("anna", "null"),
+		"alarmsrv:alarm:1":       strings.Replace(hotAlarm("", "active_unacknowledged"), "value=60.000000 worst=60.000000", "value=", 1),
+		"alarmsrv:journal":       strings.Replace(hotEntry("raise", "", "active_unacknowledged", "5000", "anna"), "60.000000", "", 1),
+		"alarmsrv:notifications": strings.Replace(hot["alarmsrv:notifications"], "60.000000", "", 1),
+	})
+	told := []string{strings.Replace(hotFiredTold()[1], `"by":"rule:hot"`, `"by":"anna"`, 1)}
+	value := []step{upsertHot, {"HSET", "comsrv:1001:T", "1", "60.000000"}, {"HSET", "comsrv:1001:T:ts", "1", "5000"}}
+	resolves := stored(`{"id":"calm","conditions":[` + above("comsrv:1001:T:1", "70") + `],"actions":[{"type":"resolve_alarm","params":{"rule":"hot"}}]}`)
 	plain := stored(plainRule("hot", above("comsrv:1001:T:1", "55")))
 	return contract{
 		function: "rule_trigger_action", key: anID(), args: []kind{words(1, 100), milliseconds()},
 		examples: []example{
-			{name: "all of them", before: []step{upsertHot}, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: raised, told: hotFiredTold()[1:]},
-			{name: "of a rule without actions", before: []step{plain}, key: "hot", args: []string{"ben", "5000"}, reply: "0", after: map[string]string{"rulesrv:events": by("ben")}},
+			{name: "all of them", before: value, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: done, told: told},
+			{name: "all of them without a value", before: []step{upsertHot}, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: raised, told: told},
+			{name: "of a rule without actions", before: []step{plain}, key: "hot", args: []string{"ben", "5000"}, reply: "0", after: map[string]string{"rulesrv:events": by("ben", "null")}},
+			{
+				name: "one that clears an alarm", before: []step{upsertHot, ingestHot, resolves}, key: "calm", args: []string{"anna", "5000"}, reply: "1",
+				after: with(hotAlarmCleared("5000"), map[string]string{
+					"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot") + "\n" +
+						hotEntry("clear", "active_unacknowledged", "cleared_unacknowledged", "5000", "anna"),
+					"rulesrv:events": hotMoved("idle", "active", "5000", "60.000000") + "\n* rule=calm from= to=triggered time=5000 by=anna values=" + hotSeen("60.000000"),
+				}),
+				told: []string{hotToldFrom + `active_unacknowledged","state":"cleared_unacknowledged"` + hotTold + `"anna","time":5000}`},
+			},
 			{name: "of no rule", before: []step{upsertHot}, key: "cold", args: []string{"anna", "5000"}, refused: "NOT_FOUND no rule 'cold'"},
 		},
 	}

@@ -186,7 +186,7 @@ func parseNotice(stream noticeStream, message redis.XMessage) (Notice, error) {
 		notice.Reason = field("text")
 	case ems.NotifySummary:
 		since := ems.FromUnixMS(integer(field("since")))
-		notice.Reason, notice.Since = field("text"), &since
+		notice.Reason, notice.Since, notice.To, notice.Escalated = field("text"), &since, field("to"), field("escalated")
 	case ems.NotifyEscalation:
 		notice.To = field("text")
 	default:

@@ -2,7 +2,6 @@ package rtdb_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +141,42 @@ func TestAModelSourceFollowsItsMapping(t *testing.T) {
 	expect(t, "without the model they stay as they were", states(), "active active active idle")
 }
 
+// What is behind a name may hold already when the models change: no value need come.
+func TestRulesOfModelsAreLookedAtWhenModelsChange(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	model := ems.Model{ID: "m", Mapping: ems.ModelMapping{Channel: 1, Data: map[string]ems.ModelPoint{"power": "T:1"}}}
+	if err := b.UpsertModel(b.ctx, model); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"r1", "r2", "r3"} {
+		rule := ems.Rule{ID: id, Conditions: []ems.Condition{{Source: "modsrv:m:power", Operator: ">", Value: ems.Number(5)}}}
+		if err := b.UpsertRule(b.ctx, rule); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ingest(t, 1, rtdb.Sample{Point: 1, Number: 1}, rtdb.Sample{Point: 2, Number: 6})
+	var ticks []rtdb.Tick
+	tick := func() {
+		got, err := b.TickRules(b.ctx, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks = append(ticks, got)
+	}
+	tick()
+	tick()
+	tick()
+	model.Mapping.Data["power"] = "T:2"
+	if err := b.UpsertModel(b.ctx, model); err != nil {
+		t.Fatal(err)
+	}
+	tick()
+	tick()
+	tick()
+	expect(t, "the ticks", ticks, []rtdb.Tick{{Evaluated: 2, More: true}, {Evaluated: 1}, {}, {Evaluated: 2, Changed: 2, More: true}, {Evaluated: 1, Changed: 1}, {}})
+}
+
 // Every action, on becoming active and on becoming idle.
 func TestActions(t *testing.T) {
 	t.Parallel()
@@ -273,10 +308,7 @@ func TestManyRulesStandAtOnce(t *testing.T) {
 		rule.ID, rule.Actions = fmt.Sprintf("r%03d", i), nil
 		rules = append(rules, rule)
 	}
-	refusals, err := b.UpsertRules(b.ctx, rules)
-	if err != nil || slices.ContainsFunc(refusals, func(refusal error) bool { return refusal != nil }) {
-		t.Fatal(refusals, err)
-	}
+	b.storeRules(t, rules)
 	for _, value := range []float64{60, 61, 50, 49, 60, 50} {
 		b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: value})
 	}

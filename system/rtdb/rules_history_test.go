@@ -109,7 +109,7 @@ func TestScriptedHistories(t *testing.T) {
 		{
 			"a bad input is false", ems.Rule{Conditions: above(50), BadInput: ems.BadInputFalse},
 			"0 T:1=60\n1 T:1=bad\n2 tick\n3 T:1=60\n4 tick\n13 tick\n14 tick",
-			"0 r idle>active\n2 r active>idle\n3 r idle>active\n14 r active>idle",
+			"0 r idle>active\n1 r active>idle\n3 r idle>active\n14 r active>idle",
 		},
 		{
 			"a custom value", ems.Rule{Conditions: []ems.Condition{{Source: "custom:mode", Operator: ems.In, Value: ems.Numbers(2, 3)}}},
@@ -131,6 +131,62 @@ func TestScriptedHistories(t *testing.T) {
 	}
 }
 
+// An edge is a moment: each fires once, whatever comes between, and the rule is idle
+// again in the same step; a person finds its alarm cleared. A replay says the same.
+func TestAnEdgeIsAPulse(t *testing.T) {
+	t.Parallel()
+	edge := func(operator string) ems.Condition { return ems.Condition{Source: "comsrv:1:T:1", Operator: operator} }
+	enabled := ems.Condition{Source: "comsrv:1:T:2", Operator: ">", Value: ems.Number(0)}
+	for _, test := range []struct {
+		rule ems.Rule
+		want string // the seconds at which it fires
+	}{
+		{ems.Rule{Conditions: []ems.Condition{edge(ems.Changed)}}, "1 2 3 6 7 9 10"},
+		{ems.Rule{Conditions: []ems.Condition{edge(ems.Rising)}}, "1 2 3 7 10"},
+		{ems.Rule{Conditions: []ems.Condition{edge(ems.Falling)}}, "6 9"},
+		{ems.Rule{Conditions: []ems.Condition{edge(ems.Changed)}, Cooldown: "3s"}, "1 6 9"},
+		{ems.Rule{Conditions: []ems.Condition{edge(ems.Changed), enabled}}, "3 9 10"},
+		{ems.Rule{Logic: ems.Any, Conditions: []ems.Condition{edge(ems.Rising), {Conditions: []ems.Condition{edge(ems.Falling), enabled}}}}, "1 2 3 7 9 10"},
+	} {
+		b := newBench(t, "")
+		test.rule.ID = "r"
+		test.rule.Actions = []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Minor", "title": "edge"}}}
+		if err := b.UpsertRule(b.ctx, test.rule); err != nil {
+			t.Fatal(err)
+		}
+		want, fired := "", strings.Fields(test.want)
+		for _, second := range fired {
+			want += fmt.Sprintf("%[1]s r idle>active\n%[1]s r active>idle\n", second)
+		}
+		got := b.script(t, 1, "0 T:1=1 T:2=0\n1 T:1=2\n2 T:1=3\n3 T:1=4 T:2=1\n4 T:1=4\n5 T:2=0\n6 T:1=3\n7 T:1=4\n8 T:2=1\n9 T:1=3\n10 T:1=4\n12 tick\n20 tick")
+		expect(t, "the events", got, strings.TrimSpace(want))
+		alarm, err := b.Alarm(b.ctx, "1")
+		if err != nil || alarm.State != ems.ClearedUnacknowledged || int(alarm.Occurrences) != len(fired) {
+			t.Errorf("%s: the alarm is %s with %d occurrences, %v", test.want, alarm.State, alarm.Occurrences, err)
+		}
+		replay, err := b.NewReplay(test.rule, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tried []string
+		for second, value := range []string{"1 0", "2", "3", "4 1", "4", "4 0", "3", "4", "4 1", "3", "4"} {
+			var values []rtdb.TrialValue
+			for point, text := range strings.Fields(value) {
+				number, _ := strconv.ParseFloat(text, 64)
+				values = append(values, rtdb.TrialValue{Time: start.Add(time.Duration(second) * time.Second), Source: fmt.Sprintf("comsrv:1:T:%d", point+1), Number: &number})
+			}
+			changes, err := replay.Step(b.ctx, values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, change := range changes {
+				tried = append(tried, fmt.Sprintf("%v r %s>%s", change.Time.Sub(start).Seconds(), change.From, change.To))
+			}
+		}
+		expect(t, "the replay", strings.Join(tried, "\n"), strings.TrimSpace(want))
+	}
+}
+
 // The alarm of an input says which, and clears when it can be used again.
 func TestBadInputRaisesAnAlarm(t *testing.T) {
 	t.Parallel()
@@ -143,16 +199,48 @@ func TestBadInputRaisesAnAlarm(t *testing.T) {
 	if alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Count: 10}); err != nil || len(alarms) > 0 {
 		t.Errorf("with a good input: %v, %v", alarms, err)
 	}
-	expect(t, "the events", b.script(t, 1, "1 T:1=bad\n2 tick\n3 tick"), "")
+	expect(t, "the events", b.script(t, 1, "1 T:1=bad\n2 tick\n10.9 tick"), "")
+	if alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Count: 10}); err != nil || len(alarms) > 0 {
+		t.Errorf("within the grace time: %v, %v", alarms, err)
+	}
+	expect(t, "the events", b.script(t, 1, "12 tick"), "")
 	alarm, err := b.Alarm(b.ctx, "1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "the alarm", []string{alarm.Rule, alarm.Source, alarm.Description, fmt.Sprint(alarm.State, alarm.Occurrences)},
 		[]string{"r", "rulesrv:r:input", "Rule r cannot be judged: comsrv:1:T:1 is bad, stale or unknown", "active_unacknowledged1"})
-	expect(t, "the events", b.script(t, 1, "4 T:1=2"), "")
+	expect(t, "the events", b.script(t, 1, "13 T:1=2"), "")
 	if alarm, err = b.Alarm(b.ctx, "1"); err != nil || alarm.State != ems.ClearedUnacknowledged {
 		t.Errorf("%s, %v", alarm.State, err)
+	}
+}
+
+// After a restart everything is stale until the first poll: that is no alarm.
+func TestARestartRaisesNoAlarmOfInputs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	var rules []ems.Rule
+	for i := range 50 {
+		rules = append(rules, ems.Rule{ID: fmt.Sprintf("r%02d", i), BadInput: ems.BadInputAlarm, Conditions: []ems.Condition{{Source: "comsrv:1:T:1", Operator: ">", Value: ems.Number(5)}}})
+	}
+	b.ingest(t, 1, rtdb.Sample{Point: 1, Number: 1})
+	b.storeRules(t, rules)
+	b.server.Restart()
+	b.clock.Advance(30 * time.Second)
+	for range 9 {
+		if tick, err := b.TickRules(b.ctx, 1000); err != nil || tick.Evaluated != 50 {
+			t.Fatalf("%+v, %v", tick, err)
+		}
+		b.clock.Advance(time.Second)
+	}
+	b.ingest(t, 1) // the first poll
+	b.clock.Advance(5 * time.Second)
+	if _, err := b.TickRules(b.ctx, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Count: 100}); err != nil || len(alarms) > 0 {
+		t.Errorf("%d alarms, %v", len(alarms), err)
 	}
 }
 

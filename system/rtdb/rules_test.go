@@ -2,6 +2,7 @@ package rtdb_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -119,6 +120,69 @@ func TestInputsThatMayNotBeActedOnChangeNothing(t *testing.T) {
 	expect(t, "a bad input leaves the rule as it is", b.status(t, "hot"), ems.RuleActive)
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 20})
 	expect(t, "one false decides an AND", b.status(t, "hot"), ems.RuleIdle)
+}
+
+// An unchanged value is not sent again: when its channel can be read again, or is
+// good again, the rules that wait for it are looked at all the same, in portions.
+func TestWhatCanBeUsedAgainIsLookedAt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	var rules []ems.Rule
+	for i := range 7 {
+		rules = append(rules, ems.Rule{ID: fmt.Sprintf("r%d", i), Conditions: []ems.Condition{
+			{Source: "comsrv:2:T:1", Operator: ">", Value: ems.Number(5)}, {Source: "comsrv:3:T:1", Operator: ">", Value: ems.Number(5)},
+		}})
+	}
+	b.storeRules(t, rules)
+	active := func() (count int) {
+		for _, rule := range rules {
+			if b.status(t, rule.ID) == ems.RuleActive {
+				count++
+			}
+		}
+		return count
+	}
+	tick := func(want rtdb.Tick) {
+		t.Helper()
+		got, err := b.TickRules(b.ctx, 3)
+		if err != nil || got != want {
+			t.Errorf("the tick: %+v, %v; want %+v", got, err, want)
+		}
+	}
+	b.ingest(t, 3, rtdb.Sample{Point: 1, Number: 6})
+	b.clock.Advance(10001 * time.Millisecond)
+	b.ingest(t, 2, rtdb.Sample{Point: 1, Number: 6})
+	tick(rtdb.Tick{})
+	b.ingest(t, 3)
+	expect(t, "before the tick", active(), 0)
+	tick(rtdb.Tick{Evaluated: 3, Changed: 3, More: true})
+	tick(rtdb.Tick{Evaluated: 3, Changed: 3, More: true})
+	tick(rtdb.Tick{Evaluated: 1, Changed: 1})
+	expect(t, "after the gap", active(), 7)
+	b.clock.Advance(10 * time.Second)
+	b.ingest(t, 3) // in time
+	tick(rtdb.Tick{})
+
+	for _, quality := range []ems.Quality{ems.Bad, ems.Good} {
+		b.ingest(t, 2, rtdb.Sample{Point: 1, Number: 5})
+		if err := b.Mark(b.ctx, 3, quality); err != nil {
+			t.Fatal(err)
+		}
+		b.ingest(t, 2, rtdb.Sample{Point: 1, Number: 6})
+		expect(t, "while "+quality.String(), active(), map[ems.Quality]int{ems.Bad: 0, ems.Good: 7}[quality])
+	}
+	b.ingest(t, 2, rtdb.Sample{Point: 1, Number: 5})
+	if err := b.Mark(b.ctx, 3, ems.Bad); err != nil {
+		t.Fatal(err)
+	}
+	b.ingest(t, 2, rtdb.Sample{Point: 1, Number: 6})
+	if err := b.Mark(b.ctx, 3, ems.Good); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.TickRules(b.ctx, 1000); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "good again", active(), 7)
 }
 
 // A value that nobody refreshes is stale, and a rule of another channel that
@@ -389,4 +453,13 @@ func evaluate(conditions []ems.Condition, logic ems.Logic, values map[ems.PointI
 	}
 	result := !anyOf
 	return &result
+}
+
+// storeRules stores rules of which none is refused.
+func (b *bench) storeRules(t testing.TB, rules []ems.Rule) {
+	t.Helper()
+	refusals, err := b.UpsertRules(b.ctx, rules)
+	if err != nil || slices.ContainsFunc(refusals, func(refusal error) bool { return refusal != nil }) {
+		t.Fatal(refusals, err)
+	}
 }

@@ -32,9 +32,6 @@ func TestOperators(t *testing.T) {
 		{ems.Between, ems.Numbers(8, 10), "+-+--+-----", "++++-++----"},
 		{ems.In, ems.Numbers(8, 12, 20), "---+-+---+-", "---+-+---+-"},
 		{ems.In, ems.Numbers(-10), "----------+", "----------+"},
-		{ems.Changed, nil, "-++++++++++", "-++++++++++"},
-		{ems.Rising, nil, "-+-++--+-+-", "-+-++--+-+-"},
-		{ems.Falling, nil, "--+--++-+-+", "--+--++-+-+"},
 	} {
 		channel := ems.ChannelID(i + 1)
 		for id, hysteresis := range map[string]float64{"plain": 0, "band": 2} {
