@@ -2,7 +2,7 @@
 
 PLANT ?= microgrid
 SOAK ?= 10m
-FUZZ = system/config:FuzzPointTable system/comsrv/protocol/modbus:FuzzDecode
+FUZZ = system/config:FuzzPointTable system/comsrv/protocol/modbus:FuzzDecode system/comsrv/protocol/modbus:FuzzReplyFrame
 
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 

@@ -23,6 +23,7 @@ type parts struct {
 	logger  *slog.Logger
 	metrics *metrics
 	turns   chan struct{} // one for each channel that tells Redis everything
+	drivers map[string]protocol.Factory
 }
 
 // channel polls the device of one channel and writes to it. Everything but what
@@ -72,7 +73,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 		c.status.Reason = "the channel is disabled"
 		return c, nil
 	}
-	factory, known := Drivers()[entry.Protocol]
+	factory, known := parts.drivers[entry.Protocol]
 	if !known {
 		return nil, ems.Errorf(ems.CodeInvalid, "channel %d: no driver for %q: use one of %v", entry.ID, entry.Protocol, Protocols())
 	}

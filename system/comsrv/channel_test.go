@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol/modbus"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
@@ -87,11 +88,18 @@ func scripted(t *testing.T, url string, entry config.Channel) (*channel, *script
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	counters, err := newMetrics(prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	counters, err := newMetrics(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := parts{db: db, clock: clock, logger: testkit.Logger(t), metrics: counters, turns: make(chan struct{}, turnsAtOnce)}
+	links, err := modbus.NewLinks(clock, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := parts{
+		db: db, clock: clock, logger: testkit.Logger(t), metrics: counters, turns: make(chan struct{}, turnsAtOnce), drivers: Drivers(links),
+	}
 	entry.Protocol, entry.Enabled = "modbus_tcp", true
 	c, err := newChannel(entry, shared, newCommander(shared))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol/modbus"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
@@ -44,7 +45,14 @@ func New(options Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := parts{db: options.DB, clock: options.Clock, logger: options.Logger, metrics: counters, turns: make(chan struct{}, turnsAtOnce)}
+	links, err := modbus.NewLinks(options.Clock, options.Registry)
+	if err != nil {
+		return nil, err
+	}
+	shared := parts{
+		db: options.DB, clock: options.Clock, logger: options.Logger, metrics: counters, turns: make(chan struct{}, turnsAtOnce),
+		drivers: Drivers(links),
+	}
 	service := &Service{parts: shared, commands: newCommander(shared), waiting: make(chan struct{}, maxWaiting)}
 	for _, entry := range options.Site.Channels {
 		made, err := newChannel(entry, shared, service.commands)

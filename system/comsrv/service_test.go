@@ -255,6 +255,33 @@ func TestUnchangedValuesStayFresh(t *testing.T) {
 	p.awaitStatus(1, false, "comsrv was stopped")
 }
 
+// TestChannelsOfOneAddressShareAConnection: many gateways take one and no more.
+func TestChannelsOfOneAddressShareAConnection(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.float(0, 1)
+	entries := []config.Channel{field(1, d.address, allKinds()...), field(2, d.address, allKinds()...), field(3, d.address, allKinds()...)}
+	entries[2].Modbus.OwnConnection = true
+	p := newPlant(t, entries...)
+	p.start()
+	for id := range ems.ChannelID(3) {
+		p.awaitHash(fmt.Sprintf("comsrv:%d:T", id+1), map[string]string{"1": "1.000000", "2": "-40.000000"})
+	}
+	connections := 0
+	d.set(func() { connections = len(d.open) })
+	if connections != 2 {
+		t.Errorf("%d connections", connections)
+	}
+	d.off()
+	for id := range ems.ChannelID(3) {
+		p.awaitQuality(id+1, ems.Telemetry, ems.Bad, 1, 2)
+	}
+	d.on()
+	for id := range ems.ChannelID(3) {
+		p.awaitQuality(id+1, ems.Telemetry, ems.Good, 1, 2)
+	}
+}
+
 func TestUnreachableDeviceLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
 	silent, gone, good := newDevice(t), newDevice(t), newDevice(t)
@@ -429,7 +456,7 @@ func TestNewRefusesWhatCannotRun(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if diff := cmp.Diff([]string{"grpc", "modbus_tcp", "virtual"}, Protocols()); diff != "" {
+	if diff := cmp.Diff([]string{"grpc", "modbus_rtu", "modbus_rtu_over_tcp", "modbus_tcp", "modbus_tls", "virtual"}, Protocols()); diff != "" {
 		t.Error(diff)
 	}
 }

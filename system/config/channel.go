@@ -17,6 +17,7 @@ type Channel struct {
 	Timeout     time.Duration // for one request and its whole answer
 	Enabled     bool
 	Modbus      Modbus
+	Serial      Serial             // of modbus_rtu
 	Points      []MappedPoint      // telemetry, signals, controls, adjustments; by id within each
 	Interlocks  []Interlock        // what must hold before a point is written
 	Heartbeat   *Heartbeat         // nil is none
@@ -49,6 +50,7 @@ type channelEntry struct {
 	Heartbeat   *Heartbeat         `yaml:"heartbeat"`
 	SafeState   map[string]float64 `yaml:"safe_state"`
 	Modbus      *modbusEntry       `yaml:"modbus"`
+	Serial      *serialEntry       `yaml:"serial"`
 	Virtual     *Virtual           `yaml:"virtual"`
 	GRPC        *GRPC              `yaml:"grpc"`
 }
@@ -78,13 +80,16 @@ func (s *siteReader) readChannels() []Channel {
 			doc.add(append(at, "id"), "%d is already the id of channels[%d]: give each channel its own", entry.ID, first)
 		} else {
 			channel.Points = s.readPoints(&channel)
-			s.readSections(doc, at, entry, &channel)
+			if channel.Protocol == ProtocolVirtual {
+				channel.checkVirtual(doc, append(at, "virtual"))
+			}
 			channel.checkLoss(doc, at)
 		}
 		seen[entry.ID] = i
 		channels = append(channels, channel)
 	}
 	checkInterlocks(doc, channels)
+	checkShared(doc, channels)
 	return channels
 }
 
@@ -100,10 +105,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 		channel.PollPeriod = defaultPollPeriod
 	}
 	if channel.Timeout == 0 {
-		channel.Timeout = min(defaultTimeout, channel.PollPeriod)
-	}
-	if mapsEveryPoint(channel.Protocol) {
-		channel.Modbus = s.modbus(doc, at, entry.Modbus)
+		channel.Timeout = min(defaultTimeout, channel.PollPeriod/entry.Modbus.tries())
 	}
 	variable := "COMSRV_CHANNEL_" + uintText(entry.ID) + "_ADDRESS"
 	address := s.environment[variable]
@@ -129,5 +131,6 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	if channel.Timeout < time.Millisecond || channel.Timeout > channel.PollPeriod {
 		doc.add(append(at, "timeout"), "%v is not between 1ms and the poll period of %v", channel.Timeout, channel.PollPeriod)
 	}
+	s.readSections(doc, at, entry, &channel)
 	return channel
 }

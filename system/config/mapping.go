@@ -161,21 +161,25 @@ func (m *Mapping) checkFunction(kind ems.PointType, fault onFault) {
 		fault("data_type", "string cannot be written: it has no number for a command to carry")
 	case m.Function == writeRegister && m.Registers() != 1:
 		fault("function_code", "6 writes one register and %s takes %d: use 16", m.DataType, m.Registers())
-	case m.Function == maskRegister && (m.Registers() != 1 || !m.inPart()):
+	case m.Function == maskRegister && (m.Registers() != 1 || !m.InPart()):
 		fault("function_code", "22 writes some bits of one register: use 6 or 16 for %s", m.DataType)
 	}
 }
 
-// inPart reports whether the value is some bits of registers that hold others
+// ReadsFirst reports whether a write must read the registers to keep their other
+// bits.
+func (m *Mapping) ReadsFirst() bool { return m.InPart() && !m.IsCoil() && m.Function != maskRegister }
+
+// InPart reports whether the value is some bits of registers that hold others
 // too.
-func (m *Mapping) inPart() bool {
+func (m *Mapping) InPart() bool {
 	return m.DataType == Bool || m.DataType == Bits || m.DataType == Int8 || m.DataType == Uint8
 }
 
 // place returns which bits of a register belong to the value, counted after the
 // bytes were put in order: all, for most types.
 func (m *Mapping) place(register int) uint16 {
-	if m.IsCoil() || !m.inPart() {
+	if m.IsCoil() || !m.InPart() {
 		return math.MaxUint16
 	}
 	size := 8

@@ -174,7 +174,7 @@ func (r *tableRow) mapping(kind ems.PointType, channel *Channel) (mapping Mappin
 	}
 	if len(r.faults.list) == before {
 		mapping.readSentinel(r.text("sentinel"), r.fault)
-		channel.Modbus.Reads.Check(&mapping, r.fault)
+		channel.CheckMapping(&mapping, kind, r.fault)
 	}
 	return mapping, len(r.faults.list) == before
 }

@@ -2,17 +2,36 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// The protocols of which this package knows more than the name. A channel of any
-// other has a host:port and for each point a row of a register map.
+// The protocols, as a site writes them. A channel of any other has a host:port and
+// for each point a row of a register map.
 const (
-	ProtocolVirtual = "virtual"
-	ProtocolGRPC    = "grpc"
+	ProtocolModbusTCP        = "modbus_tcp"
+	ProtocolModbusTLS        = "modbus_tls"          // TCP with TLS, usually on port 802
+	ProtocolModbusRTU        = "modbus_rtu"          // a serial line
+	ProtocolModbusRTUOverTCP = "modbus_rtu_over_tcp" // frames of a serial line on a TCP connection, as plain gateways carry them
+	ProtocolVirtual          = "virtual"             // no device
+	ProtocolGRPC             = "grpc"                // a driver in another process
 )
+
+var modbusProtocols = []string{ProtocolModbusTCP, ProtocolModbusTLS, ProtocolModbusRTU, ProtocolModbusRTUOverTCP}
+
+// IsModbus reports whether a protocol is one of the Modbus driver.
+func IsModbus(protocol string) bool { return contains(modbusProtocols, protocol) }
+
+// IsLine reports whether a protocol has the frames of a serial line.
+func IsLine(protocol string) bool {
+	return protocol == ProtocolModbusRTU || protocol == ProtocolModbusRTUOverTCP
+}
+
+// Broadcasts reports whether a unit stands for all of a line, none of which
+// answers. On Modbus TCP a device answers to 0 like to any other.
+func Broadcasts(protocol string, unit uint8) bool { return unit == 0 && IsLine(protocol) }
 
 // addressColumns are those of a mapping table that says where a point is in the
 // words of its driver.
@@ -70,31 +89,43 @@ func checkDevice(protocol, address string) error {
 		return nil
 	case protocol == ProtocolGRPC:
 		return checkAddress(address, "127.0.0.1:7001", 1)
+	case protocol == ProtocolModbusRTU:
+		if !strings.HasPrefix(address, "/dev/") || filepath.Clean(address) != address {
+			return fmt.Errorf("%q is not a serial port, for example /dev/ttyUSB0", address)
+		}
+		return nil
 	default:
 		return checkAddress(address, "192.168.1.20:502", 1)
 	}
 }
 
-// readSections takes over what a channel says for its protocol alone.
+// readSections takes over what a channel says for its protocol alone, after its
+// timing and before its points. A virtual channel may keep what it says of a
+// device that it stands in for.
 func (s *siteReader) readSections(doc *document, at []any, entry channelEntry, channel *Channel) {
-	misplaced := func(section string) {
-		doc.add(append(at, section), "the protocol of this channel is %s: these settings are for protocol %s", channel.Protocol, section)
+	for _, section := range []struct {
+		name      string
+		given     bool
+		protocols []string
+	}{
+		{"modbus", entry.Modbus != nil, modbusProtocols},
+		{"serial", entry.Serial != nil, []string{ProtocolModbusRTU}},
+		{"grpc", entry.GRPC != nil, []string{ProtocolGRPC}},
+		{"virtual", entry.Virtual != nil, []string{ProtocolVirtual}},
+	} {
+		if section.given && channel.Protocol != ProtocolVirtual && !contains(section.protocols, channel.Protocol) {
+			doc.add(append(at, section.name), "the protocol of this channel is %s: these settings are for protocol %s",
+				channel.Protocol, listText(section.protocols))
+		}
 	}
 	switch {
-	case entry.Virtual == nil:
-	case channel.Protocol != ProtocolVirtual:
-		misplaced(ProtocolVirtual)
-	default:
+	case channel.Protocol == ProtocolVirtual && entry.Virtual != nil:
 		channel.Virtual = *entry.Virtual
-		channel.checkVirtual(doc, append(at, ProtocolVirtual))
-	}
-	switch {
-	case entry.GRPC == nil:
-	case channel.Protocol != ProtocolGRPC:
-		misplaced(ProtocolGRPC)
-	default:
+	case channel.Protocol == ProtocolGRPC && entry.GRPC != nil:
 		channel.GRPC = *entry.GRPC
-		channel.GRPC.check(doc, append(at, ProtocolGRPC))
+		channel.GRPC.check(doc, append(at, "grpc"))
+	case mapsEveryPoint(channel.Protocol):
+		s.readModbus(doc, at, entry, channel)
 	}
 }
 

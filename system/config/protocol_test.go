@@ -56,8 +56,8 @@ func TestChannelsWithoutRegistersAreReadWhole(t *testing.T) {
 	}
 }
 
-// A channel that stands in for a device keeps its address and its mapping tables,
-// so that it becomes that device again by one word.
+// A channel that stands in for a device keeps its address, its settings and its
+// mapping tables, so that it becomes that device again by one word.
 func TestAVirtualChannelMayStandInForADevice(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -68,15 +68,19 @@ func TestAVirtualChannelMayStandInForADevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(dir+"/channels.yaml", []byte(strings.Replace(string(text), "modbus_tcp", "virtual", 1)), 0o600); err != nil {
+	if err := os.WriteFile(dir+"/channels.yaml", []byte(strings.Replace(string(text), "modbus_tcp", "virtual\n    modbus: {retries: 1}\n    serial: {parity: odd}\n    grpc: {settings: {a: b}}", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	site, err := config.ReadSite(dir, nil, protocols())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if channel := site.Channels[0]; channel.Protocol != "virtual" || len(channel.Points) != 4 || channel.Points[0].Mapping != (config.Mapping{}) {
+	channel := site.Channels[0]
+	if channel.Protocol != "virtual" || len(channel.Points) != 4 || channel.Points[0].Mapping != (config.Mapping{}) {
 		t.Errorf("%+v", channel)
+	}
+	if diff := cmp.Diff(config.Modbus{}, channel.Modbus) + cmp.Diff(config.GRPC{}, channel.GRPC); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -111,8 +115,8 @@ func TestFaultsOfChannelsWithoutRegisters(t *testing.T) {
 		{"of itself", "channels.yaml", "2 * limit", "power + 1", []string{"channels.yaml:22: channels[0].virtual.points.power.expression: the points would be computed from one another without end: power -> power"}},
 		{"generated control", "channels.yaml", "initial: 50", "wave: constant", []string{"channels.yaml:24: channels[0].virtual.points.limit: what is written cannot be generated too: a control or an adjustment has initial or nothing"}},
 		{"age", "channels.yaml", "max_age: 5m", "max_age: -5m", []string{"channels.yaml:7: channels[0].virtual.max_age: -5m0s is less than 0"}},
-		{"section of another protocol", "channels.yaml", "protocol: grpc\n    address: unix:/run/chiller.sock", "protocol: virtual", []string{
-			"channels.yaml:29: channels[1].grpc: the protocol of this channel is virtual: these settings are for protocol grpc",
+		{"section of another protocol", "channels.yaml", "address: unix:/run/chiller.sock", "address: unix:/run/chiller.sock\n    serial: {parity: odd}", []string{
+			"channels.yaml:29: channels[1].serial: the protocol of this channel is grpc: these settings are for protocol modbus_rtu",
 		}},
 		{"virtual of another protocol", "channels.yaml", "protocol: virtual", "protocol: grpc\n    address: plc:7001", []string{
 			"channels.yaml:7: channels[0].virtual: the protocol of this channel is grpc: these settings are for protocol virtual",

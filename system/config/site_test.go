@@ -17,7 +17,9 @@ import (
 
 const sound = "testdata/site"
 
-func protocols() []string { return []string{"grpc", "modbus_tcp", "virtual"} }
+func protocols() []string {
+	return []string{"grpc", "modbus_rtu", "modbus_rtu_over_tcp", "modbus_tcp", "modbus_tls", "virtual"}
+}
 
 func TestASoundSiteIsReadWhole(t *testing.T) {
 	site, err := config.ReadSite(sound, nil, protocols())
@@ -108,7 +110,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"key and type", "channels.yaml", "poll_period: 500ms", "poll_periood: x\n    enabled: 7", []string{`channels.yaml:6: unknown key "poll_periood"`, "channels.yaml:7: cannot unmarshal !!int `7` into bool"}},
 		{"NUL", "rules.yaml", "rules:", "rules:\n # \x00", []string{"rules.yaml:2: column 4: a NUL byte: this is not a text file"}},
 		{"not YAML", "rules.yaml", "rules:", "rules: [", []string{"rules.yaml:"}},
-		{"no driver", "channels.yaml", "modbus_tcp", "profibus", []string{`channels.yaml:4: channels[0].protocol: no driver for "profibus": use one of grpc, modbus_tcp, virtual`}},
+		{"no driver", "channels.yaml", "modbus_tcp", "profibus", []string{`channels.yaml:4: channels[0].protocol: no driver for "profibus": use one of grpc, modbus_rtu, modbus_rtu_over_tcp, modbus_tcp, modbus_tls, virtual`}},
 		{"address", "channels.yaml", "127.0.0.1:5022", "here", []string{`channels.yaml:5: channels[0].address: "here" is not host:port`}},
 		{"no host", "channels.yaml", "127.0.0.1:5022", ":502", []string{`channels.yaml:5: channels[0].address: ":502" is not host:port`}},
 		{"port by name", "channels.yaml", "127.0.0.1:5022", "plc:abc", []string{`channels.yaml:5: channels[0].address: port "abc" is not a number from 1 to 65535`}},

@@ -23,9 +23,13 @@ import (
 func TestConformance(t *testing.T) {
 	conformance.Run(t, func(t *testing.T) conformance.Subject {
 		device := newSimulator(t)
+		links, err := modbus.NewLinks(ems.SystemClock{}, prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
 		return conformance.Subject{
-			Factory: modbus.New, Device: device,
-			Channel: config.Channel{ID: 1, Name: "simulator", Protocol: modbus.Name, Address: device.address, Points: device.points},
+			Factory: links.New, Device: device,
+			Channel: config.Channel{ID: 1, Name: "simulator", Protocol: config.ProtocolModbusTCP, Address: device.address, Points: device.points},
 		}
 	})
 }

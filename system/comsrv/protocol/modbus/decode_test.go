@@ -355,8 +355,8 @@ func FuzzDecode(f *testing.F) {
 		if knows {
 			mapping.Sentinel = &config.Sentinel{Mask: mask, Bits: bits}
 		}
-		point, settings := config.MappedPoint{Point: ems.Point{Type: ems.Telemetry}, Mapping: mapping}, config.Reads{}.OrDefault()
-		if checkMapping(&point, &settings) != nil || len(wire) != 2*point.Mapping.Registers() {
+		point, channel := config.MappedPoint{Point: ems.Point{Type: ems.Telemetry}, Mapping: mapping}, readsOf(config.Reads{}.OrDefault())
+		if checkMapping(&point, channel) != nil || len(wire) != 2*point.Mapping.Registers() {
 			return
 		}
 		mapping = point.Mapping // with what was left out in place

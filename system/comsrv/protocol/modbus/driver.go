@@ -1,5 +1,5 @@
-// Package modbus is the driver for Modbus over TCP: function codes 1 to 6, 15, 16
-// and 22.
+// Package modbus is the driver for Modbus over TCP, TLS and serial lines: function
+// codes 1 to 6, 15, 16 and 22.
 package modbus
 
 import (
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/goburrow/modbus"
 
@@ -15,17 +16,16 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// Name is what a site writes as the protocol of a channel.
-const Name = "modbus_tcp"
-
-// Driver serves one channel: one connection, with one or more units behind it.
+// Driver serves one channel: one or more units behind a connection, which other
+// channels may use too.
 type Driver struct {
-	channel   config.Channel
-	packager  *modbus.TCPClientHandler // for its framing alone; it never connects
-	transport *transport
-	client    modbus.Client
-	groups    map[string]*group
-	yield     func(context.Context) // between two exchanges of a poll; may be nil
+	channel  config.Channel
+	links    *Links
+	link     *link     // nil when closed
+	waiting  time.Time // when the wait for the last turn began
+	groups   map[string]*group
+	counters map[uint8]*unitMetrics
+	yield    func(context.Context) // between two exchanges of a poll; may be nil
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -36,49 +36,66 @@ type group struct {
 }
 
 // New is the protocol.Factory of this driver.
-func New(setting protocol.Setting) (protocol.Driver, error) {
+func (l *Links) New(setting protocol.Setting) (protocol.Driver, error) {
 	channel := setting.Channel
 	channel.Points, channel.Modbus.Reads = slices.Clone(channel.Points), channel.Modbus.Reads.OrDefault()
 	for i := range channel.Points {
 		point := &channel.Points[i]
-		if err := checkMapping(point, &channel.Modbus.Reads); err != nil {
+		if err := checkMapping(point, &channel); err != nil {
 			return nil, ems.Errorf(ems.CodeInvalid, "channel %d point %s:%d (%s): %w", channel.ID, point.Type, point.ID, point.Name, err)
 		}
 	}
-	packager := modbus.NewTCPClientHandler(channel.Address)
-	carrier := &transport{address: channel.Address, timeout: channel.Timeout, ctx: context.Background()}
-	driver := &Driver{
-		channel: channel, packager: packager, transport: carrier, client: modbus.NewClient2(packager, carrier),
-		yield: setting.Yield,
-	}
+	driver := &Driver{channel: channel, links: l, counters: l.metrics.of(&channel), yield: setting.Yield}
 	driver.planAll()
 	return driver, nil
 }
 
 // checkMapping makes sure of what planning, decoding and encoding rely on, and
 // gives an empty byte order its meaning.
-func checkMapping(point *config.MappedPoint, settings *config.Reads) (err error) {
+func checkMapping(point *config.MappedPoint, channel *config.Channel) (err error) {
 	fault := func(column, format string, args ...any) {
 		if err == nil {
 			err = ems.Errorf(ems.CodeInvalid, "%s "+format, append([]any{column}, args...)...)
 		}
 	}
 	if point.Mapping.Check(point.Type, fault); err == nil {
-		settings.Check(&point.Mapping, fault)
+		channel.CheckMapping(&point.Mapping, point.Type, fault)
 	}
 	return err
 }
 
-// Connect implements protocol.Driver.
+// Connect implements protocol.Driver. A connection that other channels use is
+// left as it is.
 func (d *Driver) Connect(ctx context.Context) error {
-	d.transport.close()
+	_ = d.Close()
 	d.planAll()
-	return d.transport.prepare(ctx)
+	held := d.held()
+	first := uint8(0)
+	for unit := range d.counters {
+		held.health.wake(unit)
+		first = unit
+	}
+	return held.connect(ctx, first, d.channel.Timeout)
+}
+
+// held returns the connection of the channel.
+func (d *Driver) held() *link {
+	if d.link == nil {
+		d.link = d.links.take(&d.channel)
+	}
+	return d.link
 }
 
 // Close implements protocol.Driver.
 func (d *Driver) Close() error {
-	d.transport.close()
+	if d.link == nil {
+		return nil
+	}
+	for unit := range d.counters {
+		d.link.health.forget(unit)
+	}
+	d.links.leave(d.link)
+	d.link = nil
 	return nil
 }
 
@@ -98,9 +115,8 @@ func (d *Driver) planAll() {
 	}
 }
 
-// ReadBatch implements protocol.Driver. A unit that does not answer is left out
-// of some polls while others behind the same connection do, because each attempt
-// costs them the timeout.
+// ReadBatch implements protocol.Driver. A unit that does not answer is left alone
+// for a while when others behind the same connection do.
 func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading, error) {
 	group := d.groups[name]
 	if group == nil {
@@ -109,41 +125,32 @@ func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading
 	var failure error
 	answered := false
 	for _, unit := range group.units {
-		if unit.rest.skip() {
-			group.fail(unit, unit.rest.reason)
+		if config.Broadcasts(d.channel.Protocol, unit.id) {
+			group.fail(unit, "it is written to every unit of the line, and cannot be read")
 			continue
 		}
-		err := d.readUnit(ctx, group, unit)
+		asked, err := d.readUnit(ctx, group, unit)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err == nil {
-			unit.rest.succeed()
+			if asked {
+				d.link.health.answer(unit.id)
+			}
 			answered = true
 			continue
 		}
 		failure = err
-		unit.rest.fail(fmt.Sprintf("unit %d: %v", unit.id, err), longestUnitRest)
-		group.fail(unit, unit.rest.reason)
+		group.fail(unit, fmt.Sprintf("unit %d: %v", unit.id, err))
 		var broken *brokenError
 		if errors.As(err, &broken) && broken.dialling && !answered {
-			group.wakeAll()
 			return nil, err // the other units are behind the same door
 		}
 	}
 	if !answered && failure != nil {
-		group.wakeAll()
 		return nil, failure
 	}
 	return group.readings, nil
-}
-
-// wakeAll ends the rest of every unit: with none that answers there is nobody to
-// be spared.
-func (g *group) wakeAll() {
-	for _, unit := range g.units {
-		unit.rest.succeed()
-	}
 }
 
 // fail marks every point of a unit.
@@ -171,17 +178,16 @@ func (g *group) fault(reading int, reason string) {
 	at.Raw, at.Text, at.Quality, at.Reason = 0, "", ems.Bad, reason
 }
 
-// Bounds of what a unit that refuses or is silent may cost.
-const (
-	longestUnitRest = 32 // polls
-	maxSplits       = 16 // in one poll of a unit; each costs up to two more reads
-)
+// maxSplits bounds the blocks that are split in one poll of a unit, each of which
+// costs up to two more reads.
+const maxSplits = 16
 
 // readUnit reads all blocks of a unit. A block that the device refuses because
 // of an address in it is split until that is found, over several polls where
 // there are many. What was found is remembered until the connection is made anew,
-// and tried again now and then. An error means that the unit cannot be reached.
-func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
+// and tried again now and then, so that there may be nothing to ask in this poll.
+// An error means that the unit cannot be reached.
+func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) (asked bool, err error) {
 	if unit.due() {
 		unit.rejoin(&d.channel.Modbus.Reads)
 	}
@@ -195,6 +201,7 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 		if d.yield != nil {
 			d.yield(ctx)
 		}
+		asked = true
 		data, err := d.read(ctx, unit.id, block.function, block.start, block.end-block.start)
 		var exception *modbus.ModbusError
 		switch {
@@ -205,10 +212,9 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 			block.rest.succeed()
 			group.decode(block, data)
 		case !errors.As(err, &exception):
-			return err
-		case exception.ExceptionCode == modbus.ExceptionCodeGatewayPathUnavailable,
-			exception.ExceptionCode == modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
-			return exceptionError(exception)
+			return asked, err
+		case targetSilent(err) != nil:
+			return asked, exceptionError(exception)
 		case exception.ExceptionCode == modbus.ExceptionCodeIllegalDataAddress,
 			exception.ExceptionCode == modbus.ExceptionCodeIllegalDataValue:
 			if parts := d.divide(group, unit, block, exceptionError(exception).Error(), &splits); parts != nil {
@@ -219,7 +225,7 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) error {
 			group.failBlock(block, exceptionError(exception).Error())
 		}
 	}
-	return nil
+	return asked, nil
 }
 
 // divide returns what to read in place of a block that the device refuses, nil
@@ -270,38 +276,13 @@ func (g *group) decode(block *block, data []byte) {
 	}
 }
 
-func (d *Driver) read(ctx context.Context, unit, function uint8, start, size int) ([]byte, error) {
-	return d.request(ctx, unit, nil, func(client modbus.Client) ([]byte, error) {
-		address, quantity := uint16(start), uint16(size)
-		switch function {
-		case readCoils:
-			return client.ReadCoils(address, quantity)
-		case readDiscreteInputs:
-			return client.ReadDiscreteInputs(address, quantity)
-		case readHolding:
-			return client.ReadHoldingRegisters(address, quantity)
-		default:
-			return client.ReadInputRegisters(address, quantity)
-		}
-	})
-}
-
-// request makes one exchange with a unit. Its errors are those of before, a
-// *modbus.ModbusError for an exception, or a *brokenError.
-func (d *Driver) request(ctx context.Context, unit uint8, before func() error, call func(modbus.Client) ([]byte, error)) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	d.packager.SlaveId = unit
-	d.transport.ctx, d.transport.before = ctx, before
-	return call(d.client)
-}
-
 // exceptionError says what an exception of the device means.
 func exceptionError(exception *modbus.ModbusError) error {
 	return fmt.Errorf("the device answered exception %d (%s) to function %d",
 		exception.ExceptionCode, exceptionText(exception.ExceptionCode), exception.FunctionCode&^exceptionFlag)
 }
+
+const unknownException = "unknown"
 
 func exceptionText(code byte) string {
 	switch code {
@@ -324,6 +305,6 @@ func exceptionText(code byte) string {
 	case modbus.ExceptionCodeGatewayTargetDeviceFailedToRespond:
 		return "gateway target did not respond"
 	default:
-		return "unknown"
+		return unknownException
 	}
 }

@@ -87,34 +87,36 @@ func TestAgainstAnotherImplementation(t *testing.T) {
 		t.Error(diff, bad)
 	}
 	all := register(1, 3, 13, config.Uint16)
+	if err := driver.take(context.Background(), 1, false); err != nil {
+		t.Fatal(err)
+	}
+	defer driver.link.give()
 	if raw, err := driver.readPoint(context.Background(), &all); err != nil || raw != 0x8011 {
 		t.Errorf("register 13 is %v, %v: the other bits of it must stay", raw, err)
 	}
 }
 
 // TestDeadUnitDoesNotStallTheOthers: behind one connection, a unit that is silent
-// costs one timeout and is then left out for some polls.
+// costs one timeout and is then left alone, each time for longer.
 func TestDeadUnitDoesNotStallTheOthers(t *testing.T) {
 	t.Parallel()
 	device := newBank()
 	device.units = map[byte]bool{1: true, 3: true}
 	device.words[3][0] = 11
 	p := newPeer(t, device.serve)
-	driver := open(t, p.address(), time.Second, // long enough for those that answer
-		point(ems.Telemetry, 1, register(1, 3, 0, config.Uint16)),
-		point(ems.Telemetry, 2, register(2, 3, 0, config.Uint16)),
-		point(ems.Telemetry, 3, register(3, 3, 0, config.Uint16)),
-	)
-	asked := func() (count int) {
-		for _, request := range allFrames(p) {
-			if request[6] == 2 {
-				count++
-			}
-		}
-		return count
-	}
+	clock := ems.NewManualClock(time.Unix(1_700_000_000, 0))
+	const timeout = time.Second // long enough for those that answer
+	driver := openOn(t, newLinks(t, clock), config.Channel{
+		ID: 1, Protocol: config.ProtocolModbusTCP, Address: p.address(), Timeout: timeout, Points: []config.MappedPoint{
+			point(ems.Telemetry, 1, register(1, 3, 0, config.Uint16)),
+			point(ems.Telemetry, 2, register(2, 3, 0, config.Uint16)),
+			point(ems.Telemetry, 3, register(3, 3, 0, config.Uint16)),
+		},
+	})
 	var tries []int
-	for range 5 {
+	// The pauses are about 1, 2 and 4 seconds, give or take a fifth.
+	for _, pause := range []float64{0, 0.7, 0.6, 1.5, 1, 3.1} {
+		clock.Advance(time.Duration(pause * float64(timeout)))
 		good, bad := poll(t, driver)
 		if diff := cmp.Diff(map[ems.PointID]float64{1: 11, 3: 11}, good); diff != "" {
 			t.Fatal(diff)
@@ -122,16 +124,19 @@ func TestDeadUnitDoesNotStallTheOthers(t *testing.T) {
 		if !strings.HasPrefix(bad[2], "unit 2: ") || !strings.Contains(bad[2], "did not answer in whole within") {
 			t.Fatalf("the reason is %q", bad[2])
 		}
-		tries = append(tries, asked())
+		tries = append(tries, framesTo(p, 2))
 	}
-	if diff := cmp.Diff([]int{1, 1, 2, 2, 2}, tries); diff != "" {
+	if diff := cmp.Diff([]int{1, 1, 2, 2, 3, 3}, tries); diff != "" {
 		t.Error("requests to the dead unit:", diff)
 	}
 	device.mu.Lock()
 	device.units = nil
 	device.mu.Unlock()
-	if good, bad := poll(t, driver); good[2] != 11 || len(bad) > 0 {
-		t.Errorf("the unit that is back reads %v, %v", good, bad)
+	clock.Advance(2 * timeout)
+	for range 2 { // it is asked at once again, and not left alone for what it was
+		if good, bad := poll(t, driver); good[2] != 11 || len(bad) > 0 {
+			t.Errorf("the unit that is back reads %v, %v", good, bad)
+		}
 	}
 }
 
@@ -139,6 +144,16 @@ func allFrames(p *peer) [][]byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([][]byte{}, p.requests...)
+}
+
+// framesTo returns how many requests to a unit a peer has seen.
+func framesTo(p *peer, unit byte) (count int) {
+	for _, request := range allFrames(p) {
+		if request[6] == unit {
+			count++
+		}
+	}
+	return count
 }
 
 func TestNoUnitAnswers(t *testing.T) {
@@ -204,9 +219,45 @@ func TestNewRefusesWhatItCannotServe(t *testing.T) {
 		"order of another":   {Unit: 1, Function: 3, DataType: config.Float32, ByteOrder: "AB", Bit: -1},
 		"order of nothing":   {Unit: 1, Function: 3, DataType: config.Float32, ByteOrder: "AABB", Bit: -1},
 	} {
-		_, err := New(protocol.Setting{Channel: config.Channel{ID: 7, Points: []config.MappedPoint{point(ems.Telemetry, 3, mapping)}}})
+		_, err := newLinks(t, ems.SystemClock{}).New(protocol.Setting{Channel: config.Channel{ID: 7, Points: []config.MappedPoint{point(ems.Telemetry, 3, mapping)}}})
 		if ems.CodeOf(err) != ems.CodeInvalid || !strings.HasPrefix(err.Error(), "channel 7 point T:3 (T): ") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestNewRefusesWhatNoLineServes: no unit of a line answers to 0, so that nothing
+// can be read from it, not even the other bits of a register.
+func TestNewRefusesWhatNoLineServes(t *testing.T) {
+	const mixed = "slave_id 0 is every unit of the line, and the register that holds the other bits cannot be read: name one unit, or use function_code 22"
+	octet := register(0, 16, 0, config.Int8)
+	octet.Bit = 8
+	some := config.Mapping{Function: 6, DataType: config.Bits, Bit: 4, Bits: 3}
+	for _, check := range []struct {
+		kind    ems.PointType
+		mapping config.Mapping
+		want    string // on a line
+	}{
+		{ems.Telemetry, register(0, 3, 0, config.Uint16), "slave_id 0 is every unit of the line, and none of them answers: name one"},
+		{ems.Telemetry, register(1, 3, 0, config.Uint16), ""},
+		{ems.Control, bitOf(0, 6, 0, 3), mixed},
+		{ems.Adjustment, octet, mixed},
+		{ems.Adjustment, some, mixed},
+		{ems.Control, bitOf(1, 6, 0, 3), ""},
+		{ems.Control, bitOf(0, 22, 0, 3), ""},
+		{ems.Control, bits(0, 5, 0), ""},
+		{ems.Adjustment, register(0, 6, 0, config.Uint16), ""},
+	} {
+		for protocolName, isLine := range map[string]bool{config.ProtocolModbusTCP: false, config.ProtocolModbusRTU: true, config.ProtocolModbusRTUOverTCP: true} {
+			channel := config.Channel{ID: 7, Protocol: protocolName, Points: []config.MappedPoint{point(check.kind, 3, check.mapping)}}
+			_, err := newLinks(t, ems.SystemClock{}).New(protocol.Setting{Channel: channel})
+			if want := check.want; isLine && want != "" {
+				if ems.CodeOf(err) != ems.CodeInvalid || !strings.HasSuffix(err.Error(), want) {
+					t.Errorf("%s %+v: %v", protocolName, check.mapping, err)
+				}
+			} else if err != nil {
+				t.Errorf("%s %+v: %v", protocolName, check.mapping, err)
+			}
 		}
 	}
 }

@@ -1,12 +1,16 @@
 package modbus
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
@@ -17,6 +21,9 @@ import (
 type peer struct {
 	t        *testing.T
 	listener net.Listener
+	// read reads a request by the specification, without the code under test. That
+	// of a serial line gets the header that it would have on Modbus TCP.
+	read func(conn io.Reader) ([]byte, error)
 	// serve answers one request. It returns false to end the connection.
 	serve func(p *peer, conn net.Conn, request []byte) bool
 
@@ -33,7 +40,14 @@ func newPeer(t *testing.T, serve func(p *peer, conn net.Conn, request []byte) bo
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, listener: listener, serve: serve, open: map[net.Conn]struct{}{}}
+	return newPeerOn(t, listener, readFrame, serve)
+}
+
+func newPeerOn(
+	t *testing.T, listener net.Listener, read func(io.Reader) ([]byte, error), serve func(p *peer, conn net.Conn, request []byte) bool,
+) *peer {
+	t.Helper()
+	p := &peer{t: t, listener: listener, read: read, serve: serve, open: map[net.Conn]struct{}{}}
 	p.done.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
@@ -51,21 +65,24 @@ func (p *peer) accept() {
 		p.connections++
 		p.open[conn] = struct{}{}
 		p.mu.Unlock()
-		p.done.Go(func() {
-			defer conn.Close()
-			for {
-				request, err := readFrame(conn)
-				if err != nil {
-					return
-				}
-				p.mu.Lock()
-				p.requests = append(p.requests, request)
-				p.mu.Unlock()
-				if !p.serve(p, conn, request) {
-					return
-				}
-			}
-		})
+		p.done.Go(func() { p.attend(conn) })
+	}
+}
+
+// attend answers the requests of one connection.
+func (p *peer) attend(conn net.Conn) {
+	defer conn.Close()
+	for {
+		request, err := p.read(conn)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.requests = append(p.requests, request)
+		p.mu.Unlock()
+		if !p.serve(p, conn, request) {
+			return
+		}
 	}
 }
 
@@ -102,8 +119,8 @@ func (p *peer) connected() int {
 	return p.connections
 }
 
-// readFrame reads a request by the specification, without the code under test.
-func readFrame(conn net.Conn) ([]byte, error) {
+// readFrame reads a request of Modbus TCP.
+func readFrame(conn io.Reader) ([]byte, error) {
 	header := make([]byte, 6)
 	if _, err := io.ReadFull(conn, header); err != nil {
 		return nil, err
@@ -113,6 +130,49 @@ func readFrame(conn net.Conn) ([]byte, error) {
 		return nil, err
 	}
 	return append(header, rest...), nil
+}
+
+// readLine reads a request on a serial line. What has a wrong checksum is left
+// without an answer, as is what comes before the line is silent again.
+func readLine(conn io.Reader) ([]byte, error) {
+	frame := make([]byte, 8, 300)
+	if _, err := io.ReadFull(conn, frame); err != nil {
+		return nil, err
+	}
+	switch {
+	case frame[1] == 22:
+		frame = frame[:10]
+	case frame[1] > 6:
+		frame = frame[:9+int(frame[6])]
+	}
+	if _, err := io.ReadFull(conn, frame[8:]); err != nil {
+		return nil, err
+	}
+	body := frame[:len(frame)-2]
+	if !bytes.Equal(sum(body...), frame) {
+		return nil, fmt.Errorf("% x has a wrong checksum", frame)
+	}
+	return append([]byte{0, 0, 0, 0, 0, byte(len(body))}, body...), nil
+}
+
+// onLine returns a reply of Modbus TCP as it looks on a serial line.
+func onLine(reply []byte) []byte { return sum(reply[6:]...) }
+
+// sum returns a frame of a serial line: these bytes and their checksum, bit by bit
+// as the specification has it.
+func sum(body ...byte) []byte {
+	register := uint16(0xffff)
+	for _, b := range body {
+		register ^= uint16(b)
+		for range 8 {
+			low := register & 1
+			register >>= 1
+			if low != 0 {
+				register ^= 0xa001
+			}
+		}
+	}
+	return append(bytes.Clone(body), byte(register), byte(register>>8))
 }
 
 // answer builds a reply frame to a request from a PDU.
@@ -230,9 +290,25 @@ func register(unit, function uint8, address uint16, data config.DataType) config
 // waits for as long as it takes.
 const testTimeout = 150 * time.Millisecond
 
+func newLinks(t testing.TB, clock ems.Clock) *Links {
+	t.Helper()
+	links, err := NewLinks(clock, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return links
+}
+
 func open(t *testing.T, address string, timeout time.Duration, points ...config.MappedPoint) *Driver {
 	t.Helper()
-	made, err := New(protocol.Setting{Channel: config.Channel{ID: 1, Name: "test", Protocol: Name, Address: address, Timeout: timeout, Points: points, Enabled: true}})
+	return openOn(t, newLinks(t, ems.SystemClock{}), config.Channel{
+		ID: 1, Name: "test", Protocol: config.ProtocolModbusTCP, Address: address, Timeout: timeout, Points: points, Enabled: true,
+	})
+}
+
+func openOn(t *testing.T, links *Links, channel config.Channel) *Driver {
+	t.Helper()
+	made, err := links.New(protocol.Setting{Channel: channel})
 	if err != nil {
 		t.Fatal(err)
 	}

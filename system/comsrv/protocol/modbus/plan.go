@@ -45,7 +45,6 @@ type block struct {
 type unit struct {
 	id       uint8
 	blocks   []*block
-	rest     rest
 	rejoinIn int // polls until what was split is joined again; 0: nothing was
 }
 

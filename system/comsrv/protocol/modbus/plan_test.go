@@ -149,6 +149,11 @@ func drawSettings(t *rapid.T, base, width int) config.Reads {
 	return settings
 }
 
+// readsOf returns a channel with these settings.
+func readsOf(settings config.Reads) *config.Channel {
+	return &config.Channel{Protocol: config.ProtocolModbusTCP, Modbus: config.Modbus{Reads: settings}}
+}
+
 // drawPoints draws the settings of a channel and a table of points that keeps to
 // them. They may overlap, and lie at the end of the addresses.
 func drawPoints(t *rapid.T, most int) ([]config.MappedPoint, config.Reads) {
@@ -176,7 +181,7 @@ func drawPoints(t *rapid.T, most int) ([]config.MappedPoint, config.Reads) {
 		mapping.Address = uint16(base + rapid.IntRange(0, width).Draw(t, "address"))
 		made := point(kind, ems.PointID(i+1), mapping)
 		made.Group = rapid.SampledFrom([]string{ems.DefaultGroup, "slow"}).Draw(t, "group")
-		if checkMapping(&made, &settings) == nil {
+		if checkMapping(&made, readsOf(settings)) == nil {
 			points = append(points, made)
 		}
 	}

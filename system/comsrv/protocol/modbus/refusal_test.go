@@ -24,6 +24,7 @@ func TestReadingsAreTheDevices(t *testing.T) {
 	t.Parallel()
 	device := newBank()
 	p := newPeer(t, device.serve)
+	links := newLinks(t, ems.SystemClock{})
 	rapid.Check(t, func(rt *rapid.T) {
 		points, settings := drawPoints(rt, 60)
 		illegal := map[int]bool{}
@@ -37,8 +38,9 @@ func TestReadingsAreTheDevices(t *testing.T) {
 		device.illegal = func(_ byte, address int) bool { return illegal[address] }
 		fill(device, points)
 		device.mu.Unlock()
-		made, err := New(protocol.Setting{Channel: config.Channel{
-			ID: 1, Protocol: Name, Address: p.address(), Timeout: time.Minute, PollPeriod: time.Second, Points: points, Modbus: config.Modbus{Reads: settings},
+		made, err := links.New(protocol.Setting{Channel: config.Channel{
+			ID: 1, Protocol: config.ProtocolModbusTCP, Address: p.address(), Timeout: time.Minute, PollPeriod: time.Second, Points: points,
+			Modbus: config.Modbus{Reads: settings},
 		}})
 		if err != nil {
 			rt.Fatal(err)
@@ -196,14 +198,10 @@ func holding(t *testing.T, address string, count int, probeAfter time.Duration) 
 	for i := range count {
 		points = append(points, point(ems.Telemetry, ems.PointID(i+1), register(1, 3, uint16(i), config.Uint16)))
 	}
-	made, err := New(protocol.Setting{Channel: config.Channel{
-		ID: 1, Protocol: Name, Address: address, PollPeriod: time.Second, Timeout: time.Minute, Points: points, Modbus: config.Modbus{Reads: settings},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = made.Close() })
-	return made.(*Driver)
+	return openOn(t, newLinks(t, ems.SystemClock{}), config.Channel{
+		ID: 1, Protocol: config.ProtocolModbusTCP, Address: address, PollPeriod: time.Second, Timeout: time.Minute, Points: points,
+		Modbus: config.Modbus{Reads: settings},
+	})
 }
 
 // TestRefusedAddressIsTriedRarely: after twice as many polls each time, and in the

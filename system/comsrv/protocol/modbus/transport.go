@@ -5,30 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"time"
+
+	"github.com/voltageems/voltageems-go/system/config"
 )
-
-// transport carries one request and its reply at a time over a connection that
-// it owns. It never sends a request again: after any error or doubt it closes
-// the connection, so that a late reply dies with it, and the next request dials.
-type transport struct {
-	address string
-	timeout time.Duration // for dialling, and again for a request and its whole reply
-	conn    net.Conn
-
-	// Of the request under way, because the interface that this type serves
-	// carries neither.
-	ctx    context.Context
-	before func() error // asked when the next thing is that bytes leave
-	sent   bool         // bytes of the request may have left
-}
 
 // brokenError says that no connection could be made or that it can no longer be
 // used. Whatever was asked has no answer.
 type brokenError struct {
 	dialling bool
+	sent     bool // bytes of the request may have left
 	text     string
 	cause    error
 }
@@ -36,94 +25,161 @@ type brokenError struct {
 func (e *brokenError) Error() string { return e.text }
 func (e *brokenError) Unwrap() error { return e.cause }
 
-// Send implements the transporter of the Modbus library. Its errors are those of
-// before, else a *brokenError.
-func (t *transport) Send(request []byte) ([]byte, error) {
-	t.sent = false
-	if err := t.prepare(t.ctx); err != nil {
+// errBroadcast is what a request to every unit of a line ends with.
+var errBroadcast = errors.New("it was sent to every unit of the line, none of which answers that")
+
+// Send implements the transporter of the Modbus library: it carries one request
+// and its reply. It never sends a request again: after any error or doubt it
+// closes the connection, so that a late reply dies with it, and the next request
+// connects anew.
+func (l *link) Send(request []byte) ([]byte, error) {
+	ctx, ask := l.ctx, l.ask
+	now := l.clock.Now()
+	if err := l.pause(ctx, max(l.free.Sub(now), l.late.quiet(request).Sub(now))); err != nil {
 		return nil, err
 	}
-	if t.before != nil {
-		if err := t.before(); err != nil {
+	if err := l.prepare(ctx, ask.since, ask.timeout); err != nil {
+		return nil, err
+	}
+	if ask.before != nil {
+		if err := ask.before(); err != nil {
 			return nil, err
 		}
 	}
-	reply, err := t.exchange(t.ctx, request)
-	if err != nil {
-		t.close()
-		return nil, t.broken(err)
-	}
-	return reply, nil
+	return l.carry(ctx, request)
 }
 
 // prepare makes sure of a connection on which nothing is under way. One that the
 // peer has closed meanwhile, or on which bytes wait that nobody asked for, is
-// replaced before anything is sent.
-func (t *transport) prepare(ctx context.Context) error {
-	if t.conn != nil && checkIdle(t.conn) != nil {
-		t.close()
+// replaced before anything is sent; on a serial line such bytes are dropped until
+// it is silent. A failure to connect is that of everybody who waited meanwhile.
+func (l *link) prepare(ctx context.Context, since time.Time, timeout time.Duration) error {
+	for began := l.clock.Now(); l.port != nil; {
+		err := l.port.idle()
+		if err == nil {
+			return nil
+		}
+		if !l.isSerial() || !errors.Is(err, errStray) {
+			l.close()
+			break
+		}
+		if l.clock.Now().Sub(began) > timeout {
+			return &brokenError{text: l.address + " is never silent", cause: err}
+		}
+		if err := l.pause(ctx, l.silence); err != nil {
+			return err
+		}
 	}
-	if t.conn != nil {
-		return nil
+	if l.refuse.cause != nil && l.refuse.at.After(since) {
+		return l.refuse.cause
 	}
-	dialer := net.Dialer{Timeout: t.timeout}
-	conn, err := dialer.DialContext(ctx, "tcp", t.address)
+	opened, err := l.dial(ctx, timeout)
 	if err != nil {
-		return &brokenError{dialling: true, text: fmt.Sprintf("%s cannot be reached: %s", t.address, cause(err)), cause: err}
+		err = &brokenError{dialling: true, text: fmt.Sprintf("%s cannot be reached: %s", l.address, cause(err)), cause: err}
+		if ctx.Err() == nil {
+			l.refuse = dialFailure{at: l.clock.Now(), cause: err}
+		}
+		return err
 	}
-	t.conn = conn
+	l.port, l.refuse = opened, dialFailure{}
 	return nil
 }
 
-// exchange writes a request and reads its reply, all before one deadline: a peer
-// that sends a byte now and then does not extend it.
-func (t *transport) exchange(ctx context.Context, request []byte) ([]byte, error) {
-	conn := t.conn
-	if err := conn.SetDeadline(time.Now().Add(t.timeout)); err != nil {
-		return nil, err
+// pause waits, not at all for a negative duration.
+func (l *link) pause(ctx context.Context, duration time.Duration) error {
+	if duration <= 0 {
+		return nil
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	timer := l.clock.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// carry writes a request and reads its reply, and closes the connection where
+// that cannot be trusted afterwards.
+func (l *link) carry(ctx context.Context, request []byte) ([]byte, error) {
+	ask, sent := l.ask, l.clock.Now()
+	ask.counters.requests.Inc()
+	reply, written, err := l.converse(ctx, request)
+	ended := l.clock.Now()
+	l.free = ended.Add(max(l.spacing, l.silence))
+	if err == nil && reply == nil {
+		l.free = ended.Add(max(l.spacing, turnaround))
+		return nil, errBroadcast
+	}
+	if written {
+		l.late.note(request, sent, ask.timeout, err)
+	}
+	if err != nil {
+		if !l.outlives(err) {
+			l.close()
+		}
+		return nil, l.broken(ctx, err, written)
+	}
+	ask.counters.roundTrip.Observe(ended.Sub(sent).Seconds())
+	return reply, nil
+}
+
+// converse writes a request and reads its reply, all before one deadline: a peer
+// that sends a byte now and then does not extend it. A broadcast has no reply.
+func (l *link) converse(ctx context.Context, request []byte) (reply []byte, written bool, err error) {
+	port := l.port
+	if err := port.SetDeadline(time.Now().Add(l.ask.timeout)); err != nil {
+		return nil, false, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = port.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !stop() { // from now on the connection may get its past deadline at any moment
-			t.close()
+			l.close()
 		}
 	}()
-	written, err := conn.Write(request)
-	t.sent = written > 0
-	if err != nil {
-		return nil, err
+	count, err := port.Write(request)
+	if err != nil || config.Broadcasts(l.protocol, l.ask.unit) {
+		return nil, count > 0, err
 	}
 	frame := make([]byte, maxFrame)
-	if _, err := io.ReadFull(conn, frame[:headerSize]); err != nil {
-		return nil, err
-	}
-	size, err := replySize(frame)
+	size, err := l.framing.receive(port, request, frame)
 	if err != nil {
-		return nil, fmt.Errorf("answered with %w", err)
+		return nil, true, err
 	}
-	if _, err := io.ReadFull(conn, frame[headerSize:size]); err != nil {
-		return nil, err
-	}
-	if err := checkReply(request, frame[:size]); err != nil {
-		return nil, fmt.Errorf("answered with %w", err)
-	}
-	return frame[:size], nil
+	return frame[:size], true, nil
 }
 
-func (t *transport) broken(err error) error {
-	text := fmt.Sprintf("%s: %s", t.address, cause(err))
+// outlives reports whether the connection can be used after an error. A serial
+// port is flushed before the next request, so only its own faults end it.
+func (l *link) outlives(err error) bool {
+	var malformed *frameError
+	return l.isSerial() && (errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &malformed))
+}
+
+func (l *link) isSerial() bool { return l.protocol == config.ProtocolModbusRTU }
+
+func (l *link) close() {
+	if l.port != nil {
+		_ = l.port.Close() // what it still held is of no use
+		l.port = nil
+	}
+}
+
+func (l *link) broken(ctx context.Context, err error, sent bool) error {
+	text := fmt.Sprintf("%s: %s", l.address, cause(err))
 	switch {
-	case t.ctx.Err() != nil:
-		text = t.address + ": the request was called off"
+	case ctx.Err() != nil:
+		text = l.address + ": the request was called off"
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		text = fmt.Sprintf("%s did not answer in whole within %v", t.address, t.timeout)
+		text = fmt.Sprintf("%s did not answer in whole within %v", l.address, l.ask.timeout)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		text = t.address + " closed the connection instead of answering"
+		text = l.address + " closed the connection instead of answering"
 	}
-	return &brokenError{text: text, cause: err}
+	return &brokenError{sent: sent, text: text, cause: err}
 }
 
-// cause strips the addresses that the network library repeats.
+// cause strips addresses and paths, which are told already.
 func cause(err error) string {
 	var operation *net.OpError
 	if errors.As(err, &operation) {
@@ -132,12 +188,9 @@ func cause(err error) string {
 		}
 		return operation.Err.Error()
 	}
-	return err.Error()
-}
-
-func (t *transport) close() {
-	if t.conn != nil {
-		_ = t.conn.Close() // what it still held is of no use
-		t.conn = nil
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return file.Err.Error()
 	}
+	return err.Error()
 }

@@ -43,7 +43,7 @@ func wantBroken(t *testing.T, driver *Driver, p *peer, err error, reason string)
 	if !errors.As(err, &broken) || !strings.Contains(err.Error(), reason) {
 		t.Errorf("the error is %v; want a broken connection: %s", err, reason)
 	}
-	if driver.transport.conn != nil {
+	if driver.link.port != nil {
 		t.Error("the connection is kept")
 	}
 	if seen := p.seen(); len(seen) != 1 {
@@ -104,11 +104,11 @@ func TestDoubtClosesTheConnection(t *testing.T) {
 			})
 			driver := open(t, p.address(), time.Minute, oneRegister())
 			if strings.HasPrefix(check.reason, "did not answer") {
-				driver.transport.timeout = testTimeout
+				driver.channel.Timeout = testTimeout
 			}
 			_, err := readOne(t, driver)
 			wantBroken(t, driver, p, err, check.reason)
-			driver.transport.timeout = time.Minute
+			driver.channel.Timeout = time.Minute
 			raw, err := readOne(t, driver)
 			if err != nil || raw != 0x1234 {
 				t.Errorf("the next poll read %v, %v", raw, err)
@@ -129,7 +129,7 @@ func TestLateReplyDiesWithItsConnection(t *testing.T) {
 	if _, err := readOne(t, driver); err == nil {
 		t.Fatal("the first read has an answer")
 	}
-	driver.transport.timeout = time.Minute
+	driver.channel.Timeout = time.Minute
 	// The held reply and the one to the second request come in one segment: the
 	// wrong one is seen first, and the third request is on a third connection.
 	if _, err := readOne(t, driver); err == nil || !strings.Contains(err.Error(), "transaction id 1 instead of 2") {
@@ -212,10 +212,10 @@ func TestStrayBytesNeverMeetTheNextReply(t *testing.T) {
 }
 
 // awaitClosed waits until the end of a connection has arrived.
-func awaitClosed(t *testing.T, conn net.Conn) {
+func awaitClosed(t *testing.T, conn port) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
-	for checkIdle(conn) == nil {
+	for conn.idle() == nil {
 		if time.Now().After(deadline) {
 			t.Fatal("the end of the connection does not arrive")
 		}
@@ -234,7 +234,7 @@ func TestIdleConnectionClosedByThePeer(t *testing.T) {
 		t.Fatalf("%v, %v", raw, err)
 	}
 	p.cut()
-	awaitClosed(t, driver.transport.conn)
+	awaitClosed(t, driver.link.port)
 	written, err := driver.WritePoint(context.Background(), protocol.Write{Point: 0, Raw: 77})
 	if err != nil || written.ReadBack == nil || *written.ReadBack != 77 {
 		t.Fatalf("%+v, %v", written, err)
@@ -285,7 +285,10 @@ func TestCancellationEndsAWaitingRequest(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the request goes on")
 	}
-	if driver.transport.conn != nil {
+	if driver.link.port != nil {
 		t.Error("the connection is kept")
+	}
+	if driver.link.health.failing(1) {
+		t.Error("that a request was called off is held against the unit")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"net"
 
 	"github.com/goburrow/modbus"
 
@@ -20,17 +19,23 @@ var errReconnected = errors.New("the connection was made anew after the other bi
 // written with function 22, which changes these bits alone, where its mapping says
 // so. Else the registers are read, changed and written, all on one connection and
 // at once: a change that the device makes to another bit of them in between is
-// undone, which is how every device without function 22 is written to.
+// undone, which is how every device without function 22 is written to. Nothing
+// else travels over the connection before it is read back.
 func (d *Driver) WritePoint(ctx context.Context, write protocol.Write) (protocol.Written, error) {
 	mapping := &d.channel.Points[write.Point].Mapping
+	if err := d.take(ctx, mapping.Unit, true); err != nil {
+		return protocol.Written{}, &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
+	}
+	defer d.link.give()
 	prepared, err := d.prepareWrite(ctx, mapping, write.Raw)
 	if err != nil {
 		return protocol.Written{}, &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
 	}
-	d.transport.sent = false
-	if _, err := d.request(ctx, mapping.Unit, prepared.before(d, write.Before), prepared.call); err != nil {
-		return protocol.Written{}, d.writeError(err)
+	if _, err := d.ask(ctx, mapping.Unit, prepared.before(d.link, write.Before), prepared.call); err != nil {
+		d.judge(ctx, mapping.Unit, err)
+		return protocol.Written{}, writeError(err)
 	}
+	d.link.health.answer(mapping.Unit)
 	written := protocol.Written{Sent: prepared.raw}
 	readBack, err := d.readPoint(ctx, mapping)
 	if err != nil {
@@ -45,13 +50,13 @@ func (d *Driver) WritePoint(ctx context.Context, write protocol.Write) (protocol
 type preparedWrite struct {
 	raw  float64 // what the device will hold
 	call func(modbus.Client) ([]byte, error)
-	on   net.Conn // the connection on which it must be sent; nil: any
+	on   port // the connection on which it must be sent; nil: any
 }
 
 // before returns what is asked when the next thing is that bytes leave.
-func (p *preparedWrite) before(d *Driver, asked func() error) func() error {
+func (p *preparedWrite) before(held *link, asked func() error) func() error {
 	return func() error {
-		if p.on != nil && p.on != d.transport.conn {
+		if p.on != nil && p.on != held.port {
 			return errReconnected
 		}
 		if asked != nil {
@@ -63,8 +68,7 @@ func (p *preparedWrite) before(d *Driver, asked func() error) func() error {
 
 func (d *Driver) prepareWrite(ctx context.Context, mapping *config.Mapping, raw float64) (prepared preparedWrite, err error) {
 	var held []byte
-	switch mapping.DataType {
-	case config.Bool, config.Bits, config.Int8, config.Uint8:
+	if mapping.InPart() {
 		bits, err := encodeBits(mapping, raw)
 		if err != nil {
 			return prepared, err
@@ -78,10 +82,10 @@ func (d *Driver) prepareWrite(ctx context.Context, mapping *config.Mapping, raw 
 			prepared.call = writeOfMask(mapping, bits)
 			return prepared, nil
 		}
-		if held, err = d.read(ctx, mapping.Unit, readHolding, int(mapping.Address), mapping.Registers()); err != nil {
+		if held, err = d.readHeld(ctx, mapping.Unit, readHolding, int(mapping.Address), mapping.Registers()); err != nil {
 			return prepared, plainError(err)
 		}
-		prepared.on = d.transport.conn
+		prepared.on = d.link.port
 	}
 	wire, err := encodeRegisters(mapping, raw, held)
 	if err != nil {
@@ -118,9 +122,10 @@ func writeOf(mapping *config.Mapping, wire []byte) func(modbus.Client) ([]byte, 
 	}
 }
 
-// readPoint reads one writable point from where it is written.
+// readPoint reads one writable point from where it is written. The caller has
+// the turn.
 func (d *Driver) readPoint(ctx context.Context, mapping *config.Mapping) (float64, error) {
-	data, err := d.read(ctx, mapping.Unit, mapping.ReadFunction(), int(mapping.Address), mapping.End()-int(mapping.Address))
+	data, err := d.readHeld(ctx, mapping.Unit, mapping.ReadFunction(), int(mapping.Address), mapping.End()-int(mapping.Address))
 	if err != nil {
 		return 0, plainError(err)
 	}
@@ -133,11 +138,12 @@ func (d *Driver) readPoint(ctx context.Context, mapping *config.Mapping) (float6
 
 // writeError tells how far a write came. The exceptions with which a device
 // refuses before it acts are known; after any other it may have acted.
-func (d *Driver) writeError(err error) error {
+func writeError(err error) error {
 	var exception *modbus.ModbusError
+	var broken *brokenError
 	if !errors.As(err, &exception) {
 		fault := protocol.NotSent
-		if d.transport.sent {
+		if errors.As(err, &broken) && broken.sent || errors.Is(err, errBroadcast) {
 			fault = protocol.Unanswered
 		}
 		return &protocol.WriteError{Fault: fault, Cause: err}

@@ -107,20 +107,50 @@ func TestWriteInPartStaysOnItsConnection(t *testing.T) {
 	device := newBank()
 	p := newPeer(t, device.serve)
 	driver := open(t, p.address(), time.Minute, point(ems.Control, 1, bitOf(1, 6, 5, 3)))
+	if err := driver.take(context.Background(), 1, true); err != nil {
+		t.Fatal(err)
+	}
 	prepared, err := driver.prepareWrite(context.Background(), &driver.channel.Points[0].Mapping, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.cut()
-	awaitClosed(t, driver.transport.conn)
+	awaitClosed(t, driver.link.port)
 	asked := false
-	_, err = driver.request(context.Background(), 1, prepared.before(driver, func() error { asked = true; return nil }), prepared.call)
+	_, err = driver.ask(context.Background(), 1, prepared.before(driver.link, func() error { asked = true; return nil }), prepared.call)
+	driver.link.give()
 	if !errors.Is(err, errReconnected) || asked || device.writes != 0 {
 		t.Errorf("%v, asked %v, %d writes", err, asked, device.writes)
 	}
 	if _, err := driver.WritePoint(context.Background(), protocol.Write{Raw: 1}); err != nil || device.writes != 1 {
 		t.Errorf("the next one: %v, %d writes", err, device.writes)
 	}
+}
+
+// TestBitsOfARegisterOnALine are written with function 22, of which a reply is
+// longer than of any other write.
+func TestBitsOfARegisterOnALine(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	device.words[3][7] = 0x1234
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPeerOn(t, listener, readLine, func(_ *peer, conn net.Conn, request []byte) bool { return send(conn, onLine(device.reply(request))) })
+	driver := openOn(t, newLinks(t, ems.SystemClock{}), config.Channel{
+		ID: 1, Protocol: config.ProtocolModbusRTUOverTCP, Address: p.address(), Timeout: time.Minute,
+		Points: []config.MappedPoint{point(ems.Control, 1, bitOf(1, 22, 7, 0)), point(ems.Control, 2, bitOf(0, 22, 7, 1))},
+	})
+	readBack := 1.0
+	written, err := driver.WritePoint(context.Background(), protocol.Write{Point: 0, Raw: 1})
+	if diff := cmp.Diff(protocol.Written{Sent: 1, ReadBack: &readBack}, written); diff != "" || err != nil || device.words[3][7] != 0x1235 {
+		t.Errorf("%s, %v, register %04x", diff, err, device.words[3][7])
+	}
+	if _, err = driver.WritePoint(context.Background(), protocol.Write{Point: 1, Raw: 1}); !errors.Is(err, errBroadcast) {
+		t.Errorf("to every unit: %v", err)
+	}
+	wantFault(t, err, protocol.Unanswered)
 }
 
 // TestHowFarAWriteCame: each way of failing tells whether the device may have
@@ -154,7 +184,7 @@ func TestHowFarAWriteCame(t *testing.T) {
 			p := newPeer(t, func(_ *peer, conn net.Conn, request []byte) bool { return check.answer(conn, request) })
 			driver := open(t, p.address(), time.Minute, point(ems.Adjustment, 1, register(1, 6, 5, config.Uint16)))
 			if name == "silence" {
-				driver.transport.timeout = testTimeout
+				driver.channel.Timeout = testTimeout
 			}
 			_, err := driver.WritePoint(context.Background(), protocol.Write{Point: 0, Raw: 7})
 			wantFault(t, err, check.want)

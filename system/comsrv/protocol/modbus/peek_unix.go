@@ -9,15 +9,10 @@ import (
 	"syscall"
 )
 
-// errStray says that a peer sent what nobody asked for, for example a reply that
-// came after its time.
-var errStray = errors.New("bytes wait that nobody asked for")
-
-// checkIdle looks, without waiting, whether a connection on which nothing is
-// under way is as it should be: open, with nothing to read. A request that is
-// written to a connection which the peer has closed would be lost, and whether
-// it was executed could not be told.
-func checkIdle(conn net.Conn) error {
+// peek looks, without waiting and without taking anything, whether a socket is
+// open and holds nothing to read. Else it returns io.EOF, errStray, or the error
+// that ended the connection.
+func peek(conn net.Conn) error {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil
