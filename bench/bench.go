@@ -5,9 +5,9 @@
 // latency holds the making of the request and the reading of the reply; the
 // server's own time stands beside it. What Redis can do at best is measured in
 // the same run by native cases, and how soon alarms are listed by cases that ask
-// the service that lists them, a process of its own. A run is made of rounds, and each round holds a
-// slice of every case, so that whatever slows the machine for a while slows the
-// two sides of a ratio alike.
+// the service that lists them, a process of its own. A run is made of rounds, and
+// each round holds a slice of every case, so that whatever slows the machine for a
+// while slows the two sides of a ratio alike.
 package bench
 
 import (
@@ -139,7 +139,7 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	}
 	server.voltage = options.Voltage
 	if report, err = server.run(ctx, options, histogram); err != nil {
-		return nil, err
+		return nil, server.explain(err)
 	}
 	report.judge(thresholds)
 	return report, nil

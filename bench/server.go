@@ -42,6 +42,7 @@ type server struct {
 	fields  [][]any                           // what native writes carry
 	ids     []string                          // of the points of the model
 	closers []func(ctx context.Context) error // run last to first
+	process *managed.Process                  // the Redis of this run, where it is owned
 }
 
 // sizes are how much is stored of what makes a site large.
@@ -126,6 +127,7 @@ func (s *server) start(ctx context.Context, clock ems.Clock) (string, error) {
 		instance := &managed.Redis{Binary: binary, Dir: dir, Port: port}
 		process, err := managed.StartReady(ctx, clock, managed.Child{Name: "redis-server", Start: instance.Start, Probe: instance.Probe})
 		if err == nil {
+			s.process = process
 			s.closers = append(s.closers, process.Stop)
 			return instance.URL(), nil
 		}
@@ -162,6 +164,27 @@ func (s *server) ensureLibrary(ctx context.Context) error {
 	}
 	s.library, err = s.db.CheckFunctions(ctx)
 	return err
+}
+
+// endSeen is how long a Redis that has cut a connection may take to be gone.
+const endSeen = time.Second
+
+// explain adds to a fault how the Redis of this run ended, if it did.
+func (s *server) explain(fault error) error {
+	if s.process == nil || ems.CodeOf(fault) != ems.CodeUnavailable || errors.Is(fault, context.Canceled) {
+		return fault
+	}
+	timer := s.clock.NewTimer(endSeen)
+	defer timer.Stop()
+	select {
+	case <-s.process.Exited():
+	case <-timer.C():
+		return fault
+	}
+	if err := s.process.Err(); err != nil {
+		return ems.Errorf(ems.CodeUnavailable, "%w: %s", fault, err.Error())
+	}
+	return ems.Errorf(ems.CodeUnavailable, "%w: redis-server was told to end", fault)
 }
 
 // close takes away the keys and whatever was started, also after ctx has ended.
