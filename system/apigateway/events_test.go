@@ -70,7 +70,7 @@ func TestEventsComeAsTheLibraryToldThem(t *testing.T) {
 	limit := 20.0
 	err := f.DB.UpsertRule(t.Context(), ems.Rule{
 		ID: "hot", Conditions: []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ">", Value: ems.Number(limit)}},
-		Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Info", "title": "line\nbreak"}}},
+		Actions: []ems.Action{{Type: ems.ActionCreateAlarm, Params: map[string]any{"level": "Info", "title": "a <title> \"quoted\""}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestEventsComeAsTheLibraryToldThem(t *testing.T) {
 	for _, s := range []*stream{first, second} {
 		servicetest.Same(t, s.next(), "event: rule\ndata: "+`{"rule":"hot","from":"idle","status":"active","time":1772366400123}`+"\n")
 		servicetest.Same(t, s.next(), "event: alarm\ndata: "+
-			`{"id":"1","from":"","state":"active_unacknowledged","level":"Info","source":"comsrv:1001:T:1","title":"line\nbreak","by":"rule:hot","time":1772366400123}`+"\n")
+			`{"id":"1","from":"","state":"active_unacknowledged","level":"Info","source":"comsrv:1001:T:1","title":"a <title> \"quoted\"","by":"rule:hot","time":1772366400123}`+"\n")
 		servicetest.Same(t, s.next(), "event: update\ndata: "+`{"channel":1001,"type":"T","time":1772366400123,"values":["1","23.900000"],"quality":{}}`+"\n")
 	}
 }

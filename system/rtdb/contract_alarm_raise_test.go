@@ -3,7 +3,7 @@ package rtdb_test
 func alarmStoreContract() contract {
 	return contract{
 		function: "alarm_store", key: anyName(),
-		args: []kind{alarmSource(), optional(anID()), alarmLevel(), words(1, 200), words(0, 2000), optional(decimal()), oneOf("", "high", "low"), milliseconds()},
+		args: []kind{alarmSource(), optional(anID()), alarmLevel(), line(1, 200), words(0, 2000), optional(decimal()), oneOf("", "high", "low"), milliseconds()},
 		more: []kind{words(0, 100)}, most: 1,
 		examples: []example{
 			{

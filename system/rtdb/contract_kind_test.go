@@ -76,6 +76,13 @@ func words(least, most int) kind {
 	}}
 }
 
+// line is words that fit on one line.
+func line(least, most int) kind {
+	return kind{fmt.Sprintf("%d to %d bytes of text on one line, without control characters", least, most), func(text string) bool {
+		return words(least, most).legal(text) && !strings.ContainsAny(text, "\t\n")
+	}}
+}
+
 // historyName is what line protocol can escape.
 func historyName(reserved ...string) kind {
 	return kind{"1 to 100 bytes without control characters and backslashes", func(name string) bool {
