@@ -101,10 +101,23 @@ func (r *tableRow) flag(column string) bool {
 	}
 }
 
+// readTable returns the text of a table, which is in the site folder unless the
+// channel brings its own.
+func (s *siteReader) readTable(file string) ([]byte, error) {
+	if s.tables == nil {
+		return readBounded(s.path(file))
+	}
+	text, found := s.tables[file]
+	if !found {
+		return nil, os.ErrNotExist
+	}
+	return []byte(text), nil
+}
+
 // eachRow calls visit for every row of a CSV file and reports whether it came to
 // the end. A missing file has no rows.
 func (s *siteReader) eachRow(file string, columns, optional []string, visit func(*tableRow)) (whole bool) {
-	text, err := readBounded(s.path(file))
+	text, err := s.readTable(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return true
 	}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// MadeChannel is a channel that was made through the API and is not in the site
+// folder.
+type MadeChannel struct {
+	Channel
+	doc *document
+}
+
+// madeEntry is the document of such a channel: an entry of channels.yaml, and its
+// tables as CSV, each by the name that its file would have, without ".csv".
+type madeEntry struct {
+	channelEntry `yaml:",inline"`
+	Points       map[string]string `yaml:"points"`
+}
+
+// madeName is the file of which the faults of such a document speak.
+const madeName = "channel"
+
+// ParseChannel reads the document of a channel that is made through the API, YAML
+// or JSON, as an entry of channels.yaml and its tables would be read. What it asks
+// of other channels is for CheckTogether. Files that it names lie below the site
+// folder. The error lists every fault with its place.
+func (s *Site) ParseChannel(text []byte) (*MadeChannel, error) {
+	reader := &siteReader{dir: s.Dir, environment: environmentMap(s.environment), protocols: s.protocols, tables: map[string]string{}}
+	doc := &document{file: madeName, faults: &reader.faults}
+	var entry madeEntry
+	if !doc.decode(text, &entry) {
+		return nil, reader.faults.err()
+	}
+	reader.takeTables(doc, entry)
+	made := &MadeChannel{Channel: reader.channel(doc, nil, entry.channelEntry), doc: doc}
+	if entry.ID == 0 {
+		doc.add([]any{"id"}, "a channel needs an id of 1 or more")
+	} else {
+		reader.complete(doc, nil, &made.Channel)
+	}
+	reader.faults.settle()
+	if err := reader.faults.err(); err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// takeTables puts the tables of a document where those of the folder would be.
+func (s *siteReader) takeTables(doc *document, entry madeEntry) {
+	var known []string
+	for _, kind := range ems.PointTypes {
+		known = append(known, tableNames[kind], tableNames[kind]+"_mapping")
+	}
+	for _, name := range slices.Sorted(maps.Keys(entry.Points)) {
+		if !contains(known, name) {
+			doc.add([]any{"points", name}, "no table has this name: use one of %s", strings.Join(known, ", "))
+			continue
+		}
+		s.tables["points/"+uintText(entry.ID)+"/"+name+".csv"] = entry.Points[name]
+	}
+}
+
+// CheckTogether tells what is wrong with channels beside one another: those of the
+// site folder, sound by themselves, and those made through the API.
+func (s *Site) CheckTogether(site []Channel, made []*MadeChannel) error {
+	var found faults
+	all, channels := make([]placed, 0, len(site)+len(made)), slices.Clone(site)
+	folder := &document{file: "channels.yaml", faults: &found}
+	for i := range site {
+		all = append(all, placed{Channel: &site[i], doc: folder, at: []any{"channels", i}})
+	}
+	for _, one := range made {
+		doc := *one.doc
+		doc.file, doc.faults = madeName+" "+uintText(uint32(one.ID)), &found
+		all, channels = append(all, placed{Channel: &one.Channel, doc: &doc}), append(channels, one.Channel)
+	}
+	checkInterlocks(all[len(site):], channels)
+	checkShared(all)
+	return found.err()
+}
+
+// With returns the site with more channels, for whoever asks which points there
+// are. One that the folder names stays as it is there.
+func (s *Site) With(more ...Channel) *Site {
+	whole := *s
+	whole.Channels = slices.Clone(s.Channels)
+	for _, channel := range more {
+		if _, found := s.Channel(channel.ID); !found {
+			whole.Channels = append(whole.Channels, channel)
+		}
+	}
+	return &whole
+}
