@@ -43,6 +43,7 @@ type channel struct {
 	unsettled []settlement  // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{} // Redis has newly appeared
 	settings  chan setting  // values that wait to be set
+	leave     leave
 
 	mu      sync.Mutex
 	status  rtdb.ChannelStatus
@@ -68,6 +69,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
 		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
+		leave: leave{quit: make(chan struct{})},
 	}
 	if !entry.Enabled {
 		c.status.Reason = "the channel is disabled"
@@ -101,6 +103,8 @@ func (c *channel) run(ctx context.Context, place, places int) {
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-c.leave.quit:
 			return
 		case order := <-c.orders:
 			c.execute(ctx, order)
@@ -236,9 +240,13 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 // stop ends the connection and tells that nobody polls any more, so that the
 // state of the channel does not claim otherwise.
 func (c *channel) stop(ctx context.Context) {
-	c.writeSafeState(ctx)
+	reason, continues := c.ending()
+	if !continues {
+		c.writeSafeState(ctx)
+	}
 	_ = c.driver.Close()
-	c.publisher.online, c.publisher.reason = false, "comsrv was stopped"
+	c.refuseWaiting(ctx)
+	c.publisher.online, c.publisher.reason = false, reason
 	c.counters.online.Set(0)
 	c.show()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)

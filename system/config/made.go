@@ -65,23 +65,37 @@ func (s *siteReader) takeTables(doc *document, entry madeEntry) {
 	}
 }
 
-// CheckTogether tells what is wrong with channels beside one another: those of the
-// site folder, sound by themselves, and those made through the API.
-func (s *Site) CheckTogether(site []Channel, made []*MadeChannel) error {
-	var found faults
+// CheckTogether tells what is wrong with channels beside one another, by channel:
+// those of the site folder, sound by themselves, and those made through the API.
+// Of two that do not go together the later one is at fault.
+func CheckTogether(site []Channel, made []*MadeChannel) map[ems.ChannelID]error {
 	all, channels := make([]placed, 0, len(site)+len(made)), slices.Clone(site)
-	folder := &document{file: "channels.yaml", faults: &found}
 	for i := range site {
-		all = append(all, placed{Channel: &site[i], doc: folder, at: []any{"channels", i}})
+		all = append(all, placed{Channel: &site[i], doc: &document{}})
 	}
 	for _, one := range made {
 		doc := *one.doc
-		doc.file, doc.faults = madeName+" "+uintText(uint32(one.ID)), &found
 		all, channels = append(all, placed{Channel: &one.Channel, doc: &doc}), append(channels, one.Channel)
+	}
+	for _, channel := range all {
+		channel.doc.file, channel.doc.faults = madeName+" "+uintText(uint32(channel.ID)), &faults{}
 	}
 	checkInterlocks(all[len(site):], channels)
 	checkShared(all)
-	return found.err()
+	found := map[ems.ChannelID]error{}
+	for _, channel := range all {
+		if err := channel.doc.faults.err(); err != nil {
+			found[channel.ID] = err
+		}
+	}
+	return found
+}
+
+// Switched returns the same channel, enabled or not.
+func (m *MadeChannel) Switched(enabled bool) *MadeChannel {
+	other := *m
+	other.Enabled = enabled
+	return &other
 }
 
 // With returns the site with more channels, for whoever asks which points there

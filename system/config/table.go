@@ -108,7 +108,7 @@ func (s *siteReader) readTable(file string) ([]byte, error) {
 		return readBounded(s.path(file))
 	}
 	text, found := s.tables[file]
-	if !found {
+	if !found || text == "" {
 		return nil, os.ErrNotExist
 	}
 	return []byte(text), nil
