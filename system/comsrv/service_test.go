@@ -36,8 +36,8 @@ type plant struct {
 	service  *Service
 	registry *prometheus.Registry
 	readSite func() (*config.Site, error) // at a reload
-	cancel   func() // tells the service to end
-	stop     func() // tells it and waits for its end
+	cancel   func()                       // tells the service to end
+	stop     func()                       // tells it and waits for its end
 }
 
 // newPlant prepares everything and starts nothing but Redis.
