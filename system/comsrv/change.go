@@ -261,17 +261,7 @@ func (s *Service) clear(ctx context.Context, p *plan, channel *channel) error {
 	if next == nil {
 		return s.db.RemoveChannel(ctx, channel.ID)
 	}
-	lost := map[ems.PointType][]ems.PointID{}
-	has := map[ems.PointRef]bool{}
-	for i := range next.Points {
-		has[ems.PointRef{Type: next.Points[i].Type, Point: next.Points[i].ID}] = true
-	}
-	for i := range channel.Points {
-		if point := &channel.Points[i]; !has[ems.PointRef{Type: point.Type, Point: point.ID}] {
-			lost[point.Type] = append(lost[point.Type], point.ID)
-		}
-	}
-	for kind, points := range lost {
+	for kind, points := range lost(channel.Points, next.Points) {
 		if err := s.db.DropPoints(ctx, channel.ID, kind, points); err != nil {
 			return err
 		}

@@ -89,6 +89,9 @@ func (s *Service) propose(c echo.Context, dry bool, work func() (proposal, error
 		if err := wants.next.fit(s.wanted, wants.channel, "nothing is changed"); err != nil {
 			return err
 		}
+		if err := s.checkModels(ctx, wants.next, wants.channel); err != nil {
+			return err
+		}
 		done, err = s.alter(ctx, wants.next, dry, wants.store)
 		return err
 	})
