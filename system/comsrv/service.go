@@ -104,7 +104,6 @@ func (s *Service) Close() error { return s.server.Close() }
 // the outcomes of commands are stored.
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.server.Run(ctx) })
 	s.settling.Go(func() { s.commands.consume(ctx) })
 	s.settling.Go(func() {
 		<-ctx.Done()
@@ -115,6 +114,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	})
 	s.begin(ctx)
+	group.Go(func() error { return s.server.Run(ctx) }) // who asks from now on is told of all channels
 	group.Go(func() error {
 		s.db.Watch(ctx, s.renew)
 		return nil
