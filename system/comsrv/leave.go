@@ -96,12 +96,16 @@ func (c *channel) refuseWaiting(ctx context.Context) {
 	defer cancel()
 	_ = c.flushHolds(ctx) // else the safe value comes early rather than late
 	for range len(c.orders) {
-		waiting := <-c.orders
-		if c.commands.begin(ctx, waiting.Delivery) {
-			c.commands.settle(waiting.Delivery, ems.CommandFailed, nil, err.Error())
-		}
+		c.refuse(ctx, <-c.orders, err)
 	}
 	for range len(c.settings) {
 		(<-c.settings).ended <- err
+	}
+}
+
+// refuse ends a command of which nothing was sent.
+func (c *channel) refuse(ctx context.Context, waiting order, err error) {
+	if c.commands.begin(ctx, waiting.Delivery) {
+		c.commands.settle(waiting.Delivery, ems.CommandFailed, nil, err.Error())
 	}
 }
