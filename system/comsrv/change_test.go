@@ -199,6 +199,25 @@ func TestTheSafeStateIsWritten(t *testing.T) {
 	written(next, "6@10=10")
 }
 
+// TestAHoldEndsWithItsChannel: nobody would write the safe value later.
+func TestAHoldEndsWithItsChannel(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p := newPlant(t, held(d.address))
+	p.readSite = func() (*config.Site, error) { return p.site, nil }
+	p.start()
+	p.awaitStatus(1, true, "")
+	p.done(holding("a", 1, 20, time.Hour))
+	p.done(command("b", ems.Adjustment, 2, 30))
+	p.site = &config.Site{Name: "test"}
+	p.reload()
+	if diff := cmp.Diff([]string{"6@10=40", "16@12=2", "6@10=6"}, d.written()); diff != "" {
+		t.Error(diff)
+	}
+	p.wantNothingOf(1)
+	p.awaitNoHolds()
+}
+
 // awaitPolled waits until a device was asked twice more, so that the channel has
 // been online since.
 func (p *plant) awaitPolled(d *device, before int) {

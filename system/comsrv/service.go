@@ -46,6 +46,8 @@ type Service struct {
 	phases   phases
 	wanted   *wanted
 	loaded   bool // Redis was asked which channels were made through the API
+	// uncleared says that Redis could not be told of all channels that have gone.
+	uncleared bool
 }
 
 // New validates the channels, listens and prepares everything. Nothing is polled
@@ -179,8 +181,9 @@ func (s *Service) removeOld(ctx context.Context) error {
 		if err := s.db.RemoveChannel(ctx, id); err != nil {
 			return err
 		}
-		s.logger.Info("channel removed: channels.yaml no longer names it", "channel", id)
+		s.logger.Info("channel removed: nothing names it any more", "channel", id)
 	}
+	s.uncleared = false
 	return nil
 }
 
