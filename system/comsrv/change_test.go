@@ -373,3 +373,69 @@ func TestPhases(t *testing.T) {
 		}
 	}
 }
+
+// TestAPollUnderWayIsFinished when its channel is changed: to cut it would cost
+// others the connection that they share.
+func TestAPollUnderWayIsFinished(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	once, often := field(1, d.address, telemetry(1)...), field(2, d.address, telemetry(1)...)
+	once.PollPeriod = time.Hour
+	p := newPlant(t, once, often)
+	p.readSite = func() (*config.Site, error) { return p.site, nil }
+	p.start()
+	p.awaitStatus(1, true, "")
+	p.awaitStatus(2, true, "")
+	d.hold(3)
+	d.awaitHeld()
+	before := p.service.commands.roster.Load().byID[2]
+	often.Description = "another"
+	p.site = &config.Site{Name: "test", Channels: []config.Channel{once, often}}
+	ended := make(chan error, 1)
+	go func() {
+		status, reply, err := p.request(http.MethodPost, "/api/channels/reload", "")
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%d %+v", status, reply.Error)
+		}
+		ended <- err
+	}()
+	p.eventually(func() error {
+		if before.refusal() == nil {
+			return errors.New("the channel goes on")
+		}
+		return nil
+	}, "the end of the channel")
+	d.release()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	p.awaitPolled(d, d.polled())
+	connections := 0
+	d.set(func() { connections = d.accepted })
+	if connections != 1 {
+		t.Errorf("%d connections", connections)
+	}
+}
+
+// TestASwitchEnds when the folder says the same, and not when it is merely read.
+func TestASwitchEnds(t *testing.T) {
+	t.Parallel()
+	one := without(1)
+	p := newPlant(t, one)
+	p.readSite = func() (*config.Site, error) { return p.site, nil }
+	p.start()
+	p.ok(http.MethodPost, "/api/channels/1/stop", "")
+	for _, step := range []struct{ folder, enabled, switched bool }{{true, false, true}, {false, false, false}, {true, true, false}} {
+		one.Enabled = step.folder
+		p.site = &config.Site{Name: "test", Channels: []config.Channel{one}}
+		p.reload()
+		_, reply := p.call(http.MethodGet, "/api/channels/1", "")
+		if view := decode[channelView](t, reply); view.Enabled != step.enabled || view.Switched != step.switched {
+			t.Errorf("%+v: %+v", step, view)
+		}
+		switches, err := p.DB.Switches(t.Context())
+		if _, found := switches[1]; found != step.switched || err != nil {
+			t.Errorf("%+v: %v, %v", step, switches, err)
+		}
+	}
+}
