@@ -335,7 +335,13 @@ func TestDocumentsAreBounded(t *testing.T) {
 	if status != http.StatusRequestEntityTooLarge {
 		t.Error(status)
 	}
-	p.service.wanted.made[9] = document{text: strings.Repeat("x", maxDocuments), fault: "too long"}
+	err := p.service.change(t.Context(), func() error {
+		p.service.wanted.made[9] = document{text: strings.Repeat("x", maxDocuments), fault: "too long"}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.Refused(http.MethodPost, "/api/channels", said{"made", true}.document(7), http.StatusInsufficientStorage, ems.CodeFull, "more than the 67108864 that fit")
 }
 

@@ -37,7 +37,6 @@ type models struct {
 	site     map[ems.ChannelID]said
 	made     map[ems.ChannelID]said
 	switches map[ems.ChannelID]bool
-	folder   *config.Site // as the next reload reads it
 }
 
 func (m *models) says(id ems.ChannelID) (said, bool) {

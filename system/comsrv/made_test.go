@@ -25,9 +25,9 @@ func TestAChannelThroughTheAPIAlone(t *testing.T) {
 
 	// Bad: everything that is wrong is told with its place, and nothing is there.
 	bad := documentOf(t, 7, d, func(document map[string]any) {
-		document["adress"] = "x"
+		document["adr"] = "x"
 	})
-	p.Refused(http.MethodPost, "/api/channels/validate", bad, http.StatusBadRequest, ems.CodeInvalid, `channel:1: unknown key "adress"`)
+	p.Refused(http.MethodPost, "/api/channels/validate", bad, http.StatusBadRequest, ems.CodeInvalid, `channel:1: unknown key "adr"`)
 	bad = documentOf(t, 7, d, func(document map[string]any) {
 		document["poll_period"] = "1ms"
 		tables := document["points"].(map[string]string)
