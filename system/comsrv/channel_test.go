@@ -167,7 +167,7 @@ func TestPollsKeepToTheGrid(t *testing.T) {
 	if diff := cmp.Diff(seconds(0.5, 1.5, 2.5, 5.5, 6.5, 7.5, 8.5), began[:min(7, len(began))]); diff != "" {
 		t.Error(diff)
 	}
-	if overruns := testutil.ToFloat64(c.counters.overruns); overruns != 2 {
+	if overruns := testutil.ToFloat64(c.counters.overruns(ems.DefaultGroup)); overruns != 2 {
 		t.Errorf("%v overruns", overruns)
 	}
 	if failures := testutil.ToFloat64(c.counters.ingestFailures); failures < 3 {

@@ -273,7 +273,7 @@ var errDeadline = errors.New("the deadline passed before anything was sent")
 // execute carries out one command on the goroutine of its channel.
 func (c *channel) execute(ctx context.Context, order order) {
 	if !c.publisher.polled {
-		c.poll(ctx) // what came before the first poll would fail for no reason
+		c.connect(ctx) // what came before the first poll would fail for no reason
 	}
 	if !c.commands.begin(ctx, order.Delivery) {
 		return

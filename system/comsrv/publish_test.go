@@ -26,8 +26,7 @@ func newPolled(t *testing.T, points []config.MappedPoint) *polled {
 	t.Helper()
 	p := newPlant(t)
 	c, device := scripted(t, p.Redis.URL, config.Channel{ID: 1, PollPeriod: time.Second, Timeout: time.Second, Points: points})
-	c.schedule = newSchedule(epoch, time.Second, 0, 1)
-	c.due = epoch
+	c.plan(0, 1)
 	return &polled{plant: p, channel: c, device: device}
 }
 
@@ -37,11 +36,22 @@ func (p *polled) poll() int {
 	p.t.Helper()
 	before := testutil.ToFloat64(p.channel.counters.sent)
 	p.device.clock.Advance(time.Second)
-	p.channel.poll(context.Background())
+	p.pollAll()
 	if p.channel.publisher.failing {
 		p.t.Fatal("Redis was not told")
 	}
 	return int(testutil.ToFloat64(p.channel.counters.sent) - before)
+}
+
+// pollAll polls every group, due or not.
+func (p *polled) pollAll() {
+	if !p.channel.publisher.online {
+		p.channel.connect(context.Background())
+		return
+	}
+	for i := range p.channel.publisher.groups {
+		p.channel.poll(context.Background(), &p.channel.publisher.groups[i])
+	}
 }
 
 func (p *polled) wantSent(want int, what string) {
@@ -180,8 +190,8 @@ func TestInfiniteValuesAreBad(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"2": "5.000000"}, p.hash("comsrv:1:T")); diff != "" {
 		t.Error(diff)
 	}
-	_, reasons := p.channel.shown()
-	if diff := cmp.Diff(map[int]string{0: "scale and offset make the value infinite"}, reasons); diff != "" {
+	_, reasons := p.channel.answered()
+	if diff := cmp.Diff(map[int]doubts{0: {bad: "scale and offset make the value infinite"}}, reasons, cmp.AllowUnexported(doubts{})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -151,10 +151,21 @@ func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading
 			return nil, err // the other units are behind the same door
 		}
 	}
-	if !answered && failure != nil {
+	if !answered && failure != nil && !d.othersAnswer(group) {
 		return nil, failure
 	}
 	return group.readings, nil
+}
+
+// othersAnswer reports whether a unit that only other poll groups read answers: a
+// device is there all the same.
+func (d *Driver) othersAnswer(group *group) bool {
+	for id := range d.counters {
+		if !slices.ContainsFunc(group.units, func(u *unit) bool { return u.id == id }) && d.link.health.answering(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // fail marks every point of a unit.
