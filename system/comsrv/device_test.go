@@ -35,6 +35,7 @@ type device struct {
 	writes   []string          // "6@5=77": every write that arrived, refused ones too
 	order    []byte            // the functions of all requests, in the order in which they arrived
 	polls    int
+	reads    map[uint16]int // by the first address
 
 	listener net.Listener
 	open     map[net.Conn]struct{}
@@ -48,6 +49,7 @@ func newDevice(t *testing.T) *device {
 		t: t, address: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t)),
 		holding: map[uint16]uint16{}, inputs: map[uint16]uint16{}, coils: map[uint16]bool{}, discrete: map[uint16]bool{},
 		refuse: map[byte]byte{}, silent: map[byte]bool{}, stick: map[uint16]uint16{}, open: map[net.Conn]struct{}{},
+		reads: map[uint16]int{},
 	}
 	d.on()
 	t.Cleanup(d.off)
@@ -192,6 +194,7 @@ func (d *device) execute(request []byte) []byte {
 		d.writes = append(d.writes, fmt.Sprintf("%d@%d=%d", function, address, second))
 	} else {
 		d.polls++
+		d.reads[address]++
 	}
 	if code, refused := d.refuse[function]; refused {
 		return []byte{function | 0x80, code}
