@@ -116,7 +116,7 @@ type groupView struct {
 // groupViews shows the default poll group and those of channels.yaml, by name.
 func (c *channel) groupViews(states []groupState) []groupView {
 	var views []groupView
-	for _, name := range append(slices.Sorted(maps.Keys(c.PollGroups)), ems.DefaultGroup) {
+	for _, name := range append([]string{ems.DefaultGroup}, slices.Sorted(maps.Keys(c.PollGroups))...) {
 		view := groupView{Name: name, PeriodMS: milliseconds(c.Period(name)), StaleAfterMS: milliseconds(c.StaleAfter(name))}
 		for i := range c.Points {
 			if c.Points[i].Group == name {
