@@ -306,6 +306,11 @@ func TestAGroupThatCannotBeRead(t *testing.T) {
 	if values := p.hash("comsrv:1:status"); values["group:a"] <= values["group:b"] {
 		t.Errorf("%v", values)
 	}
+	c.publisher.publishPoint(t.Context(), 1, 5) // a command could read it back
+	if marks := p.hash("comsrv:1:T:q"); len(marks) > 0 {
+		t.Errorf("after it was read back: %v", marks)
+	}
+	step("true false true map[2:bad]")
 	driver.fails["a"] = errors.New("no answer either")
 	step("false false true map[1:bad 2:bad]")
 	driver.fails = nil

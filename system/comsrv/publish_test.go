@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,36 +105,38 @@ func TestChangesAreSentAndEverythingOnceAMinute(t *testing.T) {
 	p.wantSent(3, "Redis has newly appeared")
 }
 
+// calls returns how many functions of the library were called.
+func (p *polled) calls() float64 {
+	p.t.Helper()
+	info, err := p.Raw.Info(p.t.Context(), "commandstats").Result()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "cmdstat_fcall:calls=")
+	count, _, _ := strings.Cut(rest, ",")
+	number, err := ems.ParseNumber(count)
+	if err != nil {
+		p.t.Fatalf("no count of calls in %s", info)
+	}
+	return number
+}
+
 func TestFailureIsToldOnceAndRecoveryInFull(t *testing.T) {
 	t.Parallel()
 	p := newPolled(t, telemetry(2))
 	p.device.raw = []float64{1, 2}
 	p.wantSent(2, "the first poll")
-	calls := func() float64 {
-		t.Helper()
-		info, err := p.Raw.Info(t.Context(), "commandstats").Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(info, "cmdstat_fcall:calls=")
-		count, _, _ := strings.Cut(rest, ",")
-		number, err := ems.ParseNumber(count)
-		if err != nil {
-			t.Fatalf("no count of calls in %s", info)
-		}
-		return number
-	}
 	p.device.wants = func(int) (time.Duration, error) { return 0, errors.New("line\nbroken") }
-	before := calls()
+	before := p.calls()
 	p.wantSent(0, "the device fails")
-	if made := calls() - before; made != 2 { // mark and status
+	if made := p.calls() - before; made != 2 { // mark and status
 		t.Errorf("%v calls told the failure", made)
 	}
-	before = calls()
+	before = p.calls()
 	for range 3 {
 		p.wantSent(0, "the device still fails")
 	}
-	if made := calls() - before; made != 0 {
+	if made := p.calls() - before; made != 0 {
 		t.Errorf("%v calls told the same again", made)
 	}
 	status, err := p.DB.Status(t.Context(), 1)
@@ -157,7 +160,7 @@ func TestFailureIsToldOnceAndRecoveryInFull(t *testing.T) {
 }
 
 // TestTypesAndGroupsAreTold: each type of each poll group is one batch, and tells
-// the success of its group.
+// the success of its group, when that was polled.
 func TestTypesAndGroupsAreTold(t *testing.T) {
 	t.Parallel()
 	points := allKinds()
@@ -177,6 +180,15 @@ func TestTypesAndGroupsAreTold(t *testing.T) {
 		if stored := p.hash(key); len(stored) != want {
 			t.Errorf("%s holds %v", key, stored)
 		}
+	}
+	before, slow := p.calls(), slices.IndexFunc(p.channel.publisher.groups, func(g groupState) bool { return g.name == "slow" })
+	p.device.clock.Advance(time.Second)
+	p.channel.poll(t.Context(), &p.channel.publisher.groups[slow])
+	if made := p.calls() - before; made != 2 { // telemetry and adjustments
+		t.Errorf("%v calls told of one group", made)
+	}
+	if status = p.hash("comsrv:1:status"); status["group:default"] != "1782000001000" || status["group:slow"] != "1782000002000" {
+		t.Errorf("%v", status)
 	}
 }
 

@@ -230,6 +230,9 @@ func TestRulesKnowHowLongAPollGroupIsFresh(t *testing.T) {
 	if err := b.SetStatus(b.ctx, 1002, status); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.SetStatus(b.ctx, 1001, rtdb.ChannelStatus{Online: true, StaleAfter: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
 	poll := func(group string, samples ...rtdb.Sample) {
 		t.Helper()
 		if err := b.Ingest(b.ctx, rtdb.Batch{Channel: 1002, Type: ems.Telemetry, Group: group, Time: b.clock.Now(), Samples: samples}); err != nil {
@@ -242,7 +245,6 @@ func TestRulesKnowHowLongAPollGroupIsFresh(t *testing.T) {
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
 	expect(t, "with the fast group stale", b.status(t, "hot"), ems.RuleIdle)
 	b.clock.Advance(30 * time.Minute)
-	b.ingest(t, 1001)
 	poll("fast") // nothing changed
 	if _, err := b.TickRules(b.ctx, 10); err != nil {
 		t.Fatal(err)
