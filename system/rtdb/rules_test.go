@@ -86,7 +86,7 @@ func TestTheValueThatTripsARuleAndWhatFollowsAreOneStep(t *testing.T) {
 	b.clock.Advance(time.Second)
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 54})
 	cleared := b.clock.Now()
-	want.State, want.ClearedAt = ems.ClearedUnacknowledged, &cleared
+	want.State, want.ClearedAt, want.Worst = ems.ClearedUnacknowledged, &cleared, number(70)
 	alarm, err := b.Alarm(b.ctx, "1")
 	if err != nil {
 		t.Fatal(err)
