@@ -1,8 +1,8 @@
 package httpserver
 
 import (
-	"encoding/json"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
