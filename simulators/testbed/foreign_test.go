@@ -49,7 +49,9 @@ func (r reading) bytes(table string, address, count uint16) ([]byte, error) {
 	return data, nil
 }
 
-func (r reading) ReadCoils(address, count uint16) ([]byte, error) { return r.bytes("coil", address, count) }
+func (r reading) ReadCoils(address, count uint16) ([]byte, error) {
+	return r.bytes("coil", address, count)
+}
 
 func (r reading) ReadDiscreteInputs(address, count uint16) ([]byte, error) {
 	return r.bytes("discrete", address, count)
