@@ -121,7 +121,10 @@ local function compile_rule(namespace, config)
   local rule = {id = config.id, name = config.name or config.id, actions = config.actions or {}, count = 0, nodes = {},
     priority = config.priority or 0, bad_input = config.bad_input or 'ignore',
     on_delay = parse_duration('on_delay', config.on_delay, window_most), off_delay = parse_duration('off_delay', config.off_delay, window_most),
-    cooldown = parse_duration('cooldown', config.cooldown, window_most), scheduled = config.schedule ~= nil}
+    cooldown = parse_duration('cooldown', config.cooldown, window_most), scheduled = config.schedule ~= nil, raises = false}
+  for _, action in ipairs(rule.actions) do
+    rule.raises = rule.raises or action.type == 'create_alarm'
+  end
   rule.holds = compile_group(namespace, config.logic, config.conditions, {hysteresis = config.hysteresis or 0, bad_input = rule.bad_input}, rule)
   local code = rule.bad_input ~= 'alarm' and group_code(namespace, config.logic, config.conditions)
   rule.code = code and #code <= code_limit and code or nil
@@ -235,7 +238,8 @@ local function look_again(ctx, rule, at)
   redis.call('ZADD', ctx.namespace .. 'rulesrv:due', 'LT', string.format('%.0f', at), rule.id)
 end
 
--- rule_moved writes what follows from a change of state.
+-- rule_moved writes what follows from a change of state. ctx.by and ctx.why say who
+-- brought it about and why, where that was not the rule's conditions.
 local function rule_moved(ctx, rule, from, to, now)
   local call, namespace = redis.call, ctx.namespace
   local key = namespace .. 'rulesrv:state:' .. rule.id
@@ -260,7 +264,7 @@ local function rule_moved(ctx, rule, from, to, now)
   if fires then
     act(ctx, rule, 'active', now)
   elseif ends then
-    alarm_clear_definition(namespace, rule.id, rule.first.source, now, 'rule:' .. rule.id)
+    alarm_clear_definition(namespace, rule.id, rule.first.source, now, actor(ctx, rule), ctx.why)
     act(ctx, rule, 'idle', now)
   end
 end
@@ -320,6 +324,9 @@ local function step_rule(ctx, rule, standing, now)
   end
   local to = next_state(rule, state, tonumber(since), last_fired, outcome, ctx.at, known)
   if to == state then
+    if state == 'active' and rule.raises and rule.worse ~= '' then
+      alarm_went(ctx.namespace, rule.id, rule.first.source, ctx.numbers[rule.first.slot], rule.worse)
+    end
     return state, false
   end
   rule_moved(ctx, rule, state, to, now)
@@ -370,8 +377,8 @@ local function set_value(ctx, name, number, now)
     return 0
   end
   if ctx.depth >= cascade_limit then
-    alarm_raise(namespace, now, {source = 'custom:' .. name, rule = 'rule_cascade', level = 'Major', worse = '', value = '',
-      title = 'Rules set off one another', description = 'Setting ' .. name .. ' was the ' .. cascade_limit .. 'th step of one chain: the rules that watch it were not evaluated'})
+    tell_cascade(namespace, 'custom:' .. name, 'Rules set off one another',
+      'Setting ' .. name .. ' was the ' .. cascade_limit .. 'th step of one chain: the rules that watch it were not evaluated', now)
     return 0
   end
   local nested, ids = rule_context(namespace, now, ctx.numbers), {}
@@ -385,3 +392,10 @@ local function set_value(ctx, name, number, now)
 end
 
 cascade.set_value = set_value
+
+-- first_source returns the source about which a rule raises its alarm, nil where there
+-- is no such rule.
+function cascade.first_source(namespace, id)
+  local rule = compiled_rule(namespace, cached_rules(namespace), id)
+  return rule and rule.first.source
+end

@@ -138,7 +138,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 			`rules.yaml:3: rules[0].schedule.from: "8" is not a time of the day`,
 		}},
 		{"rule command beyond the limits", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high", "type: control\n        params:\n          target: comsrv:1001:A:1\n          value: 50.5", []string{
-			"rules.yaml:12: rules[0].actions[0].params.value: 50.5 is above the greatest value of power_setpoint, 50 kW (rule hot)",
+			"rules.yaml:12: rules[0].actions[0].params.value: 50.5 is above the greatest value of battery_001.power, 50 kW (rule hot)",
 		}},
 		{"rule that feeds itself", "rules.yaml", "type: create_alarm\n        params:\n          level: Critical\n          title: Cell temperature high",
 			"type: set_value\n        params: {name: a, value: 1}\n  - {id: b, name: b, conditions: [{source: custom:a, operator: changed}], actions: [{type: set_value, params: {name: c, value: 1}}]}\n" +

@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -31,9 +32,15 @@ func OK(c echo.Context, data any) error {
 	return c.JSON(http.StatusOK, Envelope{Success: true, Data: data})
 }
 
-// OKPage replies with one page of a list; next is the id after which the next one
-// begins, empty when this is the last.
+// nextHeader repeats the ?after= of the next page, for who reads no envelope.
+const nextHeader = "X-Next-After"
+
+// OKPage replies with one page of a list; next is the ?after= of the one that
+// follows, empty when this is the last.
 func OKPage(c echo.Context, data any, next string) error {
+	if next != "" {
+		c.Response().Header().Set(nextHeader, next)
+	}
 	return c.JSON(http.StatusOK, Envelope{Success: true, Data: data, Next: next})
 }
 
@@ -101,4 +108,16 @@ func codeOfStatus(status int) ems.Code {
 	default:
 		return ems.CodeInternal
 	}
+}
+
+// plainJSON writes < and > as they are, for people who read it: it is served as JSON
+// and never as a page.
+type plainJSON struct{ echo.DefaultJSONSerializer }
+
+// Serialize implements echo.JSONSerializer.
+func (plainJSON) Serialize(c echo.Context, from any, indent string) error {
+	encoder := json.NewEncoder(c.Response())
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", indent)
+	return encoder.Encode(from)
 }

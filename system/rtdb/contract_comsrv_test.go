@@ -1,5 +1,7 @@
 package rtdb_test
 
+import "strings"
+
 import "testing"
 
 func TestContractOfComsrv(t *testing.T) {
@@ -158,7 +160,10 @@ func comsrvIngest() contract {
 			{
 				name: "a rule stays as it is", before: []step{upsertHot, append(step{"comsrv_ingest", "1001"}, hot...)}, key: "1001",
 				args: []string{"T", "5000", "default", "0", "1", "61.000000"}, reply: list("1", "0"),
-				after: map[string]string{"comsrv:1001:T": "1=61.000000"}, told: toldUpdate(`"1","61.000000"`, ""),
+				after: map[string]string{
+					"comsrv:1001:T": "1=61.000000", "alarmsrv:alarm:1": strings.Replace(hotAlarm("", "active_unacknowledged"), "worst=60.", "worst=61.", 1),
+				},
+				told: toldUpdate(`"1","61.000000"`, ""),
 			},
 		},
 	}

@@ -285,15 +285,18 @@ func (b *bench) lifeStep(t *rapid.T, r *referenceRule, rule ems.Rule, channel em
 		r.rest(now)
 		r.lastFired = -1
 		r.look(now)
-		_, err := b.ResetRule(b.ctx, rule.ID)
+		_, err := b.ResetRule(b.ctx, rule.ID, "")
 		return err
 	case 8:
 		if enabled := rapid.IntRange(0, 3).Draw(t, "enabled") > 0; enabled == r.disabled {
 			if r.disabled = !enabled; r.disabled {
+				r.moves = append(r.moves, fmt.Sprintf(">disabled@%d", now))
 				r.rest(now)
+			} else {
+				r.moves = append(r.moves, fmt.Sprintf(">enabled@%d", now))
 			}
 			r.look(now)
-			return b.EnableRule(b.ctx, rule.ID, enabled)
+			return b.EnableRule(b.ctx, rule.ID, enabled, "")
 		}
 		return nil
 	default:
@@ -332,7 +335,7 @@ func TestRulesFollowTheReference(t *testing.T) {
 			}
 		}
 		b.sameMoves(t, id, from, r.moves)
-		if err := b.DeleteRule(b.ctx, id); err != nil {
+		if err := b.DeleteRule(b.ctx, id, ""); err != nil {
 			t.Fatal(err)
 		}
 	})
