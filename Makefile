@@ -20,8 +20,12 @@ setup: ## put Redis and InfluxDB on this machine, unless they are there
 run: setup build ## run a simulated plant and the whole system (PLANT=microgrid)
 	@.bin/voltlab up $(PLANT)
 
+.PHONY: peers
+peers: ## the same, and the Modbus programs of others that tests speak with
+	@go run ./simulators/cmd/voltlab setup --peers
+
 .PHONY: test
-test: setup ## run every test
+test: peers ## run every test
 	go test -race -shuffle=on -timeout 12m ./...
 
 .PHONY: scenario

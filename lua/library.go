@@ -71,15 +71,15 @@ type origin struct {
 // Assemble builds the library from the embedded files. An error is a fault in a
 // source file and names it.
 func Assemble() (*Library, error) {
-	builder := &assembly{library: &Library{}, line: 1}
-	builder.write("#!lua name=" + Name + "\n")
+	builder := &assembly{library: &Library{}, line: 1, handedOut: map[string]bool{}}
+	builder.write("#!lua name=" + Name + "\nlocal shared = {}\n")
 	handedOut, err := exports()
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range shared() {
 		file := "shared/" + name + ".lua"
-		if err := builder.scope(file, handedOut[file]); err != nil {
+		if err := builder.shared(file, handedOut[file]); err != nil {
 			return nil, err
 		}
 	}
@@ -138,6 +138,8 @@ type assembly struct {
 	library *Library
 	code    strings.Builder
 	line    int // the line that the next byte goes to
+
+	handedOut map[string]bool // by the shared files so far
 }
 
 func (a *assembly) write(text string) {
@@ -156,25 +158,20 @@ func (a *assembly) include(file string) (string, error) {
 	return source, nil
 }
 
-// function includes a file in a scope of its own, because one Lua chunk holds at
-// most 200 locals, and registers what its header declares.
+// function includes the file of a function and registers what its header declares.
 func (a *assembly) function(file string) error {
-	a.write("do\n")
-	source, err := a.include(file)
-	if err != nil {
-		return err
-	}
-	function, err := parseHeader(file, source)
-	if err != nil {
-		return err
-	}
-	for _, name := range function.Names() {
-		a.write(fmt.Sprintf("redis.register_function{function_name='%s', callback=guard(%s), flags={%s}}\n",
-			name, function.Name, quoted(function.Flags)))
-	}
-	a.write("end\n")
-	a.library.Functions = append(a.library.Functions, function)
-	return nil
+	return a.scope(file, func(source string) error {
+		function, err := parseHeader(file, source)
+		if err != nil {
+			return err
+		}
+		for _, name := range function.Names() {
+			a.write(fmt.Sprintf("redis.register_function{function_name='%s', callback=shared.guard(%s), flags={%s}}\n",
+				name, function.Name, quoted(function.Flags)))
+		}
+		a.library.Functions = append(a.library.Functions, function)
+		return nil
+	})
 }
 
 func quoted(words []string) string {

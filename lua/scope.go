@@ -9,8 +9,8 @@ import (
 )
 
 // One Lua function holds at most 200 locals, and the library is one function. So
-// each shared file is a scope of its own, which hands out those of its locals
-// that other files use.
+// each file is a block of its own. A shared one puts those of its locals that other
+// files use into one table, and each file begins with locals of what it uses of it.
 //
 // A name that is handed out stands for what it was when its file ended: a file
 // that assigns to the local of another one would not reach it.
@@ -67,16 +67,47 @@ func exports() (map[string][]string, error) {
 	return found, nil
 }
 
-// scope includes a shared file as a function that returns its exports.
-func (a *assembly) scope(file string, names []string) error {
+// scope includes a file as a block that knows what the files before it handed out;
+// end is written before the block ends.
+func (a *assembly) scope(file string, end func(source string) error) error {
+	text, err := files.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var used, from []string
+	seen := map[string]bool{}
+	for _, name := range word.FindAllString(comment.ReplaceAllString(string(text), ""), -1) {
+		if a.handedOut[name] && !seen[name] {
+			seen[name] = true
+			used, from = append(used, name), append(from, "shared."+name)
+		}
+	}
+	a.write("do")
+	if len(used) > 0 {
+		a.write(" local " + strings.Join(used, ", ") + " = " + strings.Join(from, ", "))
+	}
+	a.write("\n")
+	source, err := a.include(file)
+	if err != nil {
+		return err
+	}
+	if err := end(source); err != nil {
+		return err
+	}
+	a.write("end\n")
+	return nil
+}
+
+// shared includes a shared file that hands out names.
+func (a *assembly) shared(file string, names []string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("lua/%s: no other file uses anything of it", file)
 	}
-	list := strings.Join(names, ", ")
-	a.write("local " + list + " = (function()\n")
-	if _, err := a.include(file); err != nil {
-		return err
-	}
-	a.write("return " + list + "\nend)()\n")
-	return nil
+	return a.scope(file, func(string) error {
+		a.write("shared." + strings.Join(names, ", shared.") + " = " + strings.Join(names, ", ") + "\n")
+		for _, name := range names {
+			a.handedOut[name] = true
+		}
+		return nil
+	})
 }

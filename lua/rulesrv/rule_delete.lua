@@ -9,8 +9,10 @@ local function rule_delete(keys, args)
   local namespace, id = split_key(keys)
   check_id('rule id', id)
   check_count(args, 1, 2)
-  if not remove_rule(namespace, id, check_time('now', args[1]), check_by(args[2]), 'rule deleted') then
+  local now, by = check_time('now', args[1]), check_by(args[2])
+  if not remove_rule(namespace, id, now, by, 'rule deleted') then
     refuse('NOT_FOUND', 'no rule ' .. shown(id))
   end
+  tell_handled(namespace, id, 'deleted', now, by)
   return redis.status_reply('OK')
 end

@@ -15,6 +15,9 @@ local function rule_enable(keys, args)
   if not rule then
     refuse('NOT_FOUND', 'no rule ' .. shown(id))
   end
+  if rule.enabled ~= (args[1] == '1') then
+    tell_handled(namespace, id, args[1] == '1' and 'enabled' or 'disabled', now, by)
+  end
   redis.call('HSET', namespace .. 'rulesrv:rule:' .. id, 'enabled', args[1])
   touch_rules(namespace, now)
   if args[1] == '0' then

@@ -9,7 +9,7 @@ local function rule_trigger_action(keys, args)
   local namespace, id = split_key(keys)
   check_id('rule id', id)
   check_count(args, 2, 2)
-  local by, now = check_text('by', args[1], 1, 100), check_time('now', args[2])
+  local by, now = check_line('by', args[1], 1, 100), check_time('now', args[2])
   local rule = compiled_rule(namespace, cached_rules(namespace), id)
   if not rule then
     refuse('NOT_FOUND', 'no rule ' .. shown(id))
@@ -26,7 +26,7 @@ local function rule_trigger_action(keys, args)
     'time', now, 'by', by, 'values', values_seen(ctx, rule))
   local done = act(ctx, rule, 'active', now)
   local state = string.match(redis.call('HGET', namespace .. 'rulesrv:standing', id) or 'idle', '^%a+')
-  if state == 'idle' or state == 'pending' then -- nothing else would ever clear its alarm
+  if rule.raises and (state == 'idle' or state == 'pending') then -- nothing else would ever clear its alarm
     alarm_clear_definition(namespace, id, rule.first.source, now, by, 'carried out by hand')
   end
   return tostring(done)

@@ -2,7 +2,7 @@
 -- KEYS   [{site}:]rule id
 -- ARGV   rule as JSON: {id, name, description, enabled, priority, logic (AND, OR or NOT), conditions: [{source, operator, value} and
 --   optionally minus, compare_to, function, window; or {logic, conditions}], hysteresis, on_delay, off_delay, cooldown, schedule,
---   bad_input, actions: [{type, when, params}]}, now ms
+--   bad_input, actions: [{type, when, params}]}, now ms, and optionally by whom
 -- reply  OK
 -- errors INVALID, CONFLICT (rules would set off one another without end), FULL
 -- keys   as rule_delete, as rule_evaluate
@@ -11,8 +11,8 @@ local function rule_upsert(keys, args)
   local call = redis.call
   local namespace, id = split_key(keys)
   check_rule_id(id)
-  check_count(args, 2, 2)
-  local now = check_time('now', args[2])
+  check_count(args, 2, 3)
+  local now, by = check_time('now', args[2]), check_by(args[3])
   local key = namespace .. 'rulesrv:rule:' .. id
   local stored = call('HGET', key, 'config')
   if stored == args[1] then -- it was checked when it came
@@ -30,7 +30,7 @@ local function rule_upsert(keys, args)
   check_loop(namespace, rule, sources)
   compile_rule(namespace, rule)
 
-  remove_rule(namespace, id, now, nil, 'rule replaced')
+  remove_rule(namespace, id, now, by, 'rule replaced')
   bind_rule(namespace, id, sources)
   call('HSET', key, 'config', args[1], 'enabled', rule.enabled == false and '0' or '1', 'sources', table.concat(sources, ' '))
   call('ZADD', namespace .. 'rulesrv:rules', 0, id)

@@ -239,7 +239,7 @@ local function alarm_worsens(namespace, settings, now, alarm, raised)
   end
   hold_back(namespace, settings, alarm, now)
   local aside = told_aside(alarm)
-  alarm_set_state(namespace, settings, alarm, 'worsen', 'active_unacknowledged', now, raiser(alarm), aside == '' and text or text .. ', ' .. aside)
+  alarm_set_state(namespace, settings, alarm, 'worsen', 'active_unacknowledged', now, raised.by or raiser(alarm), aside == '' and text or text .. ', ' .. aside)
   wait_anew(namespace, settings, alarm, now)
   if aside == '' then
     announce(namespace, settings, alarm, now, 'worsen')
@@ -351,6 +351,16 @@ local function alarm_raise(namespace, now, raised)
     return alarm_again(namespace, settings, now, last, raised)
   end
   return alarm_new(namespace, settings, now, raised, definition, last)
+end
+
+-- alarm_went notes of the active alarm of a rule that its value, nil where it is not
+-- known, is worse than it ever was.
+local function alarm_went(namespace, rule, source, number, worse)
+  local id = number and redis.call('HGET', alarm_keys(namespace).definitions, rule .. '|' .. source)
+  local worst = id and redis.call('HGET', alarm_keys(namespace).alarm .. id, 'worst')
+  if worst and worse_value(worst, number, worse) == number then
+    redis.call('HSET', alarm_keys(namespace).alarm .. id, 'worst', string.format('%.6f', number))
+  end
 end
 
 -- alarm_clear ends the active part of an alarm's life, with what the journal is to

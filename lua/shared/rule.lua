@@ -110,8 +110,8 @@ end
 -- look_after_gap has the rules of a channel evaluated when a poll group succeeds at a
 -- time after its values were stale for a while.
 local function look_after_gap(namespace, channel, group, time)
-  local success, stale_after = unpack(redis.call('HMGET', namespace .. 'comsrv:' .. channel .. ':status', 'group:' .. group, 'stale_after_ms'))
-  if success and tonumber(success) < tonumber(time) - tonumber(stale_after or default_stale_after) then
+  local success, stale_after = group_state(namespace .. 'comsrv:' .. channel .. ':status', group)
+  if success > 0 and success < tonumber(time) - stale_after then
     look_at_channel(namespace, channel)
   end
 end
@@ -121,7 +121,10 @@ local function compile_rule(namespace, config)
   local rule = {id = config.id, name = config.name or config.id, actions = config.actions or {}, count = 0, nodes = {},
     priority = config.priority or 0, bad_input = config.bad_input or 'ignore',
     on_delay = parse_duration('on_delay', config.on_delay, window_most), off_delay = parse_duration('off_delay', config.off_delay, window_most),
-    cooldown = parse_duration('cooldown', config.cooldown, window_most), scheduled = config.schedule ~= nil}
+    cooldown = parse_duration('cooldown', config.cooldown, window_most), scheduled = config.schedule ~= nil, raises = false}
+  for _, action in ipairs(rule.actions) do
+    rule.raises = rule.raises or action.type == 'create_alarm'
+  end
   rule.holds = compile_group(namespace, config.logic, config.conditions, {hysteresis = config.hysteresis or 0, bad_input = rule.bad_input}, rule)
   local code = rule.bad_input ~= 'alarm' and group_code(namespace, config.logic, config.conditions)
   rule.code = code and #code <= code_limit and code or nil
@@ -321,6 +324,9 @@ local function step_rule(ctx, rule, standing, now)
   end
   local to = next_state(rule, state, tonumber(since), last_fired, outcome, ctx.at, known)
   if to == state then
+    if state == 'active' and rule.raises and rule.worse ~= '' then
+      alarm_went(ctx.namespace, rule.id, rule.first.source, ctx.numbers[rule.first.slot], rule.worse)
+    end
     return state, false
   end
   rule_moved(ctx, rule, state, to, now)
@@ -371,8 +377,8 @@ local function set_value(ctx, name, number, now)
     return 0
   end
   if ctx.depth >= cascade_limit then
-    alarm_raise(namespace, now, {source = 'custom:' .. name, rule = 'rule_cascade', level = 'Major', worse = '', value = '',
-      title = 'Rules set off one another', description = 'Setting ' .. name .. ' was the ' .. cascade_limit .. 'th step of one chain: the rules that watch it were not evaluated'})
+    tell_cascade(namespace, 'custom:' .. name, 'Rules set off one another',
+      'Setting ' .. name .. ' was the ' .. cascade_limit .. 'th step of one chain: the rules that watch it were not evaluated', now)
     return 0
   end
   local nested, ids = rule_context(namespace, now, ctx.numbers), {}

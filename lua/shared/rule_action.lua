@@ -3,7 +3,7 @@
 local action_limit = 10000          -- waiting actions of the site
 local event_limit = 10000           -- changes of state that are kept
 local firing_limit = 20             -- that are kept of each rule
-local firing_period = 60000         -- ms, within which a rule that fires that often controls nothing more
+local firing_period = 600000        -- ms, within which a rule that fires that often is said to control too often
 
 -- check_action checks one action.
 local function check_action(path, action)
@@ -81,7 +81,11 @@ end
 local function tell_rule(ctx, rule, from, to, now)
   local call, namespace = redis.call, ctx.namespace
   local values = values_seen(ctx, rule)
-  call('XADD', namespace .. 'rulesrv:events', 'MAXLEN', '~', event_limit, '*', 'rule', rule.id, 'from', from, 'to', to, 'time', now, 'values', values)
+  if ctx.by then
+    call('XADD', namespace .. 'rulesrv:events', 'MAXLEN', '~', event_limit, '*', 'rule', rule.id, 'from', from, 'to', to, 'time', now, 'by', ctx.by, 'values', values)
+  else
+    call('XADD', namespace .. 'rulesrv:events', 'MAXLEN', '~', event_limit, '*', 'rule', rule.id, 'from', from, 'to', to, 'time', now, 'values', values)
+  end
   if to == 'active' and from ~= 'clearing' then
     local firings = namespace .. 'rulesrv:firings:' .. rule.id
     call('LPUSH', firings, '{"time":' .. now .. ',"values":' .. values .. '}')
@@ -99,38 +103,55 @@ end
 -- values set off rules, which act; and first_source, of a rule by its id.
 local cascade = {}
 
--- fires_too_often reports whether a rule has fired so often within a minute that it
--- must be setting off itself, over the device that it controls: as a model may be
--- mapped later, that is not always seen when a rule is stored.
-local function fires_too_often(namespace, rule, now)
-  local firing = redis.call('LINDEX', namespace .. 'rulesrv:firings:' .. rule.id, firing_limit - 1)
-  local time = firing and tonumber(string.match(firing, '^{"time":(%d+)'))
-  return time and tonumber(now) - time < firing_period
+-- tell_cascade raises an alarm about rules that set off one another. It is one of a
+-- moment, open until somebody has seen it: that a circle is at rest nothing tells.
+local function tell_cascade(namespace, source, title, description, now)
+  alarm_raise(namespace, now, {source = source, rule = 'rule_cascade', level = 'Major', worse = '', value = '', title = title, description = description})
+  alarm_clear_definition(namespace, 'rule_cascade', source, now, 'rule_cascade')
 end
 
--- order_control queues a command. A full queue is told to the people instead of
--- failing the values that came with it.
+-- tell_often says of a rule that it fires so often that it may set off itself, over
+-- the device that it controls: as a model may be mapped later, that is not always
+-- seen when a rule is stored. What it orders is carried out all the same: the last
+-- word of a rule may be the one that makes a plant safe.
+local function tell_often(namespace, rule, target, now)
+  local firing = redis.call('LINDEX', namespace .. 'rulesrv:firings:' .. rule.id, firing_limit - 1)
+  local since = firing and tonumber(now) - tonumber(string.match(firing, '^{"time":(%d+)'))
+  if since and since >= 0 and since < firing_period then
+    tell_cascade(namespace, 'rulesrv:' .. rule.id .. ':control', 'A rule controls too often', 'Rule ' .. rule.id .. ' became active ' .. firing_limit
+      .. ' times within ten minutes and each time set ' .. target .. '. Does it watch what it controls, or need hysteresis?', now)
+  end
+end
+
+-- command_id returns an id that no command has, of this moment.
+local function command_id(namespace, channel, id)
+  local free, count = id, 1
+  while redis.call('EXISTS', namespace .. 'comsrv:' .. channel .. ':command:' .. free) == 1 do
+    count = count + 1
+    free = id .. '-' .. count
+  end
+  return free
+end
+
+-- order_control queues a command and reports whether there was room. A full queue is
+-- told to the people instead of failing the values that came with it.
 local function order_control(ctx, rule, index, params, now)
   local namespace = ctx.namespace
-  if fires_too_often(namespace, rule, now) then
-    alarm_raise(namespace, now, {source = 'rulesrv:' .. rule.id .. ':control', rule = 'rule_cascade', level = 'Major', worse = '', value = '',
-      title = 'A rule controls too often', description = 'Rule ' .. rule.id .. ' became active ' .. firing_limit
-        .. ' times within a minute: ' .. params.target .. ' was not set again. Does the rule watch what it controls?'})
-    return
-  end
   local channel, kind, point = check_source('target', params.target)
+  tell_often(namespace, rule, params.target, now)
   local lifetime = parse_duration('deadline', params.deadline, 3600000)
-  local queued, fault = pcall(queue_command, namespace, channel, {id = 'rule-' .. rule.id .. '-' .. index .. '-' .. now, kind = kind,
-    point = point, value = string.format('%.6f', params.value), issued = now,
+  local queued, fault = pcall(queue_command, namespace, channel, {
+    id = command_id(namespace, channel, 'rule-' .. rule.id .. '-' .. index .. '-' .. now), kind = kind, point = point, value = string.format('%.6f', params.value), issued = now,
     deadline = string.format('%.0f', tonumber(now) + (lifetime > 0 and lifetime or 5000)), origin = actor(ctx, rule)})
   if not queued and not (type(fault) == 'table' and fault.refused) then
     error(fault)
   elseif not queued then
     queue_notify(namespace, rule, 'control of ' .. params.target .. ' was not queued: too many commands wait', '', now)
   end
+  return queued
 end
 
--- carry_out does one action.
+-- carry_out does one action and reports whether it could.
 local function carry_out(ctx, rule, index, kind, params, now)
   local namespace = ctx.namespace
   if kind == 'create_alarm' then
@@ -149,19 +170,19 @@ local function carry_out(ctx, rule, index, kind, params, now)
   elseif kind == 'set_value' then
     cascade.set_value(ctx, params.name, string.format('%.6f', params.value), now)
   else
-    order_control(ctx, rule, index, params, now)
+    return order_control(ctx, rule, index, params, now)
   end
+  return true
 end
 
 -- act carries out what a rule does on becoming active or idle, and returns how
--- many actions that were.
+-- many actions it could.
 local function act(ctx, rule, when, now)
   local done = 0
   for index, action in ipairs(rule.actions) do
     local at = (action.when or '') == '' and 'active' or action.when
     if at == when then
-      carry_out(ctx, rule, index, action.type, action.params or {}, now)
-      done = done + 1
+      done = done + (carry_out(ctx, rule, index, action.type, action.params or {}, now) and 1 or 0)
     end
   end
   return done

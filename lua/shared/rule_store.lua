@@ -213,22 +213,27 @@ end
 
 -- check_by returns who asks for something, nil where that is not said.
 local function check_by(by)
-  return (by or '') ~= '' and check_text('by', by, 1, 100) or nil
+  return (by or '') ~= '' and check_line('by', by, 1, 100) or nil
+end
+
+-- tell_handled keeps that somebody switched a rule on or off, or removed it.
+local function tell_handled(namespace, id, what, now, by)
+  redis.call('XADD', namespace .. 'rulesrv:events', 'MAXLEN', '~', event_limit, '*', 'rule', id, 'from', '', 'to', what, 'time', now,
+    'by', by or '', 'values', '{}')
 end
 
 -- rest_rule takes a rule back to idle, with all that follows, and forgets what it
 -- remembers. by (nil where nobody is named) and why go into the journal of alarms.
 local function rest_rule(namespace, rule, now, by, why)
-  local ctx, prefix = rule_context(namespace, now), 'rulesrv:' .. rule.id
+  local ctx = rule_context(namespace, now)
   ctx.by, ctx.why = by, why
   local standing = redis.call('HGET', namespace .. 'rulesrv:standing', rule.id)
   if standing then
     rule_moved(ctx, rule, string.match(standing, '^%a+'), 'idle', now)
   end
   if rule.bad_input == 'alarm' then
-    alarm_clear_definition(namespace, rule.id, prefix .. ':input', now, actor(ctx, rule), why)
+    alarm_clear_definition(namespace, rule.id, 'rulesrv:' .. rule.id .. ':input', now, actor(ctx, rule), why)
   end
-  alarm_clear_definition(namespace, 'rule_cascade', prefix .. ':control', now, actor(ctx, rule), why)
   redis.call('HDEL', namespace .. 'rulesrv:memory', rule.id)
   redis.call('ZREM', namespace .. 'rulesrv:due', rule.id)
 end

@@ -80,8 +80,16 @@ func ask(t *testing.T, bed *Testbed, method, path, body string) string {
 	return string(text)
 }
 
+// reader is a Modbus client as goburrow's.
+type reader interface {
+	ReadCoils(address, count uint16) ([]byte, error)
+	ReadDiscreteInputs(address, count uint16) ([]byte, error)
+	ReadHoldingRegisters(address, count uint16) ([]byte, error)
+	ReadInputRegisters(address, count uint16) ([]byte, error)
+}
+
 // read reads a point as its row says, with a decoder of the test's own.
-func read(t *testing.T, client modbus.Client, row siteRow) float64 {
+func read(t *testing.T, client reader, row siteRow) float64 {
 	t.Helper()
 	address, kind := uint16(row.integer(t, "register_address")), row.places["data_type"]
 	count := uint16(1)
@@ -151,6 +159,20 @@ func truthOf(t *testing.T, p *plant.Plant, device string, r profileRow) float64 
 	return snapshot.Values[slices.Index(p.Names(device), r.Quantity)]
 }
 
+// expectTruth holds what a client reads of a point against what is behind it.
+func expectTruth(t *testing.T, bed *Testbed, device, key string, row siteRow, profile []profileRow, client reader) {
+	t.Helper()
+	r, _ := find(t, row, profile)
+	want := truthOf(t, bed.Plant(), device, r)
+	tolerance := 0.5000001 * row.number(t, "scale") // of a whole number
+	if strings.HasPrefix(r.Type, "float") {
+		tolerance = math.Abs(want) * 1e-7
+	}
+	if got := read(t, client, row); math.Abs(got-want) > tolerance {
+		t.Errorf("%s %s %s reads %v, the truth is %v", device, key, row.name(), got, want)
+	}
+}
+
 // TestEveryPointReadsTheTruth reads every point of the site over real sockets,
 // while the plant stands at a tick at which all devices are at work.
 func TestEveryPointReadsTheTruth(t *testing.T) {
@@ -179,15 +201,7 @@ func TestEveryPointReadsTheTruth(t *testing.T) {
 		profile := readProfileRows(t, one.Profile)
 		client := connect(t, bed, one.ID, one.Unit)
 		for key, row := range readRows(t, channel) {
-			r, _ := find(t, row, profile)
-			want := truthOf(t, bed.Plant(), one.ID, r)
-			tolerance := 0.5000001 * row.number(t, "scale") // of a whole number
-			if strings.HasPrefix(r.Type, "float") {
-				tolerance = math.Abs(want) * 1e-7
-			}
-			if got := read(t, client, row); math.Abs(got-want) > tolerance {
-				t.Errorf("%s %s %s reads %v, the truth is %v", one.ID, key, row.name(), got, want)
-			}
+			expectTruth(t, bed, one.ID, key, row, profile, client)
 			points++
 		}
 	}

@@ -143,7 +143,7 @@ func readCSV(t testing.TB, channel int, table, header string) []map[string]strin
 	if err != nil {
 		t.Fatalf("%s: %v", file.Name(), err)
 	}
-	if got := strings.Join(lines[0], ","); got != header {
+	if got := strings.TrimSuffix(strings.Join(lines[0], ","), ",min,max"); got != header { // what a command may carry is optional
 		t.Fatalf("%s: columns %s", file.Name(), got)
 	}
 	var rows []map[string]string

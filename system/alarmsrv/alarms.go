@@ -314,6 +314,8 @@ func checkActor(by string) error {
 // checkLine bounds a text, in bytes, and refuses control characters.
 func checkLine(what, text string, least, most int) error {
 	switch {
+	case text == "" && least > 0:
+		return ems.Errorf(ems.CodeInvalid, "%s is missing", what)
 	case len(text) < least || len(text) > most:
 		return ems.Errorf(ems.CodeInvalid, "%s has %d bytes: %d to %d are allowed", what, len(text), least, most)
 	case !utf8.ValidString(text):

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,13 +28,30 @@ type stream struct {
 // listen opens the event stream and reads its first lines.
 func (f *fixture) listen() *stream {
 	f.t.Helper()
+	return f.listenOver(http.DefaultTransport)
+}
+
+// narrow is a way on which little is under way: what its client does not read soon
+// waits at the server, and not in tens of megabytes of the kernel.
+func narrow() *http.Transport {
+	return &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return connection, connection.(*net.TCPConn).SetReadBuffer(512 << 10)
+	}}
+}
+
+func (f *fixture) listenOver(way http.RoundTripper) *stream {
+	f.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*servicetest.Soon)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL+"/api/events", nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	response, err := way.RoundTrip(request)
 	if err != nil {
 		cancel()
 		f.t.Fatal(err)
@@ -147,10 +165,9 @@ func (f *fixture) metric(name string) string {
 func TestSlowClientLosesEventsAndIsTold(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	slow, fast := f.listen(), f.listen()
-	payload := func(number int) string {
-		return fmt.Sprintf(`{"number":%d,"padding":%q}`, number, strings.Repeat("x", 64<<10))
-	}
+	slow, fast := f.listenOver(narrow()), f.listen()
+	padding := strings.Repeat("x", 32<<10)
+	payload := func(number int) string { return fmt.Sprintf(`{"number":%d,"padding":"`, number) + padding + `"}` }
 	told := 0
 	for f.metric("voltage_apigateway_events_dropped_total") == "0" {
 		if told == 2000 {

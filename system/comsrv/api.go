@@ -54,16 +54,17 @@ type channelView struct {
 	Origin       string         `json:"origin"`             // site or api: who made it
 	Switched     bool           `json:"switched,omitempty"` // it is enabled, or not, because somebody said so by hand
 	Aside        bool           `json:"aside,omitempty"`    // one of this id that was made through the API waits until channels.yaml no longer names it
+	PollGroups   []groupView    `json:"poll_groups"`
 }
 
 func (c *channel) view() channelView {
-	status, _ := c.shown()
+	status, groups := c.shown()
 	view := channelView{
 		ID: c.ID, Name: c.Name, Description: c.Description, Protocol: c.Protocol, Address: c.Address, Enabled: c.Enabled,
 		Online: status.Online, Reason: status.Reason, Errors: status.Errors, RoundTripMS: milliseconds(status.RoundTrip),
 		LastSuccess:  unixMS(status.LastSuccess),
 		PollPeriodMS: milliseconds(c.PollPeriod), TimeoutMS: milliseconds(c.Timeout), StaleAfterMS: milliseconds(status.StaleAfter),
-		Points: map[string]int{},
+		Points: map[string]int{}, PollGroups: c.groupViews(groups),
 	}
 	for _, kind := range ems.PointTypes {
 		view.Points[kind.String()] = 0
@@ -127,7 +128,7 @@ type pointView struct {
 	Text    *string       `json:"text,omitempty"`
 	Time    *int64        `json:"time"`
 	Quality ems.Quality   `json:"quality"`
-	Reason  string        `json:"reason,omitempty"` // why it is bad, where comsrv knows
+	Reason  string        `json:"reason,omitempty"` // why it is not good
 }
 
 func (s *Service) listPoints(c echo.Context) error {
@@ -155,33 +156,33 @@ func (s *Service) listPoints(c echo.Context) error {
 }
 
 func (s *Service) readPoints(ctx context.Context, channel *channel, kind ems.PointType) ([]pointView, error) {
-	status, reasons := channel.shown()
-	answered := channel.answered()
 	var ids []ems.PointID
 	var indexes []int
 	var views []pointView
 	for i := range channel.Points {
 		if point := &channel.Points[i]; point.Type == kind {
 			ids, indexes = append(ids, point.ID), append(indexes, i)
-			views = append(views, pointView{ID: point.ID, Type: kind, Name: point.Name, Unit: point.Unit, Reason: reasons[i]})
+			views = append(views, pointView{ID: point.ID, Type: kind, Name: point.Name, Unit: point.Unit})
 		}
 	}
 	values, err := s.db.ReadPoints(ctx, channel.ID, kind, ids)
 	if err != nil {
 		return nil, err
 	}
+	// What comsrv knows is looked at after Redis: it shows why a point is not good
+	// before Redis is told that it is not.
+	answered, doubts := channel.answered()
+	now := s.clock.Now()
 	for i, value := range values {
-		view := &views[i]
+		view, point := &views[i], &channel.Points[indexes[i]]
 		view.Quality = value.Quality
 		if !value.Time.IsZero() {
 			view.Value, view.Time = &value.Number, unixMS(value.Time)
 		}
 		if answered != nil {
-			view.show(&channel.Points[indexes[i]], answered[indexes[i]], s.clock.Now().Add(-status.StaleAfter))
+			view.show(point, answered[indexes[i]], now.Add(-channel.StaleAfter(point.Group)))
 		}
-		if view.Quality != ems.Bad {
-			view.Reason = ""
-		}
+		view.Reason = channel.reason(view.Quality, point.Group, doubts[indexes[i]], now)
 	}
 	return views, nil
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// shown is what anybody may know of a channel.
-type shown struct {
+// looks is what anybody may know of a channel.
+type looks struct {
 	Name     string
 	Enabled  bool
 	Origin   string
@@ -56,14 +56,14 @@ func (m *models) settle() {
 	}
 }
 
-func (m *models) want() map[ems.ChannelID]shown {
-	all := map[ems.ChannelID]shown{}
+func (m *models) want() map[ems.ChannelID]looks {
+	all := map[ems.ChannelID]looks{}
 	for id, one := range m.made {
-		all[id] = shown{Name: one.name, Enabled: one.enabled, Origin: "api"}
+		all[id] = looks{Name: one.name, Enabled: one.enabled, Origin: "api"}
 	}
 	for id, one := range m.site {
 		_, aside := m.made[id]
-		all[id] = shown{Name: one.name, Enabled: one.enabled, Origin: "site", Aside: aside}
+		all[id] = looks{Name: one.name, Enabled: one.enabled, Origin: "site", Aside: aside}
 	}
 	for id, enabled := range m.switches {
 		one := all[id]
@@ -176,9 +176,9 @@ func (m *models) check(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[ems.ChannelID]shown{}
+	got := map[ems.ChannelID]looks{}
 	for _, view := range decode[[]channelView](m.p.t, reply) {
-		got[view.ID] = shown{Name: view.Name, Enabled: view.Enabled, Origin: view.Origin, Switched: view.Switched, Aside: view.Aside}
+		got[view.ID] = looks{Name: view.Name, Enabled: view.Enabled, Origin: view.Origin, Switched: view.Switched, Aside: view.Aside}
 	}
 	if diff := cmp.Diff(m.want(), got); diff != "" {
 		t.Fatal(diff)

@@ -253,6 +253,10 @@ func (d *document) addYAML(err error) {
 			line, _ = strconv.Atoi(match[1])
 			message = match[2]
 		}
-		d.faults.add(d.file, line, "%s", strings.TrimPrefix(message, "yaml: "))
+		message = strings.TrimPrefix(message, "yaml: ")
+		if strings.HasSuffix(message, "into time.Duration") {
+			message += ": write a number with its unit, such as 500ms, 60s or 24h"
+		}
+		d.faults.add(d.file, line, "%s", message)
 	}
 }

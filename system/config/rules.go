@@ -82,11 +82,10 @@ func (f *rulesFile) check(doc *document, world *ruleWorld) []ems.Rule {
 			doc.addReference(fault.kept, at(fault.Path), "%s%s", fault.Message, name)
 		}
 	}
-	inFile := func(id string) bool { return seen[id] || ems.MadeByAPI(id) }
-	for _, fault := range crowded(rules) {
+	for _, fault := range crowded(rules, nil) {
 		doc.add(append(slices.Clone(paths[fault.rule]), fault.Path...), "%s", fault.Message)
 	}
-	for _, fault := range unresolved(rules, inFile) {
+	for _, fault := range unresolved(rules, seen) {
 		if world.find == nil { // else the rules in use count, too
 			doc.add(append(slices.Clone(paths[fault.rule]), fault.Path...), "%s", fault.Message)
 		}
@@ -116,12 +115,13 @@ func (s *Site) RuleFaults(rule *ems.Rule, find FindModel) []ems.Fault {
 type ruleWorld struct {
 	site   *Site
 	models map[string]map[string][]ems.PointRef // the points behind each name of a model; nil where the model has faults of its own
+	limits map[ems.PointRef]ems.ExpandedField   // the actions of models with bounds, by what they write
 	find   FindModel                            // nil where the site folder alone counts
 	found  map[string]bool                      // models that find was asked for
 }
 
 func newRuleWorld(site *Site, find FindModel) *ruleWorld {
-	world := &ruleWorld{site: site, models: map[string]map[string][]ems.PointRef{}, find: find, found: map[string]bool{}}
+	world := &ruleWorld{site: site, models: map[string]map[string][]ems.PointRef{}, limits: map[ems.PointRef]ems.ExpandedField{}, find: find, found: map[string]bool{}}
 	for _, model := range site.Models {
 		expansion, faults := ems.Expand(model, site.Template)
 		if len(faults) > 0 {
@@ -129,8 +129,29 @@ func newRuleWorld(site *Site, find FindModel) *ruleWorld {
 			continue
 		}
 		world.models[model.ID] = pointsBehind(expansion)
+		for _, field := range expansion.Action {
+			if field.Min != nil || field.Max != nil {
+				field.Name = model.ID + "." + field.Name
+				world.limits[field.Point] = field
+			}
+		}
 	}
 	return world
+}
+
+// checkControl refuses a command that the point, or the action of a model that writes
+// the same point, would refuse.
+func (w *ruleWorld) checkControl(point *MappedPoint, ref ems.PointRef, number float64) error {
+	if point.Mapping.DataType == Bool && number != 0 && number != 1 {
+		return ems.Errorf(ems.CodeInvalid, "%s takes 0 or 1, not %v", point.Name, number)
+	}
+	if field, found := w.limits[ref]; found {
+		bounded := ems.Point{Name: field.Name, Unit: field.Unit, Min: field.Min, Max: field.Max}
+		if err := bounded.CheckRange(number); err != nil {
+			return err
+		}
+	}
+	return point.CheckRange(number)
 }
 
 // pointsBehind returns the points behind each name of a model: one behind data,
@@ -235,7 +256,7 @@ func (w *ruleWorld) faults(rule *ems.Rule) (unknown []unknownFault, limits []ems
 			continue
 		}
 		if number, ok := paramNumber(action.Params["value"]); ok {
-			if err := point.CheckRange(number); err != nil {
+			if err := w.checkControl(&point, ref, number); err != nil {
 				limits = append(limits, ems.Fault{Path: []any{"actions", i, "params", "value"}, Message: err.Error()})
 			}
 		}

@@ -8,22 +8,28 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// CheckRulesTogether refuses rules that cannot be beside one another: FULL where
-// too many watch a source, CONFLICT where they would set off one another without
-// end, INVALID where one of the first fresh ones resolves the alarm of a rule that
-// there is not.
+// CheckRulesTogether refuses the first fresh ones of rules where they cannot be
+// beside the others: FULL where too many watch a source, CONFLICT where they would
+// set off one another without end, INVALID where one resolves the alarm of a rule
+// that there is not. What is wrong among the others alone stops nobody.
 func (s *Site) CheckRulesTogether(rules []ems.Rule, fresh int, find FindModel) error {
-	ids := map[string]bool{}
+	ids, watched := map[string]bool{}, map[string]bool{}
 	for i := range rules {
 		ids[rules[i].ID] = true
+		for _, source := range rules[i].Sources() {
+			watched[source] = watched[source] || i < fresh
+		}
 	}
-	for _, fault := range crowded(rules) {
+	for _, fault := range crowded(rules, watched) {
 		return ems.Errorf(ems.CodeFull, "rule %s: %s: %s", rules[fault.rule].ID, ems.PathText(fault.Path), fault.Message)
 	}
-	for _, fault := range unresolved(rules[:fresh], func(id string) bool { return ids[id] }) {
+	for _, fault := range unresolved(rules[:fresh], ids) {
 		return ems.Errorf(ems.CodeInvalid, "rule %s: %s: %s", rules[fault.rule].ID, ems.PathText(fault.Path), fault.Message)
 	}
 	for _, circle := range newRuleWorld(s, find).loops(rules) {
+		if slices.Min(circle) >= fresh {
+			continue
+		}
 		steps := make([]string, len(circle))
 		for i, rule := range circle {
 			steps[i] = rules[rule].ID
@@ -40,15 +46,16 @@ type faultOfRule struct {
 	ems.Fault
 }
 
-// crowded lists the rules that are one too many for a source that they watch.
-func crowded(rules []ems.Rule) (found []faultOfRule) {
+// crowded lists the rules that are one too many for a source that they watch, of
+// some sources or, where that is nil, of all.
+func crowded(rules []ems.Rule, of map[string]bool) (found []faultOfRule) {
 	count := map[string]int{}
 	for i := range rules {
 		sources := rules[i].Sources()
 		slices.Sort(sources)
 		for _, source := range slices.Compact(sources) {
 			count[source]++
-			if count[source] == ems.MaxWatchers+1 {
+			if count[source] == ems.MaxWatchers+1 && (of == nil || of[source]) {
 				found = append(found, faultOfRule{i, ems.Fault{
 					Path:    []any{"conditions"},
 					Message: fmt.Sprintf("%s is watched by %d rules already, as many as one source may have", source, ems.MaxWatchers),
@@ -59,12 +66,13 @@ func crowded(rules []ems.Rule) (found []faultOfRule) {
 	return found
 }
 
-// unresolved lists the actions that resolve the alarm of a rule that is not known.
-func unresolved(rules []ems.Rule, known func(id string) bool) (found []faultOfRule) {
+// unresolved lists the actions that resolve the alarm of a rule that is not among
+// these ids. Rules made through the API come and go.
+func unresolved(rules []ems.Rule, ids map[string]bool) (found []faultOfRule) {
 	for i := range rules {
 		for j, action := range rules[i].Actions {
 			id, _ := action.Params["rule"].(string)
-			if action.Type == ems.ActionResolveAlarm && id != "" && !known(id) {
+			if action.Type == ems.ActionResolveAlarm && id != "" && !ids[id] && !ems.MadeByAPI(id) {
 				found = append(found, faultOfRule{i, ems.Fault{
 					Path: []any{"actions", j, "params", "rule"}, Message: fmt.Sprintf("no rule %q in this site", id),
 				}})

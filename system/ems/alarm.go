@@ -55,7 +55,7 @@ type Alarm struct {
 	Description  string     `json:"description,omitempty"`
 	State        AlarmState `json:"state"`
 	Value        *float64   `json:"value,omitempty"`       // the value that raised it last
-	Worst        *float64   `json:"worst_value,omitempty"` // the furthest of those values, where it is known in which direction
+	Worst        *float64   `json:"worst_value,omitempty"` // the furthest that it was while the alarm was active, where it is known in which direction
 	Occurrences  int64      `json:"occurrences"`           // how often it was raised
 	RaisedAt     time.Time  `json:"raised_at"`
 	LastAt       time.Time  `json:"last_at"`

@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -107,4 +108,16 @@ func codeOfStatus(status int) ems.Code {
 	default:
 		return ems.CodeInternal
 	}
+}
+
+// plainJSON writes < and > as they are, for people who read it: it is served as JSON
+// and never as a page.
+type plainJSON struct{ echo.DefaultJSONSerializer }
+
+// Serialize implements echo.JSONSerializer.
+func (plainJSON) Serialize(c echo.Context, from any, indent string) error {
+	encoder := json.NewEncoder(c.Response())
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", indent)
+	return encoder.Encode(from)
 }

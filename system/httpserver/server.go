@@ -61,6 +61,7 @@ func New(options Options) (*Server, error) {
 		clock: options.Clock, target: options.Target, started: options.Clock.Now(),
 	}
 	server.Echo.HideBanner, server.Echo.HidePort = true, true
+	server.Echo.JSONSerializer = plainJSON{}
 	server.Echo.HTTPErrorHandler = server.handleError
 	server.Echo.Use(
 		server.measure(options.Registry),

@@ -94,21 +94,10 @@ var aptGet = []string{"apt-get", "-o", "DPkg::Lock::Timeout=60"}
 
 func (i *Installer) installRedis(ctx context.Context, prefix []string) (RedisBinary, error) {
 	var last error
-	updated := false
+	packages := aptPackages{installer: i, prefix: prefix}
 	for _, name := range redisPackages {
-		i.say("installing the package %s with apt-get", name)
-		install := slices.Concat(prefix, aptGet, []string{"install", "--yes", "--no-install-recommends", name})
-		err := i.Run(ctx, nil, install[0], install[1:]...)
-		if err != nil && !updated {
-			updated = true
-			update := slices.Concat(prefix, aptGet, []string{"update"})
-			if err := i.Run(ctx, nil, update[0], update[1:]...); err != nil {
-				return RedisBinary{}, ems.Errorf(ems.CodeUnavailable, "the list of packages cannot be fetched: %w; %s", err, i.byHand())
-			}
-			err = i.Run(ctx, nil, install[0], install[1:]...)
-		}
-		if err != nil {
-			return RedisBinary{}, ems.Errorf(ems.CodeUnavailable, "the package %s cannot be installed: %w; %s", name, err, i.byHand())
+		if err := packages.install(ctx, name); err != nil {
+			return RedisBinary{}, ems.Errorf(ems.CodeUnavailable, "%w; %s", err, i.byHand())
 		}
 		found, err := i.Redis(ctx)
 		if err == nil || ems.CodeOf(err) != ems.CodeNotFound {
@@ -117,6 +106,32 @@ func (i *Installer) installRedis(ctx context.Context, prefix []string) (RedisBin
 		last = err
 	}
 	return RedisBinary{}, last
+}
+
+// aptPackages installs packages, and fetches the list of them once where one fails.
+type aptPackages struct {
+	installer *Installer
+	prefix    []string
+	updated   bool
+}
+
+func (a *aptPackages) install(ctx context.Context, name string) error {
+	i := a.installer
+	i.say("installing the package %s with apt-get", name)
+	install := slices.Concat(a.prefix, aptGet, []string{"install", "--yes", "--no-install-recommends", name})
+	err := i.Run(ctx, nil, install[0], install[1:]...)
+	if err != nil && !a.updated {
+		a.updated = true
+		update := slices.Concat(a.prefix, aptGet, []string{"update"})
+		if err := i.Run(ctx, nil, update[0], update[1:]...); err != nil {
+			return fmt.Errorf("the list of packages cannot be fetched: %w", err)
+		}
+		err = i.Run(ctx, nil, install[0], install[1:]...)
+	}
+	if err != nil {
+		return fmt.Errorf("the package %s cannot be installed: %w", name, err)
+	}
+	return nil
 }
 
 // aptPrefix returns the words in front of apt-get, or why it cannot be used.

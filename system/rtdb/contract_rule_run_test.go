@@ -280,7 +280,7 @@ func ruleTriggerAction() contract {
 	resolves := stored(`{"id":"calm","conditions":[` + above("comsrv:1001:T:1", "70") + `],"actions":[{"type":"resolve_alarm","params":{"rule":"hot"}}]}`)
 	plain := stored(plainRule("hot", above("comsrv:1001:T:1", "55")))
 	return contract{
-		function: "rule_trigger_action", key: anID(), args: []kind{words(1, 100), milliseconds()},
+		function: "rule_trigger_action", key: anID(), args: []kind{line(1, 100), milliseconds()},
 		examples: []example{
 			{name: "all of them", before: value, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: done, told: told},
 			{name: "all of them without a value", before: []step{upsertHot}, key: "hot", args: []string{"anna", "5000"}, reply: "3", after: raised, told: told},
@@ -306,7 +306,7 @@ func ruleTriggerAction() contract {
 func ruleUpdateState() contract {
 	bad := step{"comsrv_mark", "1001", "bad", "6000"}
 	return contract{
-		function: "rule_update_state", key: anID(), args: []kind{oneOf("idle"), milliseconds()}, more: []kind{words(0, 100)}, most: 1,
+		function: "rule_update_state", key: anID(), args: []kind{oneOf("idle"), milliseconds()}, more: []kind{line(0, 100)}, most: 1,
 		examples: []example{
 			{
 				name: "an active one whose input is lost", before: []step{upsertHot, ingestHot, bad}, key: "hot", args: []string{"idle", "7000"}, reply: "idle",

@@ -10,7 +10,7 @@ func ruleUpsert() contract {
 	moved := `{"id":"hot","enabled":false,"logic":"OR","conditions":[` + above("comsrv:1003:S:4", "0") + `,{"logic":"AND","conditions":[` + above("comsrv:1001:T:1", "1e2") + `]}]}`
 	c := contract{
 		function: "rule_upsert", key: oneOf("hot"), // the rule itself says that this is its id
-		args: []kind{document(hotRule), milliseconds()},
+		args: []kind{document(hotRule), milliseconds()}, more: []kind{line(0, 100)}, most: 1,
 		examples: []example{
 			{name: "a new one", key: "hot", args: []string{hotRule, "1000"}, reply: "OK", after: hotBound(hotRule, "1000", "1")},
 			{
@@ -113,16 +113,20 @@ func ruleDelete() contract {
 	}
 	dry := step{"rule_upsert", "dry", plainRule("dry", above("comsrv:1001:T:1", "70")+","+above("comsrv:1001:T:2", "3")), "1000"}
 	return contract{
-		function: "rule_delete", key: anID(), args: []kind{milliseconds()}, more: []kind{words(0, 100)}, most: 1,
+		function: "rule_delete", key: anID(), args: []kind{milliseconds()}, more: []kind{line(0, 100)}, most: 1,
 		examples: []example{
 			{
 				name: "an active one", before: []step{upsertHot, ingestHot}, key: "hot", args: []string{"7000"}, reply: "OK",
-				after: with(without, because(hotCleared("7000", "null"), "rule:hot", "rule deleted"), map[string]string{"rulesrv:state:hot": gone, "rulesrv:firings:hot": gone}), told: hotClearedTold("7000"),
+				after: with(without, because(hotCleared("7000", "null"), "rule:hot", "rule deleted"), map[string]string{
+					"rulesrv:state:hot": gone, "rulesrv:firings:hot": gone,
+					"rulesrv:events": hotCleared("7000", "null")["rulesrv:events"] + "\n" + handled("deleted", "7000", ""),
+				}), told: hotClearedTold("7000"),
 			},
 			{
 				name: "whose alarm was acknowledged", before: []step{upsertHot, ingestHot, {"alarm_acknowledge", "1", "1", "anna", "6000"}}, key: "hot", args: []string{"7000"}, reply: "OK",
 				after: with(without, hotCleared("7000", "null"), map[string]string{
 					"rulesrv:state:hot": gone, "rulesrv:firings:hot": gone,
+					"rulesrv:events":      hotCleared("7000", "null")["rulesrv:events"] + "\n" + handled("deleted", "7000", ""),
 					"alarmsrv:alarm:1":    hotAlarm("acknowledged_at=6000 acknowledged_by=anna cleared_at=7000 ", "closed"),
 					"alarmsrv:order:open": gone, "alarmsrv:order:level:Critical": gone, "alarmsrv:order:closed": "1=7000",
 					"alarmsrv:counts": "active_acknowledged:Critical=0 active_unacknowledged:Critical=0 closed:Critical=1",
@@ -138,7 +142,7 @@ func ruleDelete() contract {
 			{
 				name: "beside another one of the same point", before: []step{upsertHot, dry}, key: "hot", args: []string{"7000"}, reply: "OK",
 				after: with(without, map[string]string{
-					"rulesrv:rules": "dry=0", "rulesrv:index:1001:T": "1=dry 2=dry", "rulesrv:sequence": "3", "rulesrv:version": "7000-3",
+					"rulesrv:rules": "dry=0", "rulesrv:index:1001:T": "1=dry 2=dry", "rulesrv:sequence": "3", "rulesrv:version": "7000-3", "rulesrv:events": handled("deleted", "7000", ""),
 				}),
 			},
 			{name: "none", before: []step{upsertHot}, key: "cold", args: []string{"7000"}, refused: "NOT_FOUND no rule 'cold'"},
@@ -149,20 +153,27 @@ func ruleDelete() contract {
 func ruleEnable() contract {
 	disabled := "config=" + hotRule + " enabled=0 sources=comsrv:1001:T:1"
 	off := step{"rule_enable", "hot", "0", "2000"}
+	off7000 := func(by string) string {
+		moved := hotMoved("active", "idle", "7000", "null")
+		if by != "" {
+			moved = strings.Replace(moved, " values=", " by="+by+" values=", 1)
+		}
+		return hotMoved("idle", "active", "5000", "60.000000") + "\n" + handled("disabled", "7000", by) + "\n" + moved
+	}
 	return contract{
-		function: "rule_enable", key: anID(), args: []kind{oneOf("0", "1"), milliseconds()}, more: []kind{words(0, 100)}, most: 1,
+		function: "rule_enable", key: anID(), args: []kind{oneOf("0", "1"), milliseconds()}, more: []kind{line(0, 100)}, most: 1,
 		examples: []example{
 			{
 				name: "off while it is active", before: []step{upsertHot, ingestHot}, key: "hot", args: []string{"0", "7000"}, reply: "OK",
 				after: with(because(hotCleared("7000", "null"), "rule:hot", "rule disabled"), map[string]string{
-					"rulesrv:rule:hot": disabled, "rulesrv:sequence": "2", "rulesrv:version": "7000-2",
+					"rulesrv:rule:hot": disabled, "rulesrv:sequence": "2", "rulesrv:version": "7000-2", "rulesrv:events": off7000(""),
 				}),
 				told: hotClearedTold("7000"),
 			},
 			{
 				name: "off by somebody", before: []step{upsertHot, ingestHot}, key: "hot", args: []string{"0", "7000", "anna"}, reply: "OK",
 				after: with(because(hotCleared("7000", "null"), "anna", "rule disabled"), map[string]string{
-					"rulesrv:rule:hot": disabled, "rulesrv:sequence": "2", "rulesrv:version": "7000-2",
+					"rulesrv:rule:hot": disabled, "rulesrv:sequence": "2", "rulesrv:version": "7000-2", "rulesrv:events": off7000("anna"),
 				}),
 				told: []string{hotClearedTold("7000")[0], strings.Replace(hotClearedTold("7000")[1], "rule:hot", "anna", 1)},
 			},
@@ -170,6 +181,7 @@ func ruleEnable() contract {
 				name: "on while its condition holds", before: []step{upsertHot, off, ingestHot}, key: "hot", args: []string{"1", "5000"}, reply: "OK",
 				after: with(hotFired(), map[string]string{
 					"rulesrv:rule:hot": "config=" + hotRule + " enabled=1 sources=comsrv:1001:T:1", "rulesrv:sequence": "3", "rulesrv:version": "5000-3",
+					"rulesrv:events": handled("disabled", "2000", "") + "\n" + handled("enabled", "5000", "") + "\n" + hotFired()["rulesrv:events"],
 				}),
 				told: hotFiredTold(),
 			},

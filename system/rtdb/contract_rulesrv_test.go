@@ -60,6 +60,11 @@ func hotAlarmCleared(now string) map[string]string {
 	}
 }
 
+// handled is the event of somebody who switches the rule or removes it.
+func handled(what, now, by string) string {
+	return "* rule=hot from= to=" + what + " time=" + now + " by=" + by + " values={}"
+}
+
 // because says in the journal why the alarm of a rule cleared, and by whom where
 // that was not the rule.
 func because(keys map[string]string, by, why string) map[string]string {

@@ -69,10 +69,11 @@ func (c *Client) RuleFirings(ctx context.Context, id string, count int) ([]Firin
 }
 
 // Triggered is the To of an event that no change of state is behind: somebody had
-// the actions carried out by hand.
+// the actions carried out by hand. Where somebody switches a rule or removes it, To
+// is enabled, disabled or deleted.
 const Triggered = "triggered"
 
-// RuleEvent is one change of state of a rule.
+// RuleEvent is one change of state of a rule, or what somebody did with it.
 type RuleEvent struct {
 	Entry  string         `json:"entry"` // where it stands among the events
 	Rule   string         `json:"rule"`
@@ -129,10 +130,11 @@ type TrialChange struct {
 type LiveTrial struct {
 	Outcome string     `json:"outcome"` // true, false, or unknown: an input that decides cannot be used
 	Values  SeenValues `json:"values"`
+	InForce bool       `json:"in_force"` // its schedule allows it to become active now
 }
 
-// TryRule looks at the live values with a rule that need not be stored. Nothing
-// is written.
+// TryRule looks at the live values with a rule that need not be stored, as if its
+// schedule were in force. Nothing is written.
 func (c *Client) TryRule(ctx context.Context, rule ems.Rule) (LiveTrial, error) {
 	text, err := encode(rule)
 	if err != nil {
@@ -146,7 +148,7 @@ func (c *Client) TryRule(ctx context.Context, rule ems.Rule) (LiveTrial, error) 
 		return LiveTrial{}, ems.Errorf(ems.CodeInternal, "rule_test answered %d texts", len(texts))
 	}
 	values, err := parseSeen(texts[4])
-	return LiveTrial{Outcome: texts[3], Values: values}, err
+	return LiveTrial{Outcome: texts[3], Values: values, InForce: true}, err
 }
 
 // Replay is a rule that is run over values, in the order of their time, from

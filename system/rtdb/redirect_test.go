@@ -144,8 +144,16 @@ func TestARefusalWhileASlotMovesIsRiddenOut(t *testing.T) {
 		}
 	}
 	// The context of the call comes first, and its end says what was waited for.
-	url, _ := clusterOfOne(t, func(int64) string { return "-TRYAGAIN Multiple keys request during rehashing of slot" }, "FCALL")
+	url, _ := clusterOfOne(t, func(number int64) string {
+		if number == 1 { // it is asked once so that the connection is there when the time runs
+			return ":1"
+		}
+		return "-TRYAGAIN Multiple keys request during rehashing of slot"
+	}, "FCALL")
 	client := open(t, rtdb.Options{URL: url, Namespace: "{a}:"})
+	if err := client.Mark(t.Context(), 1001, ems.Bad); err != nil {
+		t.Fatal(err)
+	}
 	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	if err := client.Mark(short, 1001, ems.Bad); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "is moving the slot") {

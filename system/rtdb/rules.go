@@ -14,11 +14,17 @@ import (
 // it at once. A rule that stays the same keeps its state. CONFLICT when rules
 // would set off one another without end.
 func (c *Client) UpsertRule(ctx context.Context, rule ems.Rule) error {
+	return c.UpsertRuleBy(ctx, rule, "")
+}
+
+// UpsertRuleBy does the same, and the journal tells by whom, where an alarm of the
+// rule that was there before clears.
+func (c *Client) UpsertRuleBy(ctx context.Context, rule ems.Rule, by string) error {
 	text, err := encode(rule)
 	if err != nil {
 		return about("rule", rule.ID, err)
 	}
-	_, err = c.text(ctx, "rule_upsert", rule.ID, text, c.now())
+	_, err = c.text(ctx, "rule_upsert", rule.ID, text, c.now(), by)
 	return about("rule", rule.ID, err)
 }
 

@@ -290,7 +290,10 @@ func (b *bench) lifeStep(t *rapid.T, r *referenceRule, rule ems.Rule, channel em
 	case 8:
 		if enabled := rapid.IntRange(0, 3).Draw(t, "enabled") > 0; enabled == r.disabled {
 			if r.disabled = !enabled; r.disabled {
+				r.moves = append(r.moves, fmt.Sprintf(">disabled@%d", now))
 				r.rest(now)
+			} else {
+				r.moves = append(r.moves, fmt.Sprintf(">enabled@%d", now))
 			}
 			r.look(now)
 			return b.EnableRule(b.ctx, rule.ID, enabled, "")

@@ -2,6 +2,7 @@ package rtdb_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,9 +25,9 @@ func (b *bench) alarmStates(t *testing.T) []string {
 }
 
 // A model is mapped to what the rule controls after the rule was stored, so that
-// the rule sets off itself over the device. It is held back, and an alarm says so,
-// until it is quiet for a while.
-func TestARuleThatSetsOffItselfOverTheDeviceIsHeldBack(t *testing.T) {
+// the rule sets off itself over the device. An alarm says so; every command is
+// carried out, because the last one may be what makes the plant safe.
+func TestARuleThatSetsOffItselfOverTheDeviceIsTold(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
 	set := func(when string, value float64) ems.Action {
@@ -42,28 +43,81 @@ func TestARuleThatSetsOffItselfOverTheDeviceIsHeldBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	commands := func() int64 { return b.raw.XLen(b.ctx, "comsrv:1:commands").Val() }
-	turn := func(value float64) {
-		b.clock.Advance(time.Second)
-		err := b.Ingest(b.ctx, rtdb.Batch{Channel: 1, Type: ems.Adjustment, Time: b.clock.Now(), Samples: []rtdb.Sample{{Point: 1, Number: value}}})
+	turns := func(count int, pause time.Duration) {
+		for i := range 2 * count {
+			b.clock.Advance(pause)
+			err := b.Ingest(b.ctx, rtdb.Batch{Channel: 1, Type: ems.Adjustment, Time: b.clock.Now(), Samples: []rtdb.Sample{{Point: 1, Number: float64(20 - 20*(i%2))}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	occurrences := func() int64 {
+		alarms, err := b.Alarms(b.ctx, rtdb.AlarmFilter{Count: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(alarms) == 0 {
+			return 0
+		}
+		expect(t, "alarms", b.alarmStates(t), []string{"rule_cascade rulesrv:loop:control cleared_unacknowledged"})
+		return alarms[0].Occurrences
 	}
-	for range 25 { // 50 seconds
-		turn(20)
-		turn(0)
-	}
-	// 19 times on and off; at the 20th it is held back, and so it stays.
-	expect(t, "commands", commands(), int64(38))
-	expect(t, "alarms", b.alarmStates(t), []string{"rule_cascade rulesrv:loop:control active_unacknowledged"})
-	b.clock.Advance(time.Minute)
-	turn(20)
-	expect(t, "commands after a quiet minute", commands(), int64(39))
-	if err := b.EnableRule(b.ctx, "loop", false, "Ann"); err != nil {
+	turns(19, 2*time.Second)
+	expect(t, "alarms of 19 turns", occurrences(), int64(0))
+	turns(1, 2*time.Second)
+	expect(t, "alarms of the 20th, on and off", occurrences(), int64(2))
+	expect(t, "commands", b.raw.XLen(b.ctx, "comsrv:1:commands").Val(), int64(40))
+	turns(20, 20*time.Second)
+	expect(t, "more of them", occurrences() > 2, true)
+	before := occurrences()
+	b.clock.Advance(-time.Hour) // a clock that is set back makes nothing frequent
+	turns(1, 5*time.Minute)
+	expect(t, "alarms after the clock went back", occurrences(), before)
+}
+
+// Commands of one moment are each one of their own.
+func TestCommandsOfOneMillisecondAreAllQueued(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	rule := follows("x", "x", "unused")
+	rule.Actions = []ems.Action{{Type: ems.ActionControl, Params: map[string]any{"target": "comsrv:1:C:1", "value": 1}}}
+	if err := b.UpsertRule(b.ctx, rule); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "alarms once it is disabled", b.alarmStates(t), []string{"rule_cascade rulesrv:loop:control cleared_unacknowledged"})
+	for _, value := range []float64{1, 0, 1, 0, 1} {
+		if _, err := b.SetCustomValue(b.ctx, "x", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, "commands", b.raw.XLen(b.ctx, "comsrv:1:commands").Val(), int64(3))
+}
+
+// Of an alarm that stands the value furthest out is kept.
+func TestTheWorstValueOfAStandingAlarmIsKept(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	if err := b.UpsertRule(b.ctx, hot()); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []float64{56, 60, 95.5, 70} {
+		b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: value})
+	}
+	alarm, err := b.Alarm(b.ctx, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "value and worst", []float64{*alarm.Value, *alarm.Worst}, []float64{56, 95.5})
+	if err := b.ResolveAlarm(b.ctx, "1", "Ann"); ems.CodeOf(err) != ems.CodeConflict || !strings.Contains(err.Error(), "mend the cause, or shelve the alarm") {
+		t.Errorf("resolved while its condition holds: %v", err)
+	}
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 20})
+	if _, err := b.StoreAlarm(b.ctx, ems.NewAlarm{Source: "pump", Level: ems.Minor, Title: "Wet"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ResolveAlarm(b.ctx, "2", "Ann"); err != nil {
+		t.Errorf("one of no rule: %v", err)
+	}
 }
 
 // The alarm that is resolved is about what the other rule watches first.

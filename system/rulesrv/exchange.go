@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 	"go.yaml.in/yaml/v3"
@@ -121,8 +122,14 @@ func (s *Service) exportRules(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/yaml", text)
 }
 
+// isSiteRule reports whether a rule is one of the site folder, as it is there.
+func (s *Service) isSiteRule(rule ems.Rule) bool {
+	return slices.ContainsFunc(s.siteRules(), func(own ems.Rule) bool { return own.ID == rule.ID && sameRule(own, rule) })
+}
+
 // importRules stores rules that come as YAML, in the form of rules.yaml, under
-// ids of the API: the whole text is taken, or nothing of it.
+// ids of the API: the whole text is taken, or nothing of it. Rules of the site
+// folder that are as they are there are passed over.
 func (s *Service) importRules(c echo.Context) error {
 	dry, err := dryRun(c)
 	if err != nil {
@@ -143,10 +150,13 @@ func (s *Service) importRules(c echo.Context) error {
 	} else if err != nil {
 		return err
 	}
+	rules = slices.DeleteFunc(rules, s.isSiteRule) // what was exported holds them, too
+	var owned []error
 	for _, rule := range rules {
-		if err := checkOwner(rule.ID); err != nil {
-			return err
-		}
+		owned = append(owned, checkOwner(rule.ID))
+	}
+	if err := errors.Join(owned...); err != nil {
+		return ems.Errorf(ems.CodeInvalid, "%w", err)
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()

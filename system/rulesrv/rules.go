@@ -91,7 +91,14 @@ func (s *Service) putRule(c echo.Context) error {
 	if err := s.checkTogether(ctx, []ems.Rule{rule}, func(string) bool { return true }); err != nil {
 		return err
 	}
-	if err := s.db.UpsertRule(ctx, rule); err != nil {
+	if c.Request().Method == http.MethodPost {
+		if _, err := s.db.Rule(ctx, rule.ID); err == nil {
+			return ems.Errorf(ems.CodeConflict, "there is a rule %q already: PUT /api/rules/%s replaces it", rule.ID, rule.ID)
+		} else if ems.CodeOf(err) != ems.CodeNotFound {
+			return err
+		}
+	}
+	if err := s.db.UpsertRuleBy(ctx, rule, c.QueryParam("by")); err != nil {
 		return err
 	}
 	if err := s.scheduleRule(ctx, &rule); err != nil {
@@ -115,6 +122,8 @@ func (s *Service) deleteRule(c echo.Context) error {
 	if s.ofSite(id) {
 		return ems.Errorf(ems.CodeConflict, "rule %q belongs to the site folder: take it out of rules.yaml and reload, or disable it", id)
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	if err := s.db.DeleteRule(c.Request().Context(), id, c.QueryParam("by")); err != nil {
 		return err
 	}

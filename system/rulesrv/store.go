@@ -115,7 +115,7 @@ func (s *Service) upsertAll(ctx context.Context, rules []ems.Rule) error {
 			switch {
 			case refusal == nil:
 				continue
-			case ems.CodeOf(refusal) != ems.CodeConflict:
+			case ems.CodeOf(refusal) != ems.CodeConflict && ems.CodeOf(refusal) != ems.CodeFull:
 				return refusal
 			case first == nil:
 				first = refusal

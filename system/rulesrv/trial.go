@@ -69,6 +69,14 @@ func (s *Service) testRule(c echo.Context) error {
 		if err != nil {
 			return err
 		}
+		if rule.Schedule != nil {
+			now := s.clock.Now()
+			windows, err := rule.Schedule.Windows(now, now.Add(time.Millisecond))
+			if err != nil {
+				return err
+			}
+			found.InForce = len(windows) > 0
+		}
 		return httpserver.OK(c, found)
 	}
 	values, missing, err := s.trialValues(ctx, &asked)

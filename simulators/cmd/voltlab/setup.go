@@ -12,7 +12,8 @@ import (
 )
 
 func newSetupCommand() *cobra.Command {
-	return &cobra.Command{
+	var peers bool
+	command := &cobra.Command{
 		Use:   "setup",
 		Short: "Put Redis and InfluxDB on this machine, unless they are there",
 		Long: `Make sure that this machine has a Redis of version 7 or newer and an InfluxDB 1.8.
@@ -20,7 +21,8 @@ func newSetupCommand() *cobra.Command {
 A missing Redis is installed with apt-get where this process is root or sudo asks
 for no password; elsewhere the message says what to type. A missing InfluxDB is
 built once from its Go module into .bin of the checkout, which takes about a
-minute.`,
+minute. With --peers also mbpoll and pymodbus, which tests speak with, are
+installed with apt-get; without apt-get those tests are skipped.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			checkout, err := managed.FindCheckout(".")
@@ -36,8 +38,15 @@ minute.`,
 			if err != nil {
 				return err
 			}
+			if peers {
+				if err := installer.EnsurePeers(command.Context()); err != nil {
+					return err
+				}
+			}
 			fmt.Printf("Redis %s: %s\nInfluxDB: %s\n", redis.Version, redis.Path, influx)
 			return nil
 		},
 	}
+	command.Flags().BoolVar(&peers, "peers", false, "also the Modbus programs of other people that tests speak with")
+	return command
 }
