@@ -57,7 +57,8 @@ type siteReader struct {
 	dir         string
 	environment map[string]string
 	protocols   []string
-	unsound     map[string]bool // ids of templates that are at fault, or above one that is
+	tables      map[string]string // point tables by file, in place of those of the folder; nil where the folder has them
+	unsound     map[string]bool   // ids of templates that are at fault, or above one that is
 	faults      faults
 }
 

@@ -104,7 +104,7 @@ func (r *tableRow) flag(column string) bool {
 // eachRow calls visit for every row of a CSV file and reports whether it came to
 // the end. A missing file has no rows.
 func (s *siteReader) eachRow(file string, columns, optional []string, visit func(*tableRow)) (whole bool) {
-	text, err := readBounded(s.path(file))
+	text, err := s.readTable(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return true
 	}
