@@ -31,6 +31,7 @@ func (s *Service) addRoutes() {
 	s.server.Echo.DELETE("/api/channels/:channel/points/:type/:point/select/:token", s.cancelSelection)
 	s.server.Echo.GET("/api/channels/:channel/commands/:command", s.getCommand)
 	s.server.Echo.GET("/api/commands", s.listCommands)
+	s.addTraceRoutes()
 }
 
 // channelView is a channel as the API shows it. Times are Unix ms.

@@ -43,6 +43,7 @@ type channel struct {
 	unsettled []settlement  // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{} // Redis has newly appeared
 	settings  chan setting  // values that wait to be set
+	trace     trace         // of its frames
 
 	mu      sync.Mutex
 	status  rtdb.ChannelStatus

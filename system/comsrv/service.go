@@ -36,6 +36,7 @@ type Service struct {
 	channels []*channel // in the order of the site
 	commands *commander
 	waiting  chan struct{} // one for each request that waits for a command to end
+	tracing  sync.Mutex    // one trace starts at a time
 }
 
 // New validates the channels, listens and prepares everything. Nothing is polled

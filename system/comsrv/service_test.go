@@ -144,6 +144,7 @@ func (p *plant) awaitQuality(channel ems.ChannelID, kind ems.PointType, want ems
 type envelope struct {
 	Success bool            `json:"success"`
 	Data    json.RawMessage `json:"data"`
+	Next    string          `json:"next"`
 	Error   struct {
 		Code    ems.Code `json:"code"`
 		Message string   `json:"message"`

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -59,6 +60,36 @@ type Settable interface {
 	// show that one.
 	SetPoint(point int, raw float64) error
 }
+
+// Traceable is a Driver that can show what travels for its channel.
+type Traceable interface {
+	// Trace calls show for every frame from now on, after the exchange that it
+	// belongs to, until Trace is called again; nil shows nothing and costs nothing.
+	// Any goroutine may call it. show must not wait, and may keep the frame.
+	Trace(show func(Frame))
+}
+
+// Frame is what travelled at once between comsrv and a device, or why nothing did.
+type Frame struct {
+	At        time.Time // when it began to leave, or had arrived
+	Direction Direction
+	Unit      uint8         // behind the connection
+	Function  uint8         // of the protocol; 0 where there is none
+	Bytes     []byte        // all of it, as it travelled
+	Summary   string        // what it says, for people
+	Reason    string        // why it is no sound answer, or why nothing travelled
+	RoundTrip time.Duration // from the request to the end of this reply
+}
+
+// Direction says which way a frame went.
+type Direction string
+
+// The directions of a frame.
+const (
+	Sent     Direction = "sent"
+	Received Direction = "received"
+	Nothing  Direction = "nothing" // no request left
+)
 
 // Reading is what a poll found out about one point.
 type Reading struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/goburrow/modbus"
@@ -26,6 +27,7 @@ type Driver struct {
 	groups   map[string]*group
 	counters map[uint8]*unitMetrics
 	yield    func(context.Context) // between two exchanges of a poll; may be nil
+	watcher  atomic.Pointer[func(protocol.Frame)]
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -75,7 +77,11 @@ func (d *Driver) Connect(ctx context.Context) error {
 		held.health.wake(unit)
 		first = unit
 	}
-	return held.connect(ctx, first, d.channel.Timeout)
+	err := held.connect(ctx, first, d.channel.Timeout)
+	if err != nil {
+		d.tracer().failure(d.links.clock.Now(), first, err)
+	}
+	return err
 }
 
 // held returns the connection of the channel.

@@ -64,15 +64,21 @@ func (d *Driver) take(ctx context.Context, unit uint8, write bool) error {
 		if errors.As(err, &resting) {
 			d.counters[unit].leftOut.Inc()
 		}
+		d.tracer().failure(d.links.clock.Now(), unit, err)
 	}
 	return err
 }
 
 // ask makes one exchange with a unit. Its errors are those of link.exchange.
 func (d *Driver) ask(ctx context.Context, unit uint8, before func() error, call func(modbus.Client) ([]byte, error)) ([]byte, error) {
-	return d.link.exchange(ctx, &ask{
-		unit: unit, timeout: d.channel.Timeout, since: d.waiting, before: before, call: call, counters: d.counters[unit],
+	trace := d.tracer()
+	reply, err := d.link.exchange(ctx, &ask{
+		unit: unit, timeout: d.channel.Timeout, since: d.waiting, before: before, call: call, counters: d.counters[unit], trace: trace,
 	})
+	if err != nil {
+		trace.failure(d.links.clock.Now(), unit, err)
+	}
+	return reply, err
 }
 
 // judge takes down that a unit did not answer, while the caller still has the
