@@ -32,6 +32,7 @@ func (s *Service) addRoutes() {
 	s.server.Echo.GET("/api/channels/:channel/commands/:command", s.getCommand)
 	s.server.Echo.GET("/api/commands", s.listCommands)
 	s.addTraceRoutes()
+	s.addRegisterRoutes()
 }
 
 // channelView is a channel as the API shows it. Times are Unix ms.

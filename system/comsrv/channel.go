@@ -37,13 +37,14 @@ type channel struct {
 	commands  *commander
 	schedule  schedule
 	retry     *backoff.ExponentialBackOff
-	due       time.Time     // of the next poll, or of the next attempt to connect
-	orders    chan order    // commands that wait
-	heartbeat *heartbeat    // nil where there is none
-	unsettled []settlement  // what Redis could not be told yet of values that hold for a time
-	renewed   chan struct{} // Redis has newly appeared
-	settings  chan setting  // values that wait to be set
-	trace     trace         // of its frames
+	due       time.Time                  // of the next poll, or of the next attempt to connect
+	orders    chan order                 // commands that wait
+	heartbeat *heartbeat                 // nil where there is none
+	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
+	renewed   chan struct{}              // Redis has newly appeared
+	settings  chan setting               // values that wait to be set
+	trace     trace                      // of its frames
+	tasks     chan func(context.Context) // what people ask of the device beside commands
 
 	mu      sync.Mutex
 	status  rtdb.ChannelStatus
@@ -69,6 +70,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
 		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
+		tasks: make(chan func(context.Context), maxTasks),
 	}
 	if !entry.Enabled {
 		c.status.Reason = "the channel is disabled"
@@ -107,6 +109,8 @@ func (c *channel) run(ctx context.Context, place, places int) {
 			c.execute(ctx, order)
 		case wanted := <-c.settings:
 			c.apply(ctx, wanted)
+		case task := <-c.tasks:
+			task(ctx)
 		case <-c.renewed:
 			c.publisher.forget()
 			c.publisher.publish(ctx)
@@ -150,6 +154,9 @@ func (c *channel) wake(ctx context.Context) {
 func (c *channel) executeWaiting(ctx context.Context) {
 	for range len(c.orders) {
 		c.execute(ctx, <-c.orders)
+	}
+	for range len(c.tasks) {
+		(<-c.tasks)(ctx)
 	}
 }
 

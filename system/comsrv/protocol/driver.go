@@ -61,6 +61,26 @@ type Settable interface {
 	SetPoint(point int, raw float64) error
 }
 
+// Addressable is a Driver of a device with numbered registers and coils, which can
+// be read and written whether or not a point names them. Its methods are called as
+// those of Driver are, before it is connected too, and from within Yield.
+type Addressable interface {
+	// ReadRange reads registers, or coils as 0 and 1, by one request.
+	ReadRange(ctx context.Context, place Range) ([]uint16, error)
+	// WriteRange writes registers, or coils as 0 and 1, by one request that is sent at
+	// most once. before is asked when the next thing is that bytes leave; its error
+	// stops the write. An error is a *WriteError.
+	WriteRange(ctx context.Context, place Range, values []uint16, before func() error) error
+}
+
+// Range is neighbouring registers or coils of one unit.
+type Range struct {
+	Unit     uint8
+	Function uint8 // of the protocol: 1 to 4 read, 5, 6, 15 and 16 write
+	Address  uint16
+	Count    int
+}
+
 // Traceable is a Driver that can show what travels for its channel.
 type Traceable interface {
 	// Trace calls show for every frame from now on, after the exchange that it

@@ -25,8 +25,9 @@ type Driver struct {
 	link     *link     // nil when closed
 	waiting  time.Time // when the wait for the last turn began
 	groups   map[string]*group
-	counters map[uint8]*unitMetrics
-	yield    func(context.Context) // between two exchanges of a poll; may be nil
+	counters map[uint8]*unitMetrics // of the units that points name
+	other    *unitMetrics           // of all others, of which somebody may ask; nil until then
+	yield    func(context.Context)  // between two exchanges of a poll; may be nil
 	watcher  atomic.Pointer[func(protocol.Frame)]
 }
 
