@@ -254,9 +254,9 @@ func TestARegisterWriteThatIsUnderWayAtItsDeadline(t *testing.T) {
 	p := newPlant(t, entry)
 	p.start()
 	d.hold(6)
-	asked, deadline := make(chan string, 1), time.Now().Add(500*time.Millisecond)
+	asked, deadline := make(chan string, 1), time.Now().Add(1500*time.Millisecond)
 	go func() {
-		_, reply, err := p.request(http.MethodPost, "/api/channels/1/registers/write", `{"unit": 1, "function": 6, "address": 1, "values": [1], "deadline_ms": 500}`)
+		_, reply, err := p.request(http.MethodPost, "/api/channels/1/registers/write", `{"unit": 1, "function": 6, "address": 1, "values": [1], "deadline_ms": 1500}`)
 		asked <- fmt.Sprint(string(reply.Data), err)
 	}()
 	d.awaitHeld()

@@ -217,6 +217,20 @@ func parseBits(text string) (first, count int, sound bool) {
 	return first, last - first + 1, true
 }
 
+// BitsText is the inverse of parseBits.
+func (m *Mapping) BitsText() string {
+	switch {
+	case m.Bit < 0 || m.IsCoil():
+		return ""
+	case m.Bits > 1:
+		return strconv.Itoa(m.Bit) + "-" + strconv.Itoa(m.Bit+m.Bits-1)
+	case m.InPart():
+		return strconv.Itoa(m.Bit)
+	default:
+		return ""
+	}
+}
+
 // readSentinel reads the column of that name for a mapping that is sound in all
 // else.
 func (m *Mapping) readSentinel(text string, fault onFault) {

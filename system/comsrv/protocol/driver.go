@@ -81,6 +81,14 @@ type Range struct {
 	Count    int
 }
 
+// Inspectable is a Driver that keeps what it read last of each point as it
+// travelled.
+type Inspectable interface {
+	// LastRead returns the registers of points, by index, nil of one that was not read
+	// yet or has none. Any goroutine may call it; the bytes must not be changed.
+	LastRead(points []int) [][]byte
+}
+
 // Traceable is a Driver that can show what travels for its channel.
 type Traceable interface {
 	// Trace calls show for every frame from now on, after the exchange that it

@@ -29,6 +29,7 @@ type Driver struct {
 	other    *unitMetrics           // of all others, of which somebody may ask; nil until then
 	yield    func(context.Context)  // between two exchanges of a poll; may be nil
 	watcher  atomic.Pointer[func(protocol.Frame)]
+	last     lastRead
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -36,6 +37,7 @@ type group struct {
 	units    []*unit
 	readings []protocol.Reading
 	points   []config.MappedPoint // of the channel
+	last     *lastRead            // of the driver
 }
 
 // New is the protocol.Factory of this driver.
@@ -49,6 +51,7 @@ func (l *Links) New(setting protocol.Setting) (protocol.Driver, error) {
 		}
 	}
 	driver := &Driver{channel: channel, links: l, counters: l.metrics.of(&channel), yield: setting.Yield}
+	driver.last.wires = make([][]byte, len(channel.Points))
 	driver.planAll()
 	return driver, nil
 }
@@ -114,7 +117,7 @@ func (d *Driver) planAll() {
 			continue
 		}
 		units, indexes := plan(d.channel.Points, name, &d.channel.Modbus.Reads)
-		made := &group{units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points}
+		made := &group{units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points, last: &d.last}
 		for reading, index := range indexes {
 			made.readings[reading].Point = index
 		}
@@ -266,6 +269,8 @@ func (d *Driver) probePolls() int {
 
 // decode leaves the values of a block in the readings.
 func (g *group) decode(block *block, data []byte) {
+	g.last.mu.Lock()
+	defer g.last.mu.Unlock()
 	for i := range block.items {
 		item := &block.items[i]
 		offset := item.start - block.start
@@ -273,8 +278,10 @@ func (g *group) decode(block *block, data []byte) {
 			g.set(item.reading, decodeBit(data, offset), "")
 			continue
 		}
-		mapping := &g.points[g.readings[item.reading].Point].Mapping
-		raw, text, err := decodeRegisters(mapping, data[2*offset:2*(offset+item.end-item.start)])
+		point, wire := g.readings[item.reading].Point, data[2*offset:2*(offset+item.end-item.start)]
+		g.last.wires[point] = wire
+		mapping := &g.points[point].Mapping
+		raw, text, err := decodeRegisters(mapping, wire)
 		if err != nil {
 			g.fault(item.reading, err.Error())
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"sync"
 
 	"github.com/goburrow/modbus"
 
@@ -75,6 +76,23 @@ func writeOfRange(place protocol.Range, values []uint16) func(modbus.Client) ([]
 			return client.WriteMultipleRegisters(place.Address, uint16(len(values)), wire)
 		}
 	}
+}
+
+// lastRead keeps the registers of each point of a channel as they were read last.
+type lastRead struct {
+	mu    sync.Mutex
+	wires [][]byte // parts of replies, which nobody changes
+}
+
+// LastRead implements protocol.Inspectable.
+func (d *Driver) LastRead(points []int) [][]byte {
+	d.last.mu.Lock()
+	defer d.last.mu.Unlock()
+	wires := make([][]byte, len(points))
+	for i, point := range points {
+		wires[i] = d.last.wires[point]
+	}
+	return wires
 }
 
 // Reading is what registers may mean, beginning with one of them: by data type
