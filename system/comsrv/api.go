@@ -29,6 +29,7 @@ func (s *Service) addRoutes() {
 	s.server.Echo.GET("/api/commands", s.listCommands)
 	s.addTraceRoutes()
 	s.addRegisterRoutes()
+	s.server.Echo.GET("/api/channels/:channel/statistics", s.getStatistics)
 }
 
 // channelView is a channel as the API shows it. Times are Unix ms.

@@ -22,12 +22,13 @@ import (
 type Driver struct {
 	channel  config.Channel
 	links    *Links
-	link     *link     // nil when closed
-	waiting  time.Time // when the wait for the last turn began
+	link     *link                // nil when closed
+	open     atomic.Pointer[link] // the same, for other goroutines
+	waiting  time.Time            // when the wait for the last turn began
 	groups   map[string]*group
-	counters map[uint8]*unitMetrics // of the units that points name
-	other    *unitMetrics           // of all others, of which somebody may ask; nil until then
-	yield    func(context.Context)  // between two exchanges of a poll; may be nil
+	counters map[uint8]*unitMetrics      // of the units that points name
+	other    atomic.Pointer[unitMetrics] // of all others, of which somebody may ask; nil until then
+	yield    func(context.Context)       // between two exchanges of a poll; may be nil
 	watcher  atomic.Pointer[func(protocol.Frame)]
 	last     lastRead
 }
@@ -92,6 +93,7 @@ func (d *Driver) Connect(ctx context.Context) error {
 func (d *Driver) held() *link {
 	if d.link == nil {
 		d.link = d.links.take(&d.channel)
+		d.open.Store(d.link)
 	}
 	return d.link
 }
@@ -106,6 +108,7 @@ func (d *Driver) Close() error {
 	}
 	d.links.leave(d.link)
 	d.link = nil
+	d.open.Store(nil)
 	return nil
 }
 

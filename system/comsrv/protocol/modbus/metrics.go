@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"sync"
 
 	"github.com/goburrow/modbus"
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,7 @@ type unitMetrics struct {
 	requests, leftOut              prometheus.Counter
 	timeout, malformed, connection prometheus.Counter
 	exceptions                     *prometheus.CounterVec // by code
+	codes                          sync.Map               // code -> the counter of those that came
 	roundTrip                      prometheus.Observer
 }
 
@@ -94,7 +96,10 @@ func (m *unitMetrics) count(err error) {
 	var broken *brokenError
 	switch {
 	case errors.As(err, &exception):
-		m.exceptions.WithLabelValues(codeLabel(exception.ExceptionCode)).Inc()
+		code := codeLabel(exception.ExceptionCode)
+		counter := m.exceptions.WithLabelValues(code)
+		counter.Inc()
+		m.codes.Store(code, counter)
 	case errors.As(err, &malformed):
 		m.malformed.Inc()
 	case errors.As(err, &broken) && broken.sent && errors.Is(err, os.ErrDeadlineExceeded):

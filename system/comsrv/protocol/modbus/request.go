@@ -86,10 +86,10 @@ func (d *Driver) countersOf(unit uint8) *unitMetrics {
 	if known := d.counters[unit]; known != nil {
 		return known
 	}
-	if d.other == nil {
-		d.other = d.links.metrics.ofUnit(&d.channel, otherUnit)
+	if d.other.Load() == nil {
+		d.other.Store(d.links.metrics.ofUnit(&d.channel, otherUnit))
 	}
-	return d.other
+	return d.other.Load()
 }
 
 // judge takes down that a unit of the channel did not answer, while the caller
