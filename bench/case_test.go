@@ -168,7 +168,7 @@ func TestWorkThatWasNotDoneIsNotReported(t *testing.T) {
 	expect("a full stream", ingest.verify(ctx, 0, 0), "refused 3 entries")
 	server.raw.HSet(ctx, "{bench}:rulesrv:state:bench_rule_01", "fired", 1)
 	expect("a rule that fired", cases["rule_evaluate"].verify(ctx, 0, 0), "bench_rule_01 fired 1 times")
-	if err := server.db.EnableRule(ctx, "bench_rule_02", false); err != nil {
+	if err := server.db.EnableRule(ctx, "bench_rule_02", false, ""); err != nil {
 		t.Fatal(err)
 	}
 	expect("a rule switched off", cases["rule_evaluate"].call(ctx, 0, 1), "bench_rule_02 is disabled instead of idle")
@@ -178,7 +178,7 @@ func TestWorkThatWasNotDoneIsNotReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("no model", cases["reverse_lookup"].call(ctx, 0, 0), "the reverse lookup answered [] instead of {bench_model value_001}")
-	if err := server.db.DeleteRule(ctx, "bench_rule_03"); err != nil {
+	if err := server.db.DeleteRule(ctx, "bench_rule_03", ""); err != nil {
 		t.Fatal(err)
 	}
 	expect("a rule less", cases["rule_evaluate"].verify(ctx, 0, 0), "19 rules")

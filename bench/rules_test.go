@@ -95,12 +95,12 @@ func TestRulesThatWereNotLookedAtAreNotReported(t *testing.T) {
 	if fired := server.bound.fired; !cmp.Equal(fired, map[string]int64{"bound_0030": 2, "bound_0530": 2}) {
 		t.Errorf("the proof let fire %v", fired)
 	}
-	if err := server.bound.db.EnableRule(ctx, "bound_0530", false); err != nil {
+	if err := server.bound.db.EnableRule(ctx, "bound_0530", false, ""); err != nil {
 		t.Fatal(err)
 	}
 	expectFault(t, "a rule switched off", server.proveBound(ctx, 30), "rule bound_0530 is disabled instead of active after point 31 became 2e+06")
 	expectFault(t, "a rule switched off", verify("ingest_10_rules_bound"), "rule bound_0030 fired 3 times and is idle")
-	if err := server.large.db.DeleteRule(ctx, "loose_003_000"); err != nil {
+	if err := server.large.db.DeleteRule(ctx, "loose_003_000", ""); err != nil {
 		t.Fatal(err)
 	}
 	expectFault(t, "a rule less", verify("ingest_10_rules_elsewhere"), "1199 rules of the site bench_large instead of 1200")

@@ -35,7 +35,7 @@ import (
 
 // Version says which contract the functions keep. The second number grows when
 // functions are added, the first when a caller of the older library would break.
-const Version = "2.0"
+const Version = "2.1"
 
 // Name is the name of the library in Redis.
 const Name = "voltage"

@@ -5,7 +5,7 @@
 -- errors INVALID
 -- keys   comsrv:{channel}:{type} w, comsrv:{channel}:{type}:ts w, comsrv:{channel}:{type}:q w, comsrv:{channel}:{type}:g w,
 --   comsrv:{channel}:status w, comsrv:{channel}:commands w, comsrv:{channel}:commands:results w,
---   comsrv:{channel}:command:{id} w, comsrv:channels w, comsrv:{channel}:holds w, comsrv:holds w
+--   comsrv:{channel}:command:{id} w, comsrv:channels w, comsrv:{channel}:holds w, comsrv:holds w, comsrv:switched w
 -- flags  allow-oom
 local function comsrv_remove(keys, args)
   local call = redis.call
@@ -37,5 +37,6 @@ local function comsrv_remove(keys, args)
   call('UNLINK', unpack(doomed))
   forget_holds(namespace, channel)
   call('SREM', namespace .. 'comsrv:channels', channel)
+  call('HDEL', namespace .. 'comsrv:switched', channel)
   return 'done'
 end

@@ -26,10 +26,11 @@ local function rule_upsert(keys, args)
   if not stored and call('ZCARD', namespace .. 'rulesrv:rules') >= rule_limit then
     refuse('FULL', 'a site has at most ' .. rule_limit .. ' rules')
   end
+  check_room(namespace, id, sources)
   check_loop(namespace, rule, sources)
   compile_rule(namespace, rule)
 
-  remove_rule(namespace, id, now)
+  remove_rule(namespace, id, now, nil, 'rule replaced')
   bind_rule(namespace, id, sources)
   call('HSET', key, 'config', args[1], 'enabled', rule.enabled == false and '0' or '1', 'sources', table.concat(sources, ' '))
   call('ZADD', namespace .. 'rulesrv:rules', 0, id)

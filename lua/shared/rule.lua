@@ -235,7 +235,8 @@ local function look_again(ctx, rule, at)
   redis.call('ZADD', ctx.namespace .. 'rulesrv:due', 'LT', string.format('%.0f', at), rule.id)
 end
 
--- rule_moved writes what follows from a change of state.
+-- rule_moved writes what follows from a change of state. ctx.by and ctx.why say who
+-- brought it about and why, where that was not the rule's conditions.
 local function rule_moved(ctx, rule, from, to, now)
   local call, namespace = redis.call, ctx.namespace
   local key = namespace .. 'rulesrv:state:' .. rule.id
@@ -260,7 +261,7 @@ local function rule_moved(ctx, rule, from, to, now)
   if fires then
     act(ctx, rule, 'active', now)
   elseif ends then
-    alarm_clear_definition(namespace, rule.id, rule.first.source, now, 'rule:' .. rule.id)
+    alarm_clear_definition(namespace, rule.id, rule.first.source, now, actor(ctx, rule), ctx.why)
     act(ctx, rule, 'idle', now)
   end
 end
@@ -385,3 +386,10 @@ local function set_value(ctx, name, number, now)
 end
 
 cascade.set_value = set_value
+
+-- first_source returns the source about which a rule raises its alarm, nil where there
+-- is no such rule.
+function cascade.first_source(namespace, id)
+  local rule = compiled_rule(namespace, cached_rules(namespace), id)
+  return rule and rule.first.source
+end

@@ -2,7 +2,8 @@
 
 local action_limit = 10000          -- waiting actions of the site
 local event_limit = 10000           -- changes of state that are kept
-local firing_limit = 20             -- of each rule
+local firing_limit = 20             -- that are kept of each rule
+local firing_period = 60000         -- ms, within which a rule that fires that often controls nothing more
 
 -- check_action checks one action.
 local function check_action(path, action)
@@ -94,10 +95,29 @@ local function actor(ctx, rule)
   return ctx.by or 'rule:' .. rule.id
 end
 
+-- cascade holds what rule.lua defines: set_value, because actions set values, and
+-- values set off rules, which act; and first_source, of a rule by its id.
+local cascade = {}
+
+-- fires_too_often reports whether a rule has fired so often within a minute that it
+-- must be setting off itself, over the device that it controls: as a model may be
+-- mapped later, that is not always seen when a rule is stored.
+local function fires_too_often(namespace, rule, now)
+  local firing = redis.call('LINDEX', namespace .. 'rulesrv:firings:' .. rule.id, firing_limit - 1)
+  local time = firing and tonumber(string.match(firing, '^{"time":(%d+)'))
+  return time and tonumber(now) - time < firing_period
+end
+
 -- order_control queues a command. A full queue is told to the people instead of
 -- failing the values that came with it.
 local function order_control(ctx, rule, index, params, now)
   local namespace = ctx.namespace
+  if fires_too_often(namespace, rule, now) then
+    alarm_raise(namespace, now, {source = 'rulesrv:' .. rule.id .. ':control', rule = 'rule_cascade', level = 'Major', worse = '', value = '',
+      title = 'A rule controls too often', description = 'Rule ' .. rule.id .. ' became active ' .. firing_limit
+        .. ' times within a minute: ' .. params.target .. ' was not set again. Does the rule watch what it controls?'})
+    return
+  end
   local channel, kind, point = check_source('target', params.target)
   local lifetime = parse_duration('deadline', params.deadline, 3600000)
   local queued, fault = pcall(queue_command, namespace, channel, {id = 'rule-' .. rule.id .. '-' .. index .. '-' .. now, kind = kind,
@@ -110,10 +130,6 @@ local function order_control(ctx, rule, index, params, now)
   end
 end
 
--- cascade holds set_value, which rule.lua defines: actions set values, and values
--- set off rules, which act.
-local cascade = {}
-
 -- carry_out does one action.
 local function carry_out(ctx, rule, index, kind, params, now)
   local namespace = ctx.namespace
@@ -122,7 +138,10 @@ local function carry_out(ctx, rule, index, kind, params, now)
     alarm_raise(namespace, now, {source = rule.first.source, rule = rule.id, level = params.level, title = params.title,
       description = params.description or '', value = value and string.format('%.6f', value) or '', worse = rule.worse, by = ctx.by})
   elseif kind == 'resolve_alarm' then
-    alarm_clear_definition(namespace, params.rule, rule.first.source, now, actor(ctx, rule))
+    local source = cascade.first_source(namespace, params.rule)
+    if source then
+      alarm_clear_definition(namespace, params.rule, source, now, actor(ctx, rule))
+    end
   elseif kind == 'notify' then
     queue_notify(namespace, rule, params.message, params.to or '', now)
   elseif kind == 'publish' then

@@ -1,6 +1,7 @@
 -- Keeping rules: bindings and state go with the rule.
 
 local rule_limit = 20000            -- rules of a site
+local watcher_limit = 1000          -- rules that watch one source
 local loop_steps = 2000             -- rules that are looked at in search of a loop
 
 -- Words that stand in the paths of the API where the id of a rule could stand.
@@ -168,6 +169,21 @@ local function check_loop(namespace, rule, sources)
   follow(rule, rule.id)
 end
 
+-- check_room refuses a rule for a source that has as many rules as one change of its
+-- value can evaluate.
+local function check_room(namespace, id, sources)
+  for _, source in ipairs(sources) do
+    local index, field = index_of(source)
+    local count = 0
+    for other in string.gmatch(redis.call('HGET', namespace .. 'rulesrv:index:' .. index, field) or '', '%S+') do
+      count = count + (other ~= id and 1 or 0)
+    end
+    if count >= watcher_limit then
+      refuse('FULL', source .. ' is watched by ' .. watcher_limit .. ' rules, as many as one source may have')
+    end
+  end
+end
+
 -- bind_rule enters a rule into the indexes of what it watches.
 local function bind_rule(namespace, id, sources)
   for _, source in ipairs(sources) do
@@ -195,23 +211,31 @@ local function unbind_rule(namespace, id, sources)
   end
 end
 
+-- check_by returns who asks for something, nil where that is not said.
+local function check_by(by)
+  return (by or '') ~= '' and check_text('by', by, 1, 100) or nil
+end
+
 -- rest_rule takes a rule back to idle, with all that follows, and forgets what it
--- remembers.
-local function rest_rule(namespace, rule, now)
+-- remembers. by (nil where nobody is named) and why go into the journal of alarms.
+local function rest_rule(namespace, rule, now, by, why)
+  local ctx, prefix = rule_context(namespace, now), 'rulesrv:' .. rule.id
+  ctx.by, ctx.why = by, why
   local standing = redis.call('HGET', namespace .. 'rulesrv:standing', rule.id)
   if standing then
-    rule_moved(rule_context(namespace, now), rule, string.match(standing, '^%a+'), 'idle', now)
+    rule_moved(ctx, rule, string.match(standing, '^%a+'), 'idle', now)
   end
   if rule.bad_input == 'alarm' then
-    alarm_clear_definition(namespace, rule.id, 'rulesrv:' .. rule.id .. ':input', now, 'rule:' .. rule.id)
+    alarm_clear_definition(namespace, rule.id, prefix .. ':input', now, actor(ctx, rule), why)
   end
+  alarm_clear_definition(namespace, 'rule_cascade', prefix .. ':control', now, actor(ctx, rule), why)
   redis.call('HDEL', namespace .. 'rulesrv:memory', rule.id)
   redis.call('ZREM', namespace .. 'rulesrv:due', rule.id)
 end
 
 -- remove_rule takes a rule, its bindings and its state away, and clears the
 -- alarm that it holds active. It returns false when there is no such rule.
-local function remove_rule(namespace, id, now)
+local function remove_rule(namespace, id, now, by, why)
   local call = redis.call
   local key = namespace .. 'rulesrv:rule:' .. id
   local sources = call('HGET', key, 'sources')
@@ -220,7 +244,7 @@ local function remove_rule(namespace, id, now)
   end
   local rule = compiled_rule(namespace, cached_rules(namespace), id)
   if rule then
-    rest_rule(namespace, rule, now)
+    rest_rule(namespace, rule, now, by, why)
   else -- a text of which nothing can be made
     call('HDEL', namespace .. 'rulesrv:standing', id)
     call('HDEL', namespace .. 'rulesrv:memory', id)

@@ -63,6 +63,9 @@ end
 -- check_windows checks when a rule that is tried out is in force: pairs of times.
 local function check_windows(windows)
   check_types('', {windows = windows}, {'windows', 'table'})
+  if #(windows or {}) > 100 then
+    refuse('INVALID', 'windows must be a list of at most 100: ask in parts')
+  end
   for i, window in ipairs(windows or {}) do
     if type(window) ~= 'table' or not is_finite(window[1]) or not is_finite(window[2]) then
       refuse('INVALID', 'windows[' .. (i - 1) .. '] must be two times')

@@ -16,9 +16,6 @@ import (
 	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
-// nextHeader tells the ?after= of the next page; a reply without it is the end.
-const nextHeader = "X-Next-After"
-
 // listStates are what ?state= of a list may say.
 var listStates = map[string]string{
 	"": "", "all": "", "open": "open", "active": "active",
@@ -117,10 +114,7 @@ func (s *Service) replyPage(c echo.Context, filter rtdb.AlarmFilter) error {
 	if err != nil {
 		return err
 	}
-	if next != "" {
-		c.Response().Header().Set(nextHeader, next)
-	}
-	return httpserver.OK(c, alarms)
+	return httpserver.OKPage(c, alarms, next)
 }
 
 // counts is the reply of /api/alarms/counts.

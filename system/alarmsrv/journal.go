@@ -58,10 +58,7 @@ func (s *Service) listJournal(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if next != "" {
-		c.Response().Header().Set(nextHeader, next)
-	}
-	return httpserver.OK(c, entries)
+	return httpserver.OKPage(c, entries, next)
 }
 
 // Bounds of the live feed.

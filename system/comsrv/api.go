@@ -30,6 +30,7 @@ func (s *Service) addRoutes() {
 	s.addTraceRoutes()
 	s.addRegisterRoutes()
 	s.server.Echo.GET("/api/channels/:channel/statistics", s.getStatistics)
+	s.addChangeRoutes()
 }
 
 // channelView is a channel as the API shows it. Times are Unix ms.
@@ -48,7 +49,10 @@ type channelView struct {
 	PollPeriodMS float64        `json:"poll_period_ms"`
 	TimeoutMS    float64        `json:"timeout_ms"`
 	StaleAfterMS float64        `json:"stale_after_ms"`
-	Points       map[string]int `json:"points"` // how many, by type
+	Points       map[string]int `json:"points"`             // how many, by type
+	Origin       string         `json:"origin"`             // site or api: who made it
+	Switched     bool           `json:"switched,omitempty"` // it is enabled, or not, because somebody said so by hand
+	Aside        bool           `json:"aside,omitempty"`    // one of this id that was made through the API waits until channels.yaml no longer names it
 }
 
 func (c *channel) view() channelView {
@@ -80,9 +84,10 @@ func unixMS(at time.Time) *int64 {
 }
 
 func (s *Service) listChannels(c echo.Context) error {
-	views := make([]channelView, len(s.channels))
-	for i, channel := range s.channels {
-		views[i] = channel.view()
+	roster := s.commands.roster.Load()
+	views := make([]channelView, len(roster.channels))
+	for i, channel := range roster.channels {
+		views[i] = roster.view(channel)
 	}
 	return httpserver.OK(c, views)
 }
@@ -92,7 +97,7 @@ func (s *Service) getChannel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return httpserver.OK(c, channel.view())
+	return httpserver.OK(c, s.commands.roster.Load().view(channel))
 }
 
 func (s *Service) channel(c echo.Context) (*channel, error) {
@@ -100,7 +105,7 @@ func (s *Service) channel(c echo.Context) (*channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	channel := s.commands.channels[id]
+	channel := s.commands.roster.Load().byID[id]
 	if channel == nil {
 		return nil, ems.Errorf(ems.CodeNotFound, "there is no channel %d", id)
 	}
@@ -185,8 +190,10 @@ func (s *Service) writePoint(c echo.Context) error {
 		}
 		defer s.commands.selections.forget(command)
 	}
+	channel.leave.callers.Add(1)
+	defer channel.leave.callers.Add(-1)
 	ctx := c.Request().Context()
-	if err := s.db.SendCommand(ctx, command); err != nil {
+	if err := s.commands.send(ctx, command); err != nil {
 		return err
 	}
 	result, err := s.db.SettleCommand(ctx, command)

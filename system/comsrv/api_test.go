@@ -53,10 +53,12 @@ func TestChannelsOverHTTP(t *testing.T) {
 		{
 			ID: 1, Name: "channel 1", Protocol: "modbus_tcp", Address: d.address, Enabled: true, Online: true,
 			PollPeriodMS: 50, TimeoutMS: 2000, StaleAfterMS: 2100, Points: map[string]int{"T": 2, "S": 1, "C": 2, "A": 2},
+			Origin: "site",
 		},
 		{
 			ID: 7, Name: "channel 7", Description: "spare", Protocol: "modbus_tcp", Address: "192.0.2.1:502",
 			Reason: "the channel is disabled", PollPeriodMS: 50, TimeoutMS: 2000, Points: map[string]int{"T": 0, "S": 0, "C": 0, "A": 0},
+			Origin: "site",
 		},
 	}
 	if diff := cmp.Diff(want, views); diff != "" {

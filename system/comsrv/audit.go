@@ -62,7 +62,7 @@ func (s *Service) listCommands(c echo.Context) error {
 }
 
 func (s *Service) commandFilter(c echo.Context) (rtdb.CommandFilter, error) {
-	filter := rtdb.CommandFilter{State: ems.CommandState(c.QueryParam("state")), Origin: c.QueryParam("origin"), Channels: slices.Clone(s.commands.ids)}
+	filter := rtdb.CommandFilter{State: ems.CommandState(c.QueryParam("state")), Origin: c.QueryParam("origin"), Channels: slices.Clone(s.commands.roster.Load().ids)}
 	if filter.State != "" && !filter.State.Final() {
 		return filter, ems.Errorf(ems.CodeInvalid, "state %q: commands end as done, failed, expired or unknown", filter.State)
 	}
@@ -77,7 +77,7 @@ func (s *Service) commandFilter(c echo.Context) (rtdb.CommandFilter, error) {
 	if err != nil {
 		return filter, err
 	}
-	if s.commands.channels[channel] == nil {
+	if s.commands.roster.Load().byID[channel] == nil {
 		return filter, ems.Errorf(ems.CodeNotFound, "there is no channel %d", channel)
 	}
 	filter.Channels = []ems.ChannelID{channel}

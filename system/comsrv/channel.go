@@ -45,6 +45,7 @@ type channel struct {
 	settings  chan setting               // values that wait to be set
 	trace     trace                      // of its frames
 	tasks     chan func(context.Context) // what people ask of the device beside commands
+	leave     leave
 
 	mu      sync.Mutex
 	status  rtdb.ChannelStatus
@@ -71,6 +72,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
 		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
 		tasks: make(chan func(context.Context), maxTasks),
+		leave: leave{quit: make(chan struct{})},
 	}
 	if !entry.Enabled {
 		c.status.Reason = "the channel is disabled"
@@ -104,6 +106,8 @@ func (c *channel) run(ctx context.Context, place, places int) {
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-c.leave.quit:
 			return
 		case order := <-c.orders:
 			c.execute(ctx, order)
@@ -244,9 +248,13 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 // stop ends the connection and tells that nobody polls any more, so that the
 // state of the channel does not claim otherwise.
 func (c *channel) stop(ctx context.Context) {
-	c.writeSafeState(ctx)
+	reason, continues := c.ending()
+	if !continues {
+		c.writeSafeState(ctx)
+	}
 	_ = c.driver.Close()
-	c.publisher.online, c.publisher.reason = false, "comsrv was stopped"
+	c.refuseWaiting(ctx)
+	c.publisher.online, c.publisher.reason = false, reason
 	c.counters.online.Set(0)
 	c.show()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)

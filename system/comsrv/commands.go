@@ -18,11 +18,12 @@ import (
 // goroutine of its channel, and stores how it ended.
 type commander struct {
 	parts
-	channels   map[ems.ChannelID]*channel
-	ids        []ems.ChannelID
+	roster     atomic.Pointer[roster]
+	gate       sync.RWMutex // held to read while something is made in Redis for a channel of the roster, and to write while that becomes another
 	outcomes   chan outcome
 	selections *selections
 	again      atomic.Bool // commands taken from the stream were not begun: take them again
+	changed    atomic.Bool // the roster has: take those of other channels
 
 	mu     sync.Mutex
 	active map[commandKey]struct{} // taken and not yet stored as ended
@@ -59,27 +60,39 @@ const (
 )
 
 func newCommander(parts parts) *commander {
-	return &commander{
-		parts: parts, channels: map[ems.ChannelID]*channel{},
+	made := &commander{
+		parts:    parts,
 		outcomes: make(chan outcome, maxOutcomes), selections: newSelections(), active: map[commandKey]struct{}{},
 	}
+	made.roster.Store(newRoster(nil))
+	return made
 }
 
 // consume takes commands until ctx ends. Channels that are disabled are read
 // too: what is sent to them fails, and does not wait for ever.
 func (m *commander) consume(ctx context.Context) {
-	reader := m.db.ReadCommands(consumer, m.ids)
-	fault := ""
+	var reader *rtdb.CommandReader
 	var renewed time.Time
-	for len(m.ids) > 0 && ctx.Err() == nil {
-		if m.again.Swap(false) {
-			if m.clock.Now().Sub(renewed) < commandWait {
-				m.pause(ctx)
-			}
-			renewed = m.clock.Now()
-			reader = m.db.ReadCommands(consumer, m.ids)
+	fault := ""
+	m.changed.Store(true)
+	for ctx.Err() == nil {
+		var deliveries []rtdb.Delivery
+		var err error
+		again := m.again.Swap(false)
+		if again && m.clock.Now().Sub(renewed) < commandWait {
+			m.pause(ctx)
 		}
-		deliveries, err := reader.Next(ctx, commandWait)
+		if changed := m.changed.Swap(false); changed || again {
+			renewed = m.clock.Now()
+			reader, deliveries, err = m.reread(ctx)
+		} else if len(m.roster.Load().ids) == 0 {
+			m.pause(ctx)
+		} else {
+			deliveries, err = reader.Next(ctx, commandWait)
+		}
+		if err != nil && m.changed.Load() { // it may have been about a channel that has gone
+			continue
+		}
 		if err != nil && ctx.Err() == nil {
 			if err.Error() != fault {
 				fault = err.Error()
@@ -93,6 +106,34 @@ func (m *commander) consume(ctx context.Context) {
 			m.dispatch(ctx, delivery)
 		}
 	}
+}
+
+// reread reads the streams of the channels that there are now from their
+// beginning, and makes those that are missing.
+func (m *commander) reread(ctx context.Context) (*rtdb.CommandReader, []rtdb.Delivery, error) {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	reader := m.db.ReadCommands(consumer, m.roster.Load().ids)
+	deliveries, err := reader.Next(ctx, commandWait)
+	return reader, deliveries, err
+}
+
+// send queues a command for a channel that is there. What was sent to one that is
+// going would stay behind.
+func (m *commander) send(ctx context.Context, command ems.Command) error {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	if _, _, err := m.check(command); err != nil {
+		return err
+	}
+	return m.db.SendCommand(ctx, command)
+}
+
+// turn does something while nothing is being made in Redis for a channel.
+func (m *commander) turn(do func()) {
+	m.gate.Lock()
+	defer m.gate.Unlock()
+	do()
 }
 
 func (m *commander) pause(ctx context.Context) {
@@ -115,12 +156,8 @@ func (m *commander) dispatch(ctx context.Context, delivery rtdb.Delivery) {
 		err = m.selections.permit(delivery.Command)
 	}
 	if err == nil {
-		select {
-		case channel.orders <- order{Delivery: delivery, point: point}:
+		if err = channel.offer(order{Delivery: delivery, point: point}); err == nil {
 			return
-		default:
-			channel.counters.queueFull.Inc()
-			err = ems.Errorf(ems.CodeFull, "%d commands are waiting for channel %d already, nothing was sent", maxOrders, channel.ID)
 		}
 	}
 	if m.begin(ctx, delivery) {
@@ -134,6 +171,9 @@ func (m *commander) check(command ems.Command) (*channel, int, error) {
 	target := command.Target
 	channel, index, err := m.find(target)
 	if err != nil {
+		return nil, 0, err
+	}
+	if err := channel.refusal(); err != nil {
 		return nil, 0, err
 	}
 	point := &channel.Points[index]
@@ -154,7 +194,7 @@ func (m *commander) check(command ems.Command) (*channel, int, error) {
 
 // find returns the channel and the index of a point.
 func (m *commander) find(target ems.PointRef) (*channel, int, error) {
-	channel := m.channels[target.Channel]
+	channel := m.roster.Load().byID[target.Channel]
 	if channel == nil {
 		return nil, 0, ems.Errorf(ems.CodeNotFound, "there is no channel %d", target.Channel)
 	}

@@ -352,7 +352,7 @@ func TestStreamReadAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.eventually(func() error {
-		if waiting := len(p.service.commands.channels[1].orders); waiting != 1 {
+		if waiting := len(p.service.commands.roster.Load().byID[1].orders); waiting != 1 {
 			return fmt.Errorf("%d commands wait", waiting)
 		}
 		return nil
@@ -422,7 +422,7 @@ func TestSlowChannelDelaysNoOther(t *testing.T) {
 	p.send(sent...)
 	// Those above the bound fail while the others still wait.
 	p.eventually(func() error {
-		if full := testutil.ToFloat64(p.service.commands.channels[1].counters.queueFull); full < 7 {
+		if full := testutil.ToFloat64(p.service.commands.roster.Load().byID[1].counters.queueFull); full < 7 {
 			return fmt.Errorf("%v commands were refused", full)
 		}
 		return nil

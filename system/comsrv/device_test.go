@@ -35,6 +35,7 @@ type device struct {
 	writes   []string          // "6@5=77": every write that arrived, refused ones too
 	order    []byte            // the functions of all requests, in the order in which they arrived
 	polls    int
+	accepted int // connections, since it was made
 
 	listener net.Listener
 	open     map[net.Conn]struct{}
@@ -89,12 +90,20 @@ func (d *device) accept(listener net.Listener) {
 		}
 		d.mu.Lock()
 		d.open[conn] = struct{}{}
+		d.accepted++
 		d.mu.Unlock()
 		d.running.Go(func() {
-			defer conn.Close()
+			defer d.close(conn)
 			d.serve(conn)
 		})
 	}
+}
+
+func (d *device) close(conn net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.open, conn)
+	_ = conn.Close()
 }
 
 func (d *device) serve(conn net.Conn) {

@@ -159,7 +159,7 @@ func (k *keeper) release(ctx context.Context, hold rtdb.Hold, now attempt) (atte
 	before, err := k.db.Command(ctx, channel.ID, command.ID)
 	switch {
 	case ems.CodeOf(err) == ems.CodeNotFound && err != nil:
-		return now, k.db.SendCommand(ctx, command)
+		return now, k.commands.send(ctx, command)
 	case err != nil || !before.State.Final():
 		return now, err
 	case before.State == ems.CommandDone:

@@ -1,6 +1,8 @@
 package comsrv
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -60,6 +62,16 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// forget removes all series of a channel that is not polled any more.
+func (m *metrics) forget(channel ems.ChannelID) {
+	of := prometheus.Labels{"channel": strconv.FormatUint(uint64(channel), 10)}
+	for _, series := range []interface {
+		DeletePartialMatch(labels prometheus.Labels) int
+	}{m.points, m.sent, m.polls, m.pollSeconds, m.overruns, m.online, m.ingestFailures, m.queueFull} {
+		series.DeletePartialMatch(of)
+	}
 }
 
 // channelMetrics are the metrics of one channel, looked up once.

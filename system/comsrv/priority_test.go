@@ -105,7 +105,7 @@ func TestWriteGoesBetweenTwoRequestsOnTheWire(t *testing.T) {
 	asked := command("between", ems.Adjustment, 1, 10)
 	p.send(asked)
 	p.eventually(func() error {
-		if waiting := len(p.service.commands.channels[1].orders); waiting != 1 {
+		if waiting := len(p.service.commands.roster.Load().byID[1].orders); waiting != 1 {
 			return fmt.Errorf("%d commands wait", waiting)
 		}
 		return nil

@@ -110,7 +110,7 @@ func (s *Service) checkWrite(channel *channel, place protocol.Range, values []ui
 			return ems.Errorf(ems.CodeInvalid, "values[%d]: %d is neither 0 nor 1, and a coil is a single bit", i, value)
 		}
 	}
-	for _, other := range s.channels {
+	for _, other := range s.commands.roster.Load().channels {
 		if other.Protocol != channel.Protocol || other.Address != channel.Address {
 			continue
 		}

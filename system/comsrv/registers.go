@@ -179,22 +179,38 @@ func (c *channel) perform(ctx context.Context, deadline time.Time, do func(ctx c
 		defer cancel()
 		do(bounded)
 	}
-	select {
-	case c.tasks <- task:
-	default:
-		return ems.Errorf(ems.CodeFull, "%d requests are waiting for channel %d already, nothing was sent: try again", maxTasks, c.ID)
+	if err := c.offerTask(task); err != nil {
+		return err
 	}
 	timer := c.clock.NewTimer(deadline.Sub(c.clock.Now()))
 	defer timer.Stop()
+	late := ems.Errorf(ems.CodeExpired, "the channel was busy until the deadline, nothing was sent")
 	select {
 	case <-ended:
 		return nil
+	case <-c.leave.quit:
+		late = c.refusal()
 	case <-ctx.Done():
 	case <-timer.C():
 	}
 	if begun.CompareAndSwap(false, true) {
-		return ems.Errorf(ems.CodeExpired, "the channel was busy until the deadline, nothing was sent")
+		return late
 	}
 	<-ended
 	return nil
+}
+
+// offerTask queues a task for the goroutine of the channel.
+func (c *channel) offerTask(task func(context.Context)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refused(); err != nil {
+		return err
+	}
+	select {
+	case c.tasks <- task:
+		return nil
+	default:
+		return ems.Errorf(ems.CodeFull, "%d requests are waiting for channel %d already, nothing was sent: try again", maxTasks, c.ID)
+	}
 }

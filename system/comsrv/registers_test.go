@@ -187,7 +187,7 @@ func TestARegisterWriteGoesBetweenTwoReads(t *testing.T) {
 		t.Error(full)
 	}
 	p.eventually(func() error {
-		if waiting := len(p.service.channels[0].tasks); waiting != maxTasks {
+		if waiting := len(p.service.commands.roster.Load().byID[1].tasks); waiting != maxTasks {
 			return fmt.Errorf("%d wait", waiting)
 		}
 		return nil

@@ -2,6 +2,7 @@ package comsrv
 
 import (
 	"crypto/rand"
+	"maps"
 	"sync"
 	"time"
 
@@ -82,6 +83,13 @@ func (s *selections) forget(command ems.Command) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.permitted, commandKey{command.Target.Channel, command.ID})
+}
+
+// leave ends all selections of a channel: its points may be others from now on.
+func (s *selections) leave(channel ems.ChannelID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.points, func(point ems.PointRef, _ selection) bool { return point.Channel == channel })
 }
 
 // permit refuses a command for a point that must be selected, unless it named the

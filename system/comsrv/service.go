@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,8 +20,10 @@ import (
 
 // Options are what the service is made of. The caller closes DB after Run.
 type Options struct {
-	Service  config.Service
-	Site     *config.Site
+	Service config.Service
+	Site    *config.Site
+	// ReadSite reads the site folder again and validates all of it.
+	ReadSite func() (*config.Site, error)
 	DB       *rtdb.Client
 	Clock    ems.Clock
 	Logger   *slog.Logger
@@ -33,10 +34,19 @@ type Options struct {
 type Service struct {
 	parts
 	server   *httpserver.Server
-	channels []*channel // in the order of the site
+	readSite func() (*config.Site, error)
+	links    *modbus.Links
 	commands *commander
 	waiting  chan struct{} // one for each request that waits for a command to end
 	tracing  sync.Mutex    // one trace starts at a time
+
+	changing chan struct{} // holds a token while channels are changed; all that follows belongs to its holder
+	life     context.Context
+	settling sync.WaitGroup // all that may settle a command
+	runs     map[ems.ChannelID]*polling
+	phases   phases
+	wanted   *wanted
+	loaded   bool // Redis was asked which channels were made through the API
 }
 
 // New validates the channels, listens and prepares everything. Nothing is polled
@@ -54,16 +64,20 @@ func New(options Options) (*Service, error) {
 		db: options.DB, clock: options.Clock, logger: options.Logger, metrics: counters, turns: make(chan struct{}, turnsAtOnce),
 		drivers: Drivers(links),
 	}
-	service := &Service{parts: shared, commands: newCommander(shared), waiting: make(chan struct{}, maxWaiting)}
-	for _, entry := range options.Site.Channels {
-		made, err := newChannel(entry, shared, service.commands)
-		if err != nil {
+	service := &Service{
+		parts: shared, readSite: options.ReadSite, links: links, commands: newCommander(shared), waiting: make(chan struct{}, maxWaiting),
+		changing: make(chan struct{}, 1), runs: map[ems.ChannelID]*polling{}, phases: phases{of: map[ems.ChannelID]float64{}},
+		wanted: &wanted{site: options.Site, made: map[ems.ChannelID]document{}, switches: map[ems.ChannelID]bool{}},
+	}
+	service.changing <- struct{}{} // until Run has begun
+	entries := service.wanted.entries()
+	channels := make([]*channel, len(entries))
+	for i := range entries {
+		if channels[i], err = service.build(&entries[i]); err != nil {
 			return nil, err
 		}
-		service.channels = append(service.channels, made)
-		service.commands.channels[entry.ID] = made
-		service.commands.ids = append(service.commands.ids, entry.ID)
 	}
+	service.commands.roster.Store(newRoster(entries, channels...))
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Comsrv, Listen: options.Service.Listen, Logger: options.Logger, Registry: options.Registry, Clock: options.Clock,
 		Checks: []httpserver.Check{
@@ -92,22 +106,22 @@ func (s *Service) Close() error { return s.server.Close() }
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.server.Run(ctx) })
-	group.Go(func() error {
-		s.db.Watch(ctx, s.renew)
-		return nil
+	s.settling.Go(func() { s.commands.consume(ctx) })
+	s.settling.Go(func() {
+		<-ctx.Done()
+		s.changing <- struct{}{} // a change under way comes to its end, and no other begins
 	})
-	var settling sync.WaitGroup // all that may settle a command
-	settling.Go(func() { s.commands.consume(ctx) })
 	group.Go(func() error {
 		newKeeper(s.parts, s.commands).run(ctx)
 		return nil
 	})
-	enabled := s.enabled()
-	for place, channel := range enabled {
-		settling.Go(func() { channel.run(ctx, place, len(enabled)) })
-	}
+	s.begin(ctx)
 	group.Go(func() error {
-		settling.Wait()
+		s.db.Watch(ctx, s.renew)
+		return nil
+	})
+	group.Go(func() error {
+		s.settling.Wait()
 		close(s.commands.outcomes)
 		return nil
 	})
@@ -118,19 +132,38 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// begin starts the channels. Where Redis answers, those made through the API are
+// among them, and what was stopped by hand is not; else the site folder alone
+// counts until it does.
+func (s *Service) begin(ctx context.Context) {
+	defer func() { <-s.changing }()
+	s.life, s.phases.origin = ctx, s.clock.Now()
+	loading, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	if err := s.load(loading); err != nil {
+		s.logger.Warn("redis does not tell which channels were made through the API; beginning with those of the site folder", "error", err)
+	}
+	s.startAll()
+}
+
 // renew is called when Redis has newly appeared: whatever it was told before may
 // be gone.
 func (s *Service) renew(ctx context.Context) error {
-	if err := s.removeOld(ctx); err != nil {
-		return err
-	}
-	for _, channel := range s.channels {
-		if err := channel.renew(ctx); err != nil {
+	return s.change(ctx, func() error {
+		if err := s.keep(ctx); err != nil {
 			return err
 		}
-	}
-	s.commands.again.Store(true)
-	return nil
+		if err := s.removeOld(ctx); err != nil {
+			return err
+		}
+		for _, channel := range s.commands.roster.Load().channels {
+			if err := channel.renew(ctx); err != nil {
+				return err
+			}
+		}
+		s.commands.again.Store(true)
+		return nil
+	})
 }
 
 // removeOld removes what is stored of channels that the site no longer has:
@@ -141,7 +174,7 @@ func (s *Service) removeOld(ctx context.Context) error {
 		return err
 	}
 	for _, id := range stored {
-		if slices.ContainsFunc(s.channels, func(c *channel) bool { return c.ID == id }) {
+		if s.commands.roster.Load().byID[id] != nil {
 			continue
 		}
 		if err := s.db.RemoveChannel(ctx, id); err != nil {
@@ -152,28 +185,18 @@ func (s *Service) removeOld(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) enabled() []*channel {
-	var list []*channel
-	for _, channel := range s.channels {
-		if channel.Enabled {
-			list = append(list, channel)
-		}
-	}
-	return list
-}
-
 func (s *Service) describeConfiguration(context.Context) (string, error) {
-	points := 0
-	for _, channel := range s.channels {
+	points, channels := 0, s.commands.roster.Load().channels
+	for _, channel := range channels {
 		points += len(channel.Points)
 	}
-	return fmt.Sprintf("%d channels, %d points", len(s.channels), points), nil
+	return fmt.Sprintf("%d channels, %d points", len(channels), points), nil
 }
 
 // describeChannels informs and never fails: a device that is away does not make
 // comsrv unhealthy.
 func (s *Service) describeChannels(context.Context) (string, error) {
-	online, enabled := 0, s.enabled()
+	online, enabled := 0, s.commands.roster.Load().enabled()
 	for _, channel := range enabled {
 		if status, _ := channel.shown(); status.Online {
 			online++

@@ -35,8 +35,9 @@ type plant struct {
 	site     *config.Site
 	service  *Service
 	registry *prometheus.Registry
-	cancel   func() // tells the service to end
-	stop     func() // tells it and waits for its end
+	readSite func() (*config.Site, error) // at a reload
+	cancel   func()                       // tells the service to end
+	stop     func()                       // tells it and waits for its end
 }
 
 // newPlant prepares everything and starts nothing but Redis.
@@ -51,7 +52,7 @@ func (p *plant) start() {
 	p.t.Helper()
 	p.registry = prometheus.NewRegistry()
 	service, err := New(Options{
-		Service: config.Service{Target: ems.Comsrv, Listen: servicetest.AnyPort}, Site: p.site, DB: p.Open(ems.SystemClock{}),
+		Service: config.Service{Target: ems.Comsrv, Listen: servicetest.AnyPort}, Site: p.site, ReadSite: p.readSite, DB: p.Open(ems.SystemClock{}),
 		Clock: ems.SystemClock{}, Logger: testkit.Logger(p.t), Registry: p.registry,
 	})
 	if err != nil {

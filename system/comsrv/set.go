@@ -43,10 +43,8 @@ func (c *channel) set(ctx context.Context, point int, value float64) error {
 		return err
 	}
 	wanted := setting{point: point, value: value, ended: make(chan error, 1)}
-	select {
-	case c.settings <- wanted:
-	default:
-		return ems.Errorf(ems.CodeFull, "%d values are waiting to be set on channel %d already: try again", maxSettings, c.ID)
+	if err := c.offerSetting(wanted); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, setTimeout)
 	defer cancel()

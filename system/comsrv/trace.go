@@ -201,7 +201,7 @@ func (s *Service) startTrace(c echo.Context) error {
 func (s *Service) makeRoom(wanted *channel) error {
 	now, count := s.clock.Now(), 0
 	var over *channel
-	for _, other := range s.channels {
+	for _, other := range s.commands.roster.Load().channels {
 		kept, active := other.trace.state(now)
 		if kept && other != wanted {
 			count++

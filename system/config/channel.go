@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -79,18 +80,37 @@ func (s *siteReader) readChannels() []Channel {
 		} else if first, twice := seen[entry.ID]; twice {
 			doc.add(append(at, "id"), "%d is already the id of channels[%d]: give each channel its own", entry.ID, first)
 		} else {
-			channel.Points = s.readPoints(&channel)
-			if channel.Protocol == ProtocolVirtual {
-				channel.checkVirtual(doc, append(at, "virtual"))
-			}
-			channel.checkLoss(doc, at)
+			s.complete(doc, at, &channel)
 		}
 		seen[entry.ID] = i
 		channels = append(channels, channel)
 	}
-	checkInterlocks(doc, channels)
-	checkShared(doc, channels)
+	all := make([]placed, len(channels))
+	for i := range channels {
+		all[i] = placed{Channel: &channels[i], doc: doc, at: []any{"channels", i}}
+	}
+	checkInterlocks(all, channels)
+	checkShared(all)
 	return channels
+}
+
+// placed is a channel and where it is written.
+type placed struct {
+	*Channel
+	doc *document
+	at  []any
+}
+
+// below is the path of what stands in the entry of the channel.
+func (p placed) below(path ...any) []any { return append(slices.Clone(p.at), path...) }
+
+// complete reads the points of a channel, and what is checked against them.
+func (s *siteReader) complete(doc *document, at []any, channel *Channel) {
+	channel.Points = s.readPoints(channel)
+	if channel.Protocol == ProtocolVirtual {
+		channel.checkVirtual(doc, append(at, "virtual"))
+	}
+	channel.checkLoss(doc, at)
 }
 
 func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channel {

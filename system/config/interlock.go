@@ -34,18 +34,17 @@ func (i *Interlock) Condition() ems.Condition {
 	return ems.Condition{Logic: i.Logic, Conditions: i.Conditions}
 }
 
-// checkInterlocks checks those of all channels, which may name points of each
-// other.
-func checkInterlocks(doc *document, channels []Channel) {
+// checkInterlocks checks those of some channels, which may name points of all that
+// there are.
+func checkInterlocks(some []placed, channels []Channel) {
 	site := &Site{Channels: channels}
-	for c := range channels {
-		channel, at := &channels[c], []any{"channels", c, "interlocks"}
+	for _, channel := range some {
 		if len(channel.Interlocks) > maxInterlocks {
-			doc.add(at, "more than %d interlocks", maxInterlocks)
+			channel.doc.add(channel.below("interlocks"), "more than %d interlocks", maxInterlocks)
 			continue
 		}
 		for i := range channel.Interlocks {
-			channel.Interlocks[i].check(doc, append(slices.Clone(at), i), channel, site)
+			channel.Interlocks[i].check(channel.doc, channel.below("interlocks", i), channel.Channel, site)
 		}
 	}
 }

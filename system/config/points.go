@@ -22,7 +22,7 @@ const (
 )
 
 // tableFolder is where the tables of a channel are within its site.
-func (c *Channel) tableFolder() string { return "points/" + uintText(uint32(c.ID)) + "/" }
+func tableFolder(id ems.ChannelID) string { return "points/" + uintText(uint32(id)) + "/" }
 
 var (
 	pointColumns    = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
@@ -45,8 +45,8 @@ func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 	names := map[string]string{}
 	targets := writeTargets{}
 	for _, kind := range ems.PointTypes {
-		pointsFile := channel.tableFolder() + tableNames[kind] + tableSuffix
-		mappingFile := channel.tableFolder() + tableNames[kind] + mappingSuffix + tableSuffix
+		pointsFile := tableFolder(channel.ID) + tableNames[kind] + tableSuffix
+		mappingFile := tableFolder(channel.ID) + tableNames[kind] + mappingSuffix + tableSuffix
 		rows, pointsWhole := s.readPointTable(pointsFile, kind, names)
 		mappings, mappingsWhole := s.readMappings(mappingFile, kind, channel, targets)
 		if !pointsWhole || !mappingsWhole { // what is missing may stand where nobody came to

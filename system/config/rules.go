@@ -82,6 +82,15 @@ func (f *rulesFile) check(doc *document, world *ruleWorld) []ems.Rule {
 			doc.addReference(fault.kept, at(fault.Path), "%s%s", fault.Message, name)
 		}
 	}
+	inFile := func(id string) bool { return seen[id] || ems.MadeByAPI(id) }
+	for _, fault := range crowded(rules) {
+		doc.add(append(slices.Clone(paths[fault.rule]), fault.Path...), "%s", fault.Message)
+	}
+	for _, fault := range unresolved(rules, inFile) {
+		if world.find == nil { // else the rules in use count, too
+			doc.add(append(slices.Clone(paths[fault.rule]), fault.Path...), "%s", fault.Message)
+		}
+	}
 	for first, circle := range world.loops(rules) {
 		steps := make([]string, len(circle))
 		for i, rule := range circle {
@@ -101,19 +110,6 @@ func (s *Site) RuleFaults(rule *ems.Rule, find FindModel) []ems.Fault {
 		found = append(found, fault.Fault)
 	}
 	return append(found, limits...)
-}
-
-// RuleLoop returns the ids of rules that would set off one another without end,
-// the first of them again at the end; nil when there are none.
-func (s *Site) RuleLoop(rules []ems.Rule, find FindModel) []string {
-	var ids []string
-	for _, circle := range newRuleWorld(s, find).loops(rules) {
-		for _, rule := range circle {
-			ids = append(ids, rules[rule].ID)
-		}
-		break
-	}
-	return ids
 }
 
 // ruleWorld is what the rules of a site may name.

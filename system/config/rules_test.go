@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,5 +142,35 @@ func TestBadRulesAreToldWithThePathOfTheFault(t *testing.T) {
 		if !found || !strings.ContainsAny(rest[:1], " :[") {
 			t.Errorf("%s, by the library:\n got %v\nwant INVALID %s …", bad.What, err, bad.Path)
 		}
+	}
+}
+
+// What only all rules of a file together tell: the alarm of a rule that there is
+// not, and more rules on one source than it may have.
+func TestRulesAreHeldAgainstOneAnother(t *testing.T) {
+	t.Parallel()
+	const resolves = "rules:\n" +
+		"  - {id: a, name: a, conditions: [{source: \"custom:x\", operator: changed}], actions: []}\n" +
+		"  - id: b\n    name: b\n    conditions: [{source: \"custom:x\", operator: changed}]\n    actions:\n" +
+		"      - {type: resolve_alarm, params: {rule: a}}\n      - {type: resolve_alarm, params: {rule: api-later}}\n" +
+		"      - type: resolve_alarm\n        params: {rule: c}\n"
+	_, err := readWith(t, map[string]string{"rules.yaml": resolves})
+	if err == nil || err.Error() != `rules.yaml:10: rules[1].actions[2].params.rule: no rule "c" in this site` {
+		t.Errorf("the alarm of no rule: %v", err)
+	}
+	crowd := func(rules int) string {
+		text := strings.Builder{}
+		text.WriteString("rules:\n")
+		for i := range rules {
+			fmt.Fprintf(&text, "  - {id: r%d, name: r, conditions: [{source: \"custom:x\", operator: \">\", value: 1, compare_to: \"\"}, {source: \"custom:x\", operator: \"<\", value: 9}], actions: []}\n", i)
+		}
+		return text.String()
+	}
+	_, err = readWith(t, map[string]string{"rules.yaml": crowd(1001)})
+	if err == nil || err.Error() != "rules.yaml:1002: rules[1000].conditions: custom:x is watched by 1000 rules already, as many as one source may have" {
+		t.Errorf("too many of one source: %v", err)
+	}
+	if _, err = readWith(t, map[string]string{"rules.yaml": crowd(1000)}); err != nil {
+		t.Errorf("as many as fit: %v", err)
 	}
 }

@@ -26,6 +26,9 @@ type Site struct {
 	Retention AlarmRetention
 	Alarms    ems.AlarmSettings
 	Forward   Forward
+
+	environment []string // with which it was read
+	protocols   []string
 }
 
 // Channel returns the channel with that id.
@@ -57,7 +60,7 @@ type siteReader struct {
 	dir         string
 	environment map[string]string
 	protocols   []string
-	tables      map[string]string // point tables by file, in place of those of the folder; nil where the folder has them
+	tables      map[string]string // tables by file, of a channel that brings its own; nil where they are in the folder
 	unsound     map[string]bool   // ids of templates that are at fault, or above one that is
 	faults      faults
 }
@@ -81,7 +84,7 @@ func ReadSite(dir string, environment []string, protocols []string) (*Site, erro
 		}
 	}
 	reader.checkFiles()
-	site := &Site{Dir: dir}
+	site := &Site{Dir: dir, environment: environment, protocols: protocols}
 	reader.readIdentity(site)
 	reader.readForward(site)
 	site.Channels = reader.readChannels()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -98,6 +99,23 @@ func (r *tableRow) flag(column string) bool {
 	default:
 		r.fault(column, "%q is neither true nor false", r.cells[column])
 		return false
+	}
+}
+
+// readTable returns the text of a table, which is in the site folder unless the
+// channel brings its own.
+func (s *siteReader) readTable(file string) ([]byte, error) {
+	if s.tables == nil {
+		return readBounded(s.path(file))
+	}
+	text, found := s.tables[file]
+	switch {
+	case !found || text == "":
+		return nil, os.ErrNotExist
+	case len(text) > maxFileBytes:
+		return nil, fmt.Errorf("larger than %d MiB", maxFileBytes>>20)
+	default:
+		return []byte(text), nil
 	}
 }
 

@@ -1,9 +1,7 @@
 package config
 
 import (
-	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -28,10 +26,10 @@ func (c *Channel) ParsePoints(tables map[string]string) error {
 	known := TableNames()
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
 		if !contains(known, name) {
-			reader.faults.add(c.tableFolder(), 0, "there is no table %q: the tables are %s", name, listText(known))
+			reader.faults.add(tableFolder(c.ID), 0, "there is no table %q: the tables are %s", name, listText(known))
 			continue
 		}
-		reader.tables[c.tableFolder()+name+tableSuffix] = tables[name]
+		reader.tables[tableFolder(c.ID)+name+tableSuffix] = tables[name]
 	}
 	points := reader.readPoints(c)
 	if err := reader.faults.err(); err != nil {
@@ -39,20 +37,4 @@ func (c *Channel) ParsePoints(tables map[string]string) error {
 	}
 	c.Points = points
 	return nil
-}
-
-// readTable returns the text of a table, and os.ErrNotExist where there is none.
-func (s *siteReader) readTable(file string) ([]byte, error) {
-	if s.tables == nil {
-		return readBounded(s.path(file))
-	}
-	text, given := s.tables[file]
-	switch {
-	case !given || text == "":
-		return nil, os.ErrNotExist
-	case len(text) > maxFileBytes:
-		return nil, fmt.Errorf("larger than %d MiB", maxFileBytes>>20)
-	default:
-		return []byte(text), nil
-	}
 }

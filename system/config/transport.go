@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"path/filepath"
+	"strconv"
 )
 
 // TLS names the files with which a device and comsrv know each other. Paths are
@@ -95,6 +96,12 @@ func (s *siteReader) readTLS(doc *document, at []any, entry *tlsEntry, channel *
 		doc.add(at, "certificate and key belong together: give both or none")
 		return
 	}
+	for _, file := range []struct{ key, name string }{{"ca", entry.CA}, {"certificate", entry.Certificate}, {"key", entry.Key}} {
+		if s.tables != nil && file.name != "" && !filepath.IsLocal(file.name) {
+			doc.add(append(at, file.key), "%q is not below the site folder, where the files of channels made through the API lie", file.name)
+			return
+		}
+	}
 	channel.Modbus.TLS = TLS{
 		CA: s.file(entry.CA), Certificate: s.file(entry.Certificate), Key: s.file(entry.Key), ServerName: entry.ServerName,
 	}
@@ -141,10 +148,9 @@ func (s *siteReader) readSerial(doc *document, at []any, entry *serialEntry, cha
 }
 
 // checkShared makes sure that channels which share a connection agree upon it.
-func checkShared(doc *document, channels []Channel) {
+func checkShared(channels []placed) {
 	first := map[string]int{}
-	for i := range channels {
-		channel := &channels[i]
+	for i, channel := range channels {
 		if !IsModbus(channel.Protocol) || !channel.Enabled || channel.Modbus.OwnConnection {
 			continue
 		}
@@ -153,12 +159,16 @@ func checkShared(doc *document, channels []Channel) {
 			first[channel.Address] = i
 			continue
 		}
-		if key := differs(&channels[at], channel); key != "" {
+		if key := differs(channels[at].Channel, channel.Channel); key != "" {
 			remedy := "give both the same"
 			if channel.Protocol != ProtocolModbusRTU {
 				remedy += ", or this one own_connection"
 			}
-			doc.add([]any{"channels", i, "address"}, "channels[%d] has the same address and another %s: they share one connection, so %s", at, key, remedy)
+			other := "channels[" + strconv.Itoa(at) + "]"
+			if channels[at].doc != channel.doc {
+				other = "channel " + uintText(uint32(channels[at].ID))
+			}
+			channel.doc.add(channel.below("address"), "%s has the same address and another %s: they share one connection, so %s", other, key, remedy)
 		}
 	}
 }

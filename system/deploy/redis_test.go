@@ -253,7 +253,7 @@ func useEverything(ctx context.Context, t *testing.T, db *rtdb.Client) error {
 		func() error { _, err := db.CleanUpAlarms(ctx, time.Nanosecond, 1); return err },
 		func() (err error) { lines, err = db.CollectLines(ctx, "here", false, 10); return err },
 		func() error { return db.FinishLines(ctx, lines) },
-		func() error { return db.DeleteRule(ctx, "rights") },
+		func() error { return db.DeleteRule(ctx, "rights", "") },
 		func() error { return db.RetainMappings(ctx, nil) },
 	} {
 		if err := step(); err != nil {

@@ -32,6 +32,7 @@ type Rule struct {
 // Bounds of a rule, and how many a site has.
 const (
 	MaxRules          = 20_000
+	MaxWatchers       = 1_000 // rules that watch one source
 	MaxRulePriority   = 1000
 	MaxConditionDepth = 8
 	MaxConditions     = 100

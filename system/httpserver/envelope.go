@@ -31,9 +31,15 @@ func OK(c echo.Context, data any) error {
 	return c.JSON(http.StatusOK, Envelope{Success: true, Data: data})
 }
 
-// OKPage replies with one page of a list; next is the id after which the next one
-// begins, empty when this is the last.
+// nextHeader repeats the ?after= of the next page, for who reads no envelope.
+const nextHeader = "X-Next-After"
+
+// OKPage replies with one page of a list; next is the ?after= of the one that
+// follows, empty when this is the last.
 func OKPage(c echo.Context, data any, next string) error {
+	if next != "" {
+		c.Response().Header().Set(nextHeader, next)
+	}
 	return c.JSON(http.StatusOK, Envelope{Success: true, Data: data, Next: next})
 }
 

@@ -7,6 +7,11 @@ func TestContractOfComsrv(t *testing.T) {
 	fulfil(t, comsrvContracts())
 }
 
+func TestContractOfMadeChannels(t *testing.T) {
+	t.Parallel()
+	fulfil(t, madeContracts())
+}
+
 func comsrvContracts() []contract {
 	return []contract{
 		comsrvIngest(), comsrvIngestDoubted(), comsrvRead(), comsrvMark(), comsrvStatus(), comsrvChannels(), comsrvRemove(), comsrvHoldArm(), comsrvHoldSettle(), comsrvHoldDue(),
@@ -295,6 +300,7 @@ func comsrvRemove() contract {
 	}
 	doomed := append(append([]step{}, keep...), []step{
 		{"comsrv_ingest", "1001", "T", "5000", "slow", "1", "3", "4", "bad", "4", "5"}, {"comsrv_status", "1001", "1", "", "0", "0", "0", "5000"},
+		{"comsrv_switch", "1001", "0"}, {"comsrv_switch", "1002", "0"},
 		armed("2", "a", "1000", "5000"), {"comsrv_hold_arm", "1002", "A", "3", "b", "1000", "5000", ""},
 		commandC1, commandC2, {"TAKE", "comsrv:1001:commands", "comsrv", "me"}, {"comsrv_command_result", "1001", "c2", "done", "", "", "2000", "1-2"},
 	}...)
@@ -306,7 +312,7 @@ func comsrvRemove() contract {
 				after: map[string]string{
 					"comsrv:1001:T": gone, "comsrv:1001:T:ts": gone, "comsrv:1001:T:q": gone, "comsrv:1001:T:g": gone, "comsrv:1001:status": gone,
 					"comsrv:1001:commands": gone, "comsrv:1001:commands:results": gone, "comsrv:1001:command:c1": gone, "comsrv:1001:command:c2": gone,
-					"comsrv:channels": "1002", "comsrv:1001:holds": gone, "comsrv:holds": "1002:A:3=6000",
+					"comsrv:channels": "1002", "comsrv:1001:holds": gone, "comsrv:holds": "1002:A:3=6000", "comsrv:switched": "1002=0",
 				},
 			},
 			{

@@ -255,21 +255,27 @@ func ruleTriggerAction() contract {
 	by := func(who, number string) string {
 		return "* rule=hot from= to=triggered time=5000 by=" + who + " values=" + hotSeen(number)
 	}
-	// The journal and the command name who had it done.
+	// The journal and the command name who had it done. As the rule does not become
+	// active, its alarm is one of a moment.
 	hot := hotFired()
-	done := with(without(hot, "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot"), map[string]string{
+	cleared := "\n" + hotEntry("clear", "active_unacknowledged", "cleared_unacknowledged", "5000", "anna") + "carried out by hand"
+	moment := without(hotAlarmCleared("5000"), "alarmsrv:alarms:active", "alarmsrv:order:active", "alarmsrv:order:standing")
+	done := with(without(hot, "rulesrv:state:hot", "rulesrv:standing", "rulesrv:firings:hot", "alarmsrv:alarms:active", "alarmsrv:order:active", "alarmsrv:order:standing"), moment, map[string]string{
 		"rulesrv:events":                      by("anna", "60.000000"),
-		"alarmsrv:journal":                    hotEntry("raise", "", "active_unacknowledged", "5000", "anna"),
+		"alarmsrv:journal":                    hotEntry("raise", "", "active_unacknowledged", "5000", "anna") + cleared,
 		"comsrv:1002:commands":                strings.Replace(hot["comsrv:1002:commands"], "rule:hot", "anna", 1),
 		"comsrv:1002:command:rule-hot-3-5000": strings.Replace(hot["comsrv:1002:command:rule-hot-3-5000"], "rule:hot", "anna", 1),
 	})
 	raised := with(done, map[string]string{
 		"rulesrv:events":         by("anna", "null"),
-		"alarmsrv:alarm:1":       strings.Replace(hotAlarm("", "active_unacknowledged"), "value=60.000000 worst=60.000000", "value=", 1),
-		"alarmsrv:journal":       strings.Replace(hotEntry("raise", "", "active_unacknowledged", "5000", "anna"), "60.000000", "", 1),
+		"alarmsrv:alarm:1":       strings.Replace(hotAlarm("cleared_at=5000 ", "cleared_unacknowledged"), "value=60.000000 worst=60.000000", "value=", 1),
+		"alarmsrv:journal":       strings.ReplaceAll(hotEntry("raise", "", "active_unacknowledged", "5000", "anna")+cleared, "60.000000", ""),
 		"alarmsrv:notifications": strings.Replace(hot["alarmsrv:notifications"], "60.000000", "", 1),
 	})
-	told := []string{strings.Replace(hotFiredTold()[1], `"by":"rule:hot"`, `"by":"anna"`, 1)}
+	told := []string{
+		strings.Replace(hotFiredTold()[1], `"by":"rule:hot"`, `"by":"anna"`, 1),
+		hotToldFrom + `active_unacknowledged","state":"cleared_unacknowledged"` + hotTold + `"anna","time":5000}`,
+	}
 	value := []step{upsertHot, {"HSET", "comsrv:1001:T", "1", "60.000000"}, {"HSET", "comsrv:1001:T:ts", "1", "5000"}}
 	resolves := stored(`{"id":"calm","conditions":[` + above("comsrv:1001:T:1", "70") + `],"actions":[{"type":"resolve_alarm","params":{"rule":"hot"}}]}`)
 	plain := stored(plainRule("hot", above("comsrv:1001:T:1", "55")))
@@ -288,6 +294,10 @@ func ruleTriggerAction() contract {
 				}),
 				told: []string{hotToldFrom + `active_unacknowledged","state":"cleared_unacknowledged"` + hotTold + `"anna","time":5000}`},
 			},
+			{
+				name: "one that is disabled", before: []step{upsertHot, {"rule_enable", "hot", "0", "2000"}}, key: "hot", args: []string{"anna", "5000"},
+				refused: "CONFLICT rule 'hot' is disabled: enable it first",
+			},
 			{name: "of no rule", before: []step{upsertHot}, key: "cold", args: []string{"anna", "5000"}, refused: "NOT_FOUND no rule 'cold'"},
 		},
 	}
@@ -296,11 +306,11 @@ func ruleTriggerAction() contract {
 func ruleUpdateState() contract {
 	bad := step{"comsrv_mark", "1001", "bad", "6000"}
 	return contract{
-		function: "rule_update_state", key: anID(), args: []kind{oneOf("idle"), milliseconds()},
+		function: "rule_update_state", key: anID(), args: []kind{oneOf("idle"), milliseconds()}, more: []kind{words(0, 100)}, most: 1,
 		examples: []example{
 			{
 				name: "an active one whose input is lost", before: []step{upsertHot, ingestHot, bad}, key: "hot", args: []string{"idle", "7000"}, reply: "idle",
-				after: with(hotCleared("7000", "null"), map[string]string{"rulesrv:state:hot": "fired=1 since=7000"}), told: hotClearedTold("7000"),
+				after: with(because(hotCleared("7000", "null"), "rule:hot", "rule reset"), map[string]string{"rulesrv:state:hot": "fired=1 since=7000"}), told: hotClearedTold("7000"),
 			},
 			{name: "one that is idle", before: []step{upsertHot}, key: "hot", args: []string{"idle", "7000"}, reply: "idle"},
 			{name: "none", before: []step{upsertHot}, key: "cold", args: []string{"idle", "7000"}, refused: "NOT_FOUND no rule 'cold'"},

@@ -3,6 +3,7 @@ package rtdb_test
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 func ruleUpsert() contract {
@@ -23,7 +24,7 @@ func ruleUpsert() contract {
 			},
 			{
 				name: "another one while it is active", before: []step{upsertHot, ingestHot}, key: "hot", args: []string{moved, "7000"}, reply: "OK",
-				after: with(hotCleared("7000", "null"), map[string]string{
+				after: with(because(hotCleared("7000", "null"), "rule:hot", "rule replaced"), map[string]string{
 					"rulesrv:rule:hot":     "config=" + moved + " enabled=0 sources=comsrv:1003:S:4 comsrv:1001:T:1",
 					"rulesrv:index:1003:S": "4=hot", "rulesrv:sequence": "3", "rulesrv:version": "7000-3", "rulesrv:state:hot": gone, "rulesrv:firings:hot": gone,
 				}),
@@ -112,11 +113,11 @@ func ruleDelete() contract {
 	}
 	dry := step{"rule_upsert", "dry", plainRule("dry", above("comsrv:1001:T:1", "70")+","+above("comsrv:1001:T:2", "3")), "1000"}
 	return contract{
-		function: "rule_delete", key: anID(), args: []kind{milliseconds()},
+		function: "rule_delete", key: anID(), args: []kind{milliseconds()}, more: []kind{words(0, 100)}, most: 1,
 		examples: []example{
 			{
 				name: "an active one", before: []step{upsertHot, ingestHot}, key: "hot", args: []string{"7000"}, reply: "OK",
-				after: with(without, hotCleared("7000", "null"), map[string]string{"rulesrv:state:hot": gone, "rulesrv:firings:hot": gone}), told: hotClearedTold("7000"),
+				after: with(without, because(hotCleared("7000", "null"), "rule:hot", "rule deleted"), map[string]string{"rulesrv:state:hot": gone, "rulesrv:firings:hot": gone}), told: hotClearedTold("7000"),
 			},
 			{
 				name: "whose alarm was acknowledged", before: []step{upsertHot, ingestHot, {"alarm_acknowledge", "1", "1", "anna", "6000"}}, key: "hot", args: []string{"7000"}, reply: "OK",
@@ -127,7 +128,7 @@ func ruleDelete() contract {
 					"alarmsrv:counts": "active_acknowledged:Critical=0 active_unacknowledged:Critical=0 closed:Critical=1",
 					"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot") + "\n" +
 						hotEntry("acknowledge", "active_unacknowledged", "active_acknowledged", "6000", "anna") + "\n" +
-						hotEntry("clear", "active_acknowledged", "closed", "7000", "rule:hot"),
+						hotEntry("clear", "active_acknowledged", "closed", "7000", "rule:hot") + "rule deleted",
 				}),
 				told: []string{
 					triggered("hot", "active", "idle", "7000"),
@@ -149,14 +150,21 @@ func ruleEnable() contract {
 	disabled := "config=" + hotRule + " enabled=0 sources=comsrv:1001:T:1"
 	off := step{"rule_enable", "hot", "0", "2000"}
 	return contract{
-		function: "rule_enable", key: anID(), args: []kind{oneOf("0", "1"), milliseconds()},
+		function: "rule_enable", key: anID(), args: []kind{oneOf("0", "1"), milliseconds()}, more: []kind{words(0, 100)}, most: 1,
 		examples: []example{
 			{
 				name: "off while it is active", before: []step{upsertHot, ingestHot}, key: "hot", args: []string{"0", "7000"}, reply: "OK",
-				after: with(hotCleared("7000", "null"), map[string]string{
+				after: with(because(hotCleared("7000", "null"), "rule:hot", "rule disabled"), map[string]string{
 					"rulesrv:rule:hot": disabled, "rulesrv:sequence": "2", "rulesrv:version": "7000-2",
 				}),
 				told: hotClearedTold("7000"),
+			},
+			{
+				name: "off by somebody", before: []step{upsertHot, ingestHot}, key: "hot", args: []string{"0", "7000", "anna"}, reply: "OK",
+				after: with(because(hotCleared("7000", "null"), "anna", "rule disabled"), map[string]string{
+					"rulesrv:rule:hot": disabled, "rulesrv:sequence": "2", "rulesrv:version": "7000-2",
+				}),
+				told: []string{hotClearedTold("7000")[0], strings.Replace(hotClearedTold("7000")[1], "rule:hot", "anna", 1)},
 			},
 			{
 				name: "on while its condition holds", before: []step{upsertHot, off, ingestHot}, key: "hot", args: []string{"1", "5000"}, reply: "OK",

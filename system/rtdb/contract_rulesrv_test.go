@@ -1,6 +1,9 @@
 package rtdb_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestContractOfRulesrv(t *testing.T) {
 	t.Parallel()
@@ -55,6 +58,15 @@ func hotAlarmCleared(now string) map[string]string {
 		"alarmsrv:journal": hotEntry("raise", "", "active_unacknowledged", "5000", "rule:hot") + "\n" +
 			hotEntry("clear", "active_unacknowledged", "cleared_unacknowledged", now, "rule:hot"),
 	}
+}
+
+// because says in the journal why the alarm of a rule cleared, and by whom where
+// that was not the rule.
+func because(keys map[string]string, by, why string) map[string]string {
+	lines := strings.Split(keys["alarmsrv:journal"], "\n")
+	last := len(lines) - 1
+	lines[last] = strings.Replace(lines[last], "by=rule:hot", "by="+by, 1) + why
+	return with(keys, map[string]string{"alarmsrv:journal": strings.Join(lines, "\n")})
 }
 
 func hotClearedTold(now string) []string {

@@ -53,7 +53,7 @@ func list(items ...any) any { return append([]any{}, items...) }
 
 // contracts lists the contract of every function.
 func contracts() []contract {
-	return slices.Concat(comsrvContracts(), modsrvContracts(), alarmsrvContracts(), rulesrvContracts(), hissrvContracts())
+	return slices.Concat(comsrvContracts(), madeContracts(), modsrvContracts(), alarmsrvContracts(), rulesrvContracts(), hissrvContracts())
 }
 
 // office runs calls of the library as a user who may touch only what a header

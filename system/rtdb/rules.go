@@ -111,19 +111,20 @@ func parseRules(texts []string) ([]RuleState, error) {
 }
 
 // DeleteRule removes a rule, its bindings and its state; an alarm that it holds
-// active is cleared.
-func (c *Client) DeleteRule(ctx context.Context, id string) error {
-	_, err := c.text(ctx, "rule_delete", id, c.now())
+// active is cleared, by whom the journal tells, "" is the rule itself.
+func (c *Client) DeleteRule(ctx context.Context, id, by string) error {
+	_, err := c.text(ctx, "rule_delete", id, c.now(), by)
 	return err
 }
 
-// EnableRule switches a rule on or off. A rule switched off goes idle.
-func (c *Client) EnableRule(ctx context.Context, id string, enabled bool) error {
+// EnableRule switches a rule on or off. A rule switched off goes idle, as if by
+// DeleteRule.
+func (c *Client) EnableRule(ctx context.Context, id string, enabled bool, by string) error {
 	word := "0"
 	if enabled {
 		word = "1"
 	}
-	_, err := c.text(ctx, "rule_enable", id, word, c.now())
+	_, err := c.text(ctx, "rule_enable", id, word, c.now(), by)
 	return err
 }
 
@@ -185,7 +186,8 @@ func (c *Client) ScheduleRule(ctx context.Context, id string, windows []ems.Wind
 }
 
 // TriggerRule carries out the actions of a rule by hand, as if it had become
-// active, and returns how many there were. The state of the rule stays.
+// active for a moment, and returns how many there were. The state of the rule
+// stays. CONFLICT when it is disabled.
 func (c *Client) TriggerRule(ctx context.Context, id, by string) (int64, error) {
 	text, err := c.text(ctx, "rule_trigger_action", id, by, c.now())
 	return integer(text), err
@@ -194,8 +196,8 @@ func (c *Client) TriggerRule(ctx context.Context, id, by string) (int64, error) 
 // ResetRule takes a rule back to idle, with all that follows; it forgets what it
 // remembers. It returns where the rule stands then: active, where its conditions
 // hold.
-func (c *Client) ResetRule(ctx context.Context, id string) (ems.RuleStatus, error) {
-	text, err := c.text(ctx, "rule_update_state", id, string(ems.RuleIdle), c.now())
+func (c *Client) ResetRule(ctx context.Context, id, by string) (ems.RuleStatus, error) {
+	text, err := c.text(ctx, "rule_update_state", id, string(ems.RuleIdle), c.now(), by)
 	return ems.RuleStatus(text), err
 }
 

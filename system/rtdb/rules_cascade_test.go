@@ -294,7 +294,7 @@ func TestResetForgetsTheLastFiring(t *testing.T) {
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 50})
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
 	expect(t, "within the cooldown", b.status(t, "hot"), ems.RuleIdle)
-	if status, err := b.ResetRule(b.ctx, "hot"); err != nil || status != ems.RuleActive {
+	if status, err := b.ResetRule(b.ctx, "hot", ""); err != nil || status != ems.RuleActive {
 		t.Errorf("%s, %v", status, err)
 	}
 }

@@ -285,7 +285,7 @@ func (b *bench) lifeStep(t *rapid.T, r *referenceRule, rule ems.Rule, channel em
 		r.rest(now)
 		r.lastFired = -1
 		r.look(now)
-		_, err := b.ResetRule(b.ctx, rule.ID)
+		_, err := b.ResetRule(b.ctx, rule.ID, "")
 		return err
 	case 8:
 		if enabled := rapid.IntRange(0, 3).Draw(t, "enabled") > 0; enabled == r.disabled {
@@ -293,7 +293,7 @@ func (b *bench) lifeStep(t *rapid.T, r *referenceRule, rule ems.Rule, channel em
 				r.rest(now)
 			}
 			r.look(now)
-			return b.EnableRule(b.ctx, rule.ID, enabled)
+			return b.EnableRule(b.ctx, rule.ID, enabled, "")
 		}
 		return nil
 	default:
@@ -332,7 +332,7 @@ func TestRulesFollowTheReference(t *testing.T) {
 			}
 		}
 		b.sameMoves(t, id, from, r.moves)
-		if err := b.DeleteRule(b.ctx, id); err != nil {
+		if err := b.DeleteRule(b.ctx, id, ""); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -189,7 +189,7 @@ func TestRulesOutliveTheirModels(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"left", "right", "minus", "other"} {
-		if err := b.DeleteRule(b.ctx, id); err != nil {
+		if err := b.DeleteRule(b.ctx, id, ""); err != nil {
 			t.Error(id, err)
 		}
 	}

@@ -225,7 +225,7 @@ func TestARuleStoredWhileItsConditionHoldsIsActiveAtOnce(t *testing.T) {
 	}
 	expect(t, "stored", b.status(t, "hot"), ems.RuleActive)
 	for _, enabled := range []bool{false, true} {
-		if err := b.EnableRule(b.ctx, "hot", enabled); err != nil {
+		if err := b.EnableRule(b.ctx, "hot", enabled, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -288,7 +288,7 @@ func TestARuleIsDisabledEnabledAndDeletedWithoutTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
-	if err := b.EnableRule(b.ctx, "hot", false); err != nil {
+	if err := b.EnableRule(b.ctx, "hot", false, ""); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "disabled", b.status(t, "hot"), ems.RuleDisabled)
@@ -299,13 +299,13 @@ func TestARuleIsDisabledEnabledAndDeletedWithoutTrace(t *testing.T) {
 	if status, err := b.EvaluateRule(b.ctx, "hot"); err != nil || status != ems.RuleDisabled {
 		t.Errorf("evaluated while disabled: %v, %v", status, err)
 	}
-	if err := b.EnableRule(b.ctx, "hot", true); err != nil {
+	if err := b.EnableRule(b.ctx, "hot", true, ""); err != nil {
 		t.Fatal(err)
 	}
 	if status, err := b.EvaluateRule(b.ctx, "hot"); err != nil || status != ems.RuleActive {
 		t.Errorf("evaluated against the stored values: %v, %v", status, err)
 	}
-	if err := b.DeleteRule(b.ctx, "hot"); err != nil {
+	if err := b.DeleteRule(b.ctx, "hot", ""); err != nil {
 		t.Fatal(err)
 	}
 	for key, content := range b.dump(t) {
@@ -314,7 +314,7 @@ func TestARuleIsDisabledEnabledAndDeletedWithoutTrace(t *testing.T) {
 			t.Errorf("%s is left: %s", key, content)
 		}
 	}
-	for _, err := range []error{b.DeleteRule(b.ctx, "hot"), b.EnableRule(b.ctx, "hot", true)} {
+	for _, err := range []error{b.DeleteRule(b.ctx, "hot", ""), b.EnableRule(b.ctx, "hot", true, "")} {
 		if ems.CodeOf(err) != ems.CodeNotFound {
 			t.Errorf("a rule that is gone: %v", err)
 		}

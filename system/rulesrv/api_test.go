@@ -231,6 +231,9 @@ func TestReloadTakesTheWholeFileOrNothing(t *testing.T) {
 
 	body := `{"id":"api-loop","name":"l","conditions":[{"source":"custom:r","operator":">","value":0}],"actions":[{"type":"set_value","params":{"name":"q","value":1}}]}`
 	m.Refused(http.MethodPost, "/api/rules", body, http.StatusConflict, ems.CodeConflict, "api-loop -> d -> c -> api-loop")
+	body = `{"name":"r","conditions":[{"source":"custom:r","operator":"changed"}],"actions":[{"type":"resolve_alarm","params":{"rule":"RULE"}}]}`
+	m.Refused(http.MethodPost, "/api/rules", strings.Replace(body, "RULE", "b", 1), http.StatusBadRequest, ems.CodeInvalid, `actions[0].params.rule: no rule "b" in this site`)
+	ask[state](m, http.MethodPut, "/api/rules/api-r", strings.Replace(body, "RULE", "a", 1))
 	m.Refused(http.MethodPost, "/api/rules/reload?dry_run=maybe", "", http.StatusBadRequest, ems.CodeInvalid, "neither true nor false")
 }
 
@@ -251,6 +254,15 @@ func TestCustomValuesTriggersAndResets(t *testing.T) {
 	events := ask[[]rtdb.RuleEvent](m, http.MethodGet, "/api/rules/events", "")
 	last := events[len(events)-1]
 	servicetest.Same(t, []string{string(last.To), last.By}, []string{"triggered", "Ann"})
+	ask[state](m, http.MethodPut, "/api/rules/api-zone", strings.Replace(body, `{"type":"set_value","params":{"name":"seen","value":1}}`, `{"type":"create_alarm","params":{"level":"Info","title":"Zone"}}`, 1))
+	servicetest.Same(t, ask[state](m, http.MethodPost, "/api/rules/api-zone/disable?by=Ben", "").Status, "disabled")
+	entries, err := m.DB.JournalAfter(t.Context(), "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleared := entries[len(entries)-1]
+	servicetest.Same(t, []string{cleared.Event, cleared.By, cleared.Text}, []string{"clear", "Ben", "rule disabled"})
+	m.Refused(http.MethodPost, "/api/rules/api-zone/trigger", `{"by":"Ann"}`, http.StatusConflict, ems.CodeConflict, "enable it first")
 	m.Refused(http.MethodPost, "/api/rules/api-mode/trigger", `{}`, http.StatusBadRequest, ems.CodeInvalid, "say who")
 	m.Refused(http.MethodPut, "/api/values/mode", `{}`, http.StatusBadRequest, ems.CodeInvalid, "say which number")
 	m.Refused(http.MethodPut, "/api/values/a%3Ab", `{"value":1}`, http.StatusBadRequest, ems.CodeInvalid, "unusable character")

@@ -159,16 +159,18 @@ func TestAnImportIntoAFullSiteChangesNothing(t *testing.T) {
 	t.Parallel()
 	m := startManual(t, testSite(), "")
 	const crowd = `for i = 1, 19999 do
-		local id = 'api-' .. i
-		redis.call('HSET', 'rulesrv:rule:' .. id, 'enabled', '1', 'sources', 'custom:y',
-			'config', '{"id":"' .. id .. '","name":"n","conditions":[{"source":"custom:y","operator":">","value":1}],"actions":[]}')
+		local id, source = 'api-' .. i, 'custom:y' .. i % 20
+		redis.call('HSET', 'rulesrv:rule:' .. id, 'enabled', '1', 'sources', source,
+			'config', '{"id":"' .. id .. '","name":"n","conditions":[{"source":"' .. source .. '","operator":">","value":1}],"actions":[]}')
 		redis.call('ZADD', 'rulesrv:rules', 0, id)
 	end`
 	if err := m.Raw.Eval(t.Context(), crowd, nil).Err(); err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
 	}
-	replaces := "rules:\n  - {id: api-1, name: other, conditions: [{source: \"custom:y\", operator: \">\", value: 2}], actions: []}\n"
+	replaces := "rules:\n  - {id: api-1, name: other, conditions: [{source: \"custom:y1\", operator: \">\", value: 2}], actions: []}\n"
 	adds := "  - {id: api-new, name: new, conditions: [{source: \"custom:y\", operator: \">\", value: 2}], actions: []}\n"
+	moves := "  - {id: api-2, name: other, conditions: [{source: \"custom:y1\", operator: \">\", value: 2}], actions: []}\n"
+	m.Refused(http.MethodPost, "/api/rules/import", replaces+moves, http.StatusInsufficientStorage, ems.CodeFull, "custom:y1 is watched by 1000 rules already")
 	m.Refused(http.MethodPost, "/api/rules/import", replaces+adds, http.StatusInsufficientStorage, ems.CodeFull, "there would be 20001 rules: a site has at most 20000")
 	servicetest.Same(t, ask[state](m, http.MethodGet, "/api/rules/api-1", "").Rule.Name, "n")
 	if status, text := m.Ask(http.MethodPost, "/api/rules/import", replaces, nil); status != http.StatusOK || !strings.Contains(text, `"added":[],"changed":["api-1"],"removed":[]`) {

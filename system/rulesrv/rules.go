@@ -45,7 +45,11 @@ func (s *Service) listRules(c echo.Context) error {
 	for i, rule := range found {
 		states[i] = shown(rule)
 	}
-	return httpserver.OK(c, states)
+	next := ""
+	if len(found) == limit {
+		next = found[limit-1].Rule.ID
+	}
+	return httpserver.OKPage(c, states, next)
 }
 
 func (s *Service) getRule(c echo.Context) error {
@@ -84,6 +88,9 @@ func (s *Service) putRule(c echo.Context) error {
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
+	if err := s.checkTogether(ctx, []ems.Rule{rule}, func(string) bool { return true }); err != nil {
+		return err
+	}
 	if err := s.db.UpsertRule(ctx, rule); err != nil {
 		return err
 	}
@@ -108,14 +115,15 @@ func (s *Service) deleteRule(c echo.Context) error {
 	if s.ofSite(id) {
 		return ems.Errorf(ems.CodeConflict, "rule %q belongs to the site folder: take it out of rules.yaml and reload, or disable it", id)
 	}
-	if err := s.db.DeleteRule(c.Request().Context(), id); err != nil {
+	if err := s.db.DeleteRule(c.Request().Context(), id, c.QueryParam("by")); err != nil {
 		return err
 	}
 	return httpserver.OK(c, map[string]string{"id": id})
 }
 
 // enableRule and disableRule also serve the rules of the site folder. What they
-// set stays over restarts as long as the rule stays as it is.
+// set stays over restarts as long as the rule stays as it is. ?by= is who asks, for
+// the journal of an alarm that is cleared.
 func (s *Service) enableRule(c echo.Context) error  { return s.switchRule(c, true) }
 func (s *Service) disableRule(c echo.Context) error { return s.switchRule(c, false) }
 
@@ -124,7 +132,7 @@ func (s *Service) switchRule(c echo.Context, enabled bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.db.EnableRule(c.Request().Context(), id, enabled); err != nil {
+	if err := s.db.EnableRule(c.Request().Context(), id, enabled, c.QueryParam("by")); err != nil {
 		return err
 	}
 	return s.replyRule(c, id)
@@ -195,7 +203,7 @@ func (s *Service) resetRule(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.db.ResetRule(c.Request().Context(), id); err != nil {
+	if _, err := s.db.ResetRule(c.Request().Context(), id, c.QueryParam("by")); err != nil {
 		return err
 	}
 	return s.replyRule(c, id)

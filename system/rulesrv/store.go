@@ -3,7 +3,6 @@ package rulesrv
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/config"
@@ -74,6 +73,9 @@ func (s *Service) store(ctx context.Context) error {
 	return nil
 }
 
+// bySite is who takes rules away that left the site folder.
+const bySite = "site folder"
+
 // replaceSiteRules makes these rules the ones of the site. Rules made through the
 // API stay; others are taken away, and their ids returned. What Redis holds
 // already is left alone: after a crash it has enough to do.
@@ -89,7 +91,7 @@ func (s *Service) replaceSiteRules(ctx context.Context, rules []ems.Rule) (remov
 			same[id] = kept && sameRule(state.Rule, rules[place])
 			continue
 		}
-		if err := s.db.DeleteRule(ctx, id); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+		if err := s.db.DeleteRule(ctx, id, bySite); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
 			return nil, err
 		}
 		removed = append(removed, id)
@@ -126,7 +128,7 @@ func (s *Service) upsertAll(ctx context.Context, rules []ems.Rule) error {
 			}
 			cleared = true
 			for _, rule := range left {
-				if err := s.db.DeleteRule(ctx, rule.ID); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
+				if err := s.db.DeleteRule(ctx, rule.ID, bySite); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
 					return err
 				}
 			}
@@ -191,7 +193,8 @@ func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
 }
 
 // checkTogether refuses rules that, with those that stay, would be too many for a
-// site or would set off one another without end.
+// site or a source, would set off one another without end, or resolve alarms of
+// rules that there are not.
 func (s *Service) checkTogether(ctx context.Context, rules []ems.Rule, stays func(id string) bool) error {
 	states, err := s.storedRules(ctx)
 	if err != nil {
@@ -207,12 +210,9 @@ func (s *Service) checkTogether(ctx context.Context, rules []ems.Rule, stays fun
 		return ems.Errorf(ems.CodeFull, "with these there would be %d rules: a site has at most %d", len(all), ems.MaxRules)
 	}
 	find, fault := s.modelsInUse(ctx)
-	circle := s.site.RuleLoop(all, find)
+	err = s.site.CheckRulesTogether(all, len(rules), find)
 	if *fault != nil {
 		return *fault
 	}
-	if circle != nil {
-		return ems.Errorf(ems.CodeConflict, "rules would set off one another without end: %s", strings.Join(circle, " -> "))
-	}
-	return nil
+	return err
 }

@@ -18,7 +18,8 @@ import (
 const (
 	mostTrialValues = 200_000
 	longestReplay   = 31 * 24 * time.Hour
-	lookBack        = time.Hour // before a replay, for what held when it begins
+	longestInForce  = 92 * 24 * time.Hour // of given values, where a schedule says on which days they count
+	lookBack        = time.Hour           // before a replay, for what held when it begins
 )
 
 // trial is the body of a test: a rule and one of values, live and history.
@@ -100,6 +101,8 @@ func (t *trial) check() error {
 		return ems.Errorf(ems.CodeInvalid, "history: a replay spans %d days at most", longestReplay/(24*time.Hour))
 	case len(t.Values) > mostTrialValues:
 		return ems.Errorf(ems.CodeInvalid, "values: %d are more than %d", len(t.Values), mostTrialValues)
+	case t.Rule.Schedule != nil && len(t.Values) > 0 && t.Values[len(t.Values)-1].Time.Sub(t.Values[0].Time) > longestInForce:
+		return ems.Errorf(ems.CodeInvalid, "values: those of a rule with a schedule span %d days at most", longestInForce/(24*time.Hour))
 	}
 	if t.Rule.ID == "" {
 		t.Rule.ID = "trial"

@@ -137,11 +137,11 @@ func wire(target ems.Target, settings config.Service, site *config.Site, db *rtd
 	logger *slog.Logger, registry *prometheus.Registry,
 ) (service, error) {
 	clock := options.Clock
+	readSite := func() (*config.Site, error) { return Check(site.Dir, options.Environment) }
 	switch target {
 	case ems.Comsrv:
-		return comsrv.New(comsrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})
+		return comsrv.New(comsrv.Options{Service: settings, Site: site, ReadSite: readSite, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Modsrv:
-		readSite := func() (*config.Site, error) { return Check(site.Dir, options.Environment) }
 		return modsrv.New(modsrv.Options{Service: settings, Site: site, ReadSite: readSite, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Alarmsrv:
 		return alarmsrv.New(alarmsrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})

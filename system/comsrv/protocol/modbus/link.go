@@ -33,6 +33,9 @@ func NewLinks(clock ems.Clock, registry prometheus.Registerer) (*Links, error) {
 	return &Links{clock: clock, metrics: counters, shared: map[place]*link{}}, nil
 }
 
+// Forget removes the metrics of a channel whose driver is closed for good.
+func (l *Links) Forget(channel ems.ChannelID) { l.metrics.forget(channel) }
+
 // place is where a connection leads and all that those who share it agree upon.
 type place struct {
 	protocol, address string

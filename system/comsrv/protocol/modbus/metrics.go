@@ -53,6 +53,17 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// forget removes all series of a channel. A driver that still counts counts for
+// nobody.
+func (m *metrics) forget(channel ems.ChannelID) {
+	of := prometheus.Labels{"channel": strconv.FormatUint(uint64(channel), 10)}
+	for _, series := range []interface {
+		DeletePartialMatch(labels prometheus.Labels) int
+	}{m.requests, m.exceptions, m.failures, m.leftOut, m.roundTrip} {
+		series.DeletePartialMatch(of)
+	}
+}
+
 // unitMetrics are the metrics of one unit of a channel, looked up once.
 type unitMetrics struct {
 	requests, leftOut              prometheus.Counter

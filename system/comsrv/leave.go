@@ -1,0 +1,107 @@
+package comsrv
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// leave is how a channel ends while comsrv goes on. All but quit and callers is
+// guarded by the mutex of the channel.
+type leave struct {
+	quit      chan struct{} // closed when the channel is to end
+	reason    string        // why; empty until then
+	continues bool          // another one takes its place, at the same device
+	callers   atomic.Int32  // requests that wait for a command to end
+}
+
+// end tells a channel to end once the poll or the command under way is over. From
+// now on it takes no command.
+func (c *channel) end(reason string, continues bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leave.reason == "" {
+		c.leave.reason, c.leave.continues = reason, continues
+		close(c.leave.quit)
+	}
+}
+
+// ending returns why a channel that has ended did so, and whether another one goes
+// on in its place.
+func (c *channel) ending() (reason string, continues bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leave.reason == "" {
+		return "comsrv was stopped", false
+	}
+	return c.leave.reason, c.leave.continues
+}
+
+// refusal is nil while the channel goes on.
+func (c *channel) refusal() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused()
+}
+
+// refused is refusal for those who hold the mutex.
+func (c *channel) refused() error {
+	if c.leave.reason == "" {
+		return nil
+	}
+	return ems.Errorf(ems.CodeConflict, "nothing was sent: %s", c.leave.reason)
+}
+
+// offer queues a command for the goroutine of the channel.
+func (c *channel) offer(wanted order) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refused(); err != nil {
+		return err
+	}
+	select {
+	case c.orders <- wanted:
+		return nil
+	default:
+		c.counters.queueFull.Inc()
+		return ems.Errorf(ems.CodeFull, "%d commands are waiting for channel %d already, nothing was sent", maxOrders, c.ID)
+	}
+}
+
+// offerSetting queues a value that is to be set.
+func (c *channel) offerSetting(wanted setting) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refused(); err != nil {
+		return err
+	}
+	select {
+	case c.settings <- wanted:
+		return nil
+	default:
+		return ems.Errorf(ems.CodeFull, "%d values are waiting to be set on channel %d already: try again", maxSettings, c.ID)
+	}
+}
+
+// refuseWaiting ends what waits for a channel that has ended, and tells what Redis
+// was not told yet of values that hold for a time. When comsrv itself is stopped,
+// commands wait in their stream for its return.
+func (c *channel) refuseWaiting(ctx context.Context) {
+	err := c.refusal()
+	if err == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
+	defer cancel()
+	_ = c.flushHolds(ctx) // else the safe value comes early rather than late
+	for range len(c.orders) {
+		waiting := <-c.orders
+		if c.commands.begin(ctx, waiting.Delivery) {
+			c.commands.settle(waiting.Delivery, ems.CommandFailed, nil, err.Error())
+		}
+	}
+	for range len(c.settings) {
+		(<-c.settings).ended <- err
+	}
+}

@@ -1,0 +1,126 @@
+package comsrv
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// TestAChannelThroughTheAPIAlone is validated, made, polled, browsed, written,
+// stopped, started, replaced and removed, and another one misses no poll of it.
+func TestAChannelThroughTheAPIAlone(t *testing.T) {
+	t.Parallel()
+	stable, d := newDevice(t), newDevice(t)
+	d.float(0, 21.5)
+	p, f := newFolderPlant(t)
+	f.channels(f.field(1, stable, ""))
+	p.site, _ = p.readSite()
+	p.start()
+	other := p.watch(1, stable)
+
+	// Bad: everything that is wrong is told with its place, and nothing is there.
+	bad := documentOf(t, 7, d, func(document map[string]any) {
+		document["adress"] = "x"
+	})
+	p.Refused(http.MethodPost, "/api/channels/validate", bad, http.StatusBadRequest, ems.CodeInvalid, `channel:1: unknown key "adress"`)
+	bad = documentOf(t, 7, d, func(document map[string]any) {
+		document["poll_period"] = "1ms"
+		tables := document["points"].(map[string]string)
+		tables["telemetry"] = powerTable + "2,x,0,0,,,\n"
+		tables["control"], tables["sums"] = "point_id\n", ""
+	})
+	_, reply := p.call(http.MethodPost, "/api/channels/validate", bad)
+	want := []string{
+		"channel:1: points.sums: no table has this name: use one of telemetry, telemetry_mapping, signal, signal_mapping, control, control_mapping, adjustment, adjustment_mapping",
+		"channel:1: poll_period: 1ms is not between 10ms and 24h0m0s",
+		"channel:1: timeout: 50ms is not between 1ms and the poll period of 1ms",
+		`points/7/control.csv:1: column "signal_name" is missing`,
+	}
+	for _, fault := range append(want, "points/7/telemetry.csv:3: scale is 0: a value could not be told from its offset, and a write could not be inverted",
+		"points/7/telemetry.csv:3: point_id 2 has no row in points/7/telemetry_mapping.csv") {
+		if !strings.Contains(strings.Join(reply.Error.Details, "\n"), fault) {
+			t.Errorf("%q is not told in %q", fault, reply.Error.Details)
+		}
+	}
+	p.Refused(http.MethodPost, "/api/channels", bad, http.StatusBadRequest, ems.CodeInvalid, "faults")
+	p.Refused(http.MethodGet, "/api/channels/7", "", http.StatusNotFound, ems.CodeNotFound, "there is no channel 7")
+
+	good := documentOf(t, 7, d, nil)
+	for _, path := range []string{"/api/channels/validate", "/api/channels?dry_run=true"} {
+		status, reply := p.call(http.MethodPost, path, good)
+		if would := decode[trial](t, reply); status != http.StatusOK || !would.DryRun || would.Channel.Points["A"] != 1 || len(would.Changes.Added) != 1 {
+			t.Errorf("%d %+v", status, would)
+		}
+	}
+	p.wantNothingOf(7)
+	if d.polled() != 0 {
+		t.Error("a dry run asked the device")
+	}
+
+	status, reply := p.call(http.MethodPost, "/api/channels", good)
+	if view := decode[channelView](t, reply); status != http.StatusCreated || view.ID != 7 || view.Origin != "api" || !view.Enabled {
+		t.Fatalf("%d %+v", status, view)
+	}
+	p.awaitPoint(7, "T", 21.5)
+	status, reply = p.call(http.MethodPost, "/api/channels/7/points/A/1", `{"value": 30}`)
+	if result := decode[ems.CommandResult](t, reply); status != http.StatusOK || result.State != ems.CommandDone || *result.ReadBack != 30 {
+		t.Errorf("%d %+v", status, result)
+	}
+	status, reply = p.call(http.MethodPost, "/api/channels/7/stop", "")
+	view := decode[channelView](t, reply)
+	if status != http.StatusOK || view.Enabled || !view.Switched || view.Reason != "the channel was stopped by hand" {
+		t.Errorf("%d %+v", status, view)
+	}
+	p.awaitStatus(7, false, "the channel was stopped by hand")
+	p.Refused(http.MethodPost, "/api/channels/7/points/A/1", `{"value": 31}`, http.StatusConflict, ems.CodeConflict, "channel 7 is disabled")
+	d.float(0, 22)
+	status, reply = p.call(http.MethodPost, "/api/channels/7/start", "")
+	if view := decode[channelView](t, reply); status != http.StatusOK || !view.Enabled || view.Switched {
+		t.Errorf("%d %+v", status, view)
+	}
+	p.awaitPoint(7, "T", 22)
+
+	// Another table in its place: what the new one lacks is not shown as if it lived.
+	without := documentOf(t, 7, d, func(document map[string]any) {
+		document["points"] = map[string]string{"telemetry": powerTable, "telemetry_mapping": powerMapping}
+	})
+	p.Refused(http.MethodPut, "/api/channels/8", without, http.StatusBadRequest, ems.CodeInvalid, "id 7 in the body is not 8 as in the path")
+	p.Refused(http.MethodPost, "/api/channels", without, http.StatusConflict, ems.CodeConflict, "there is a channel 7 already")
+	if status, reply := p.call(http.MethodPut, "/api/channels/7", without); status != http.StatusOK {
+		t.Errorf("%d %+v", status, reply.Error)
+	}
+	if diff := cmp.Diff(map[string]string{}, p.hash("comsrv:7:A")); diff != "" {
+		t.Error(diff)
+	}
+	d.float(0, 23)
+	p.awaitPoint(7, "T", 23)
+
+	status, reply = p.call(http.MethodDelete, "/api/channels/7", "")
+	if done := decode[differences](t, reply); status != http.StatusOK || len(done.Removed) != 1 || len(done.Unchanged) != 1 {
+		t.Errorf("%d %+v", status, done)
+	}
+	p.wantNothingOf(7)
+	p.Refused(http.MethodDelete, "/api/channels/7", "", http.StatusNotFound, ems.CodeNotFound, "there is no channel 7")
+	if diff := cmp.Diff([]string{"6@10=60"}, d.written()); diff != "" {
+		t.Error(diff)
+	}
+	other.undisturbed()
+}
+
+// awaitPoint waits until the only point of a type has a value.
+func (p *plant) awaitPoint(id ems.ChannelID, kind string, value float64) {
+	p.t.Helper()
+	p.eventually(func() error {
+		_, reply := p.call(http.MethodGet, fmt.Sprintf("/api/channels/%d/points?type=%s", id, kind), "")
+		points := decode[[]pointView](p.t, reply)
+		if len(points) != 1 || points[0].Value == nil || *points[0].Value != value || points[0].Quality != ems.Good {
+			return fmt.Errorf("%s", reply.Data)
+		}
+		return nil
+	}, fmt.Sprintf("channel %d %s is %v", id, kind, value))
+}
