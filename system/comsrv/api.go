@@ -29,6 +29,7 @@ func (s *Service) addRoutes() {
 	s.server.Echo.GET("/api/commands", s.listCommands)
 	s.addTraceRoutes()
 	s.addRegisterRoutes()
+	s.addTableRoutes()
 	s.server.Echo.GET("/api/channels/:channel/statistics", s.getStatistics)
 	s.addChangeRoutes()
 }

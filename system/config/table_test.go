@@ -42,6 +42,18 @@ func FuzzPointTable(f *testing.F) {
 		if len(reader.faults.list) > 0 {
 			return // which nothing of the site survives
 		}
+		channel.Points = read
+		again := Channel{ID: 1, Modbus: channel.Modbus}
+		if err := again.ParsePoints(channel.Tables()); err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+		if diff := cmp.Diff(channel.Points, again.Points); diff != "" {
+			t.Fatalf("what was written is read as something else: %s", diff)
+		}
+		same, err := channel.Revised(map[string]string{kind: points, kind + "_mapping": mapping}, true)
+		if err != nil || cmp.Diff(channel.Points, same.Points) != "" {
+			t.Fatalf("merged with what it has already the channel is another: %v", err)
+		}
 		for _, point := range read {
 			again := point.Mapping
 			again.Check(point.Type, func(column, format string, args ...any) {

@@ -22,6 +22,11 @@ func TableNames() []string {
 // has all but its points already; where anything is wrong it is left as it was.
 // The error lists every fault with its file and line, and is INVALID.
 func (c *Channel) ParsePoints(tables map[string]string) error {
+	found := c.parsePoints(tables)
+	return found.err()
+}
+
+func (c *Channel) parsePoints(tables map[string]string) *faults {
 	reader := &siteReader{tables: map[string]string{}}
 	known := TableNames()
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
@@ -32,9 +37,8 @@ func (c *Channel) ParsePoints(tables map[string]string) error {
 		reader.tables[tableFolder(c.ID)+name+tableSuffix] = tables[name]
 	}
 	points := reader.readPoints(c)
-	if err := reader.faults.err(); err != nil {
-		return err
+	if len(reader.faults.list) == 0 {
+		c.Points = points
 	}
-	c.Points = points
-	return nil
+	return &reader.faults
 }
