@@ -84,7 +84,7 @@ func TestTablesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
 	disabled := field(2, "192.0.2.1:502", allKinds()...)
-	disabled.Enabled = false
+	disabled.Enabled, disabled.Modbus.Reads = false, config.Reads{}.OrDefault()
 	p := newPlant(t, field(1, d.address, allKinds()...), disabled)
 	p.start()
 	const head = "point_id,signal_name,scale,offset,unit,reverse,data_type\n"
@@ -99,8 +99,8 @@ func TestTablesThatAreRefused(t *testing.T) {
 		{"2/tables/diff", diffOf(t, "merge", map[string]string{"telemetry": head + "1,power,0,0,,0,\n3,=x,1,0,,0,\n", "signals": ""}), []string{
 			`400 points/2/: there is no table "signals": the tables are telemetry, telemetry_mapping, signal, signal_mapping, control, control_mapping, adjustment, adjustment_mapping`,
 			"400 points/2/telemetry.csv:2: scale is 0: a value could not be told from its offset, and a write could not be inverted",
-			"400 points/2/telemetry.csv:3: point_id 3 has no row in points/2/telemetry_mapping.csv",
 			`400 points/2/telemetry.csv:3: signal_name "=x" begins with =, and a spreadsheet would run it as a formula: begin with something else`,
+			"400 points/2/telemetry.csv:3: point_id 3 has no row in points/2/telemetry_mapping.csv",
 		}},
 	} {
 		status, reply := p.call(http.MethodPost, "/api/channels/"+test.path, test.body)
