@@ -11,6 +11,7 @@ require (
 	github.com/goburrow/modbus v0.1.0
 	github.com/goburrow/serial v0.1.0
 	github.com/google/go-cmp v0.7.0
+	github.com/grid-x/modbus v0.0.0-20210714071042-7af2b65ec03b
 	github.com/influxdata/influxdb-client-go/v2 v2.14.0
 	github.com/labstack/echo/v4 v4.16.0
 	github.com/prometheus/client_golang v1.25.0
@@ -29,6 +30,11 @@ require (
 	google.golang.org/grpc v1.84.0
 	google.golang.org/protobuf v1.36.12
 	pgregory.net/rapid v1.3.0
+)
+
+require (
+	github.com/andig/gosunspec v0.0.0-20240918203654-860ce51d602b
+	github.com/grid-x/serial v0.0.0-20211107191517-583c7356b3aa // indirect
 )
 
 require (

@@ -30,6 +30,7 @@ func (s *Service) addRoutes() {
 	s.addTraceRoutes()
 	s.addRegisterRoutes()
 	s.addTableRoutes()
+	s.addSunSpecRoutes()
 	s.server.Echo.GET("/api/channels/:channel/statistics", s.getStatistics)
 	s.addChangeRoutes()
 }

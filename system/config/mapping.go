@@ -231,6 +231,10 @@ func (m *Mapping) BitsText() string {
 	}
 }
 
+// TakeSunSpec gives a sound mapping the sentinel that SunSpec has for its type, if
+// it has one.
+func (m *Mapping) TakeSunSpec() { m.Sentinel = sunspecSentinel(m) }
+
 // readSentinel reads the column of that name for a mapping that is sound in all
 // else.
 func (m *Mapping) readSentinel(text string, fault onFault) {
