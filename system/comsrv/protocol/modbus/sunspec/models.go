@@ -1,6 +1,7 @@
 // Package sunspec finds out what a SunSpec device is and has: it walks the list of
 // models that such a device keeps in its holding registers, and proposes points for
-// those that it knows. The facts about models are in models.csv and points.csv.
+// those that it knows. The facts about models are in models.csv and points.csv, after
+// the definitions that the SunSpec Alliance publishes.
 package sunspec
 
 import (

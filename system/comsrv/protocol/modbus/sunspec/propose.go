@@ -134,9 +134,9 @@ func (p *proposing) add(name string, field field, behind int) {
 // isThere reports whether registers hold a value, and not that the device does not
 // have it.
 func isThere(kind string, words []uint16) bool {
-	all, any, others := true, false, uint16(0)
+	ones, some, others := true, false, uint16(0)
 	for i, word := range words {
-		all, any = all && word == math.MaxUint16, any || word != 0
+		ones, some = ones && word == math.MaxUint16, some || word != 0
 		if i > 0 {
 			others |= word
 		}
@@ -149,11 +149,11 @@ func isThere(kind string, words []uint16) bool {
 	case "float32", "float64":
 		return words[0]&0x7f80 != 0x7f80
 	case "string":
-		return any
+		return some
 	case "acc16", "acc32", "acc64":
 		return true
 	default:
-		return !all
+		return !ones
 	}
 }
 
