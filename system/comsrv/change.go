@@ -14,7 +14,7 @@ import (
 // Bounds of a change of the channels.
 const (
 	endGrace  = time.Second          // for a poll under way; then it is cut
-	emptyWait = time.Second          // for the commands of a channel that is removed
+	emptyWait = time.Second          // for the commands of channels that are removed
 	emptyPoll = 5 * time.Millisecond // between two looks at them
 )
 
@@ -150,11 +150,14 @@ func (s *Service) alter(ctx context.Context, next *wanted, dryRun bool, store fu
 func (s *Service) carry(ctx context.Context, p *plan) {
 	ends := p.ends()
 	s.endAll(p, ends)
+	s.commands.turn(func() {}) // whoever was about to send a command to one has
+	waiting, cancel := context.WithTimeout(ctx, emptyWait)
+	defer cancel()
 	for _, channel := range ends {
 		s.links.Forget(channel.ID)
 		s.commands.selections.leave(channel.ID)
-		if next := p.after(channel.ID); next == nil {
-			s.awaitEmpty(ctx, channel)
+		if p.after(channel.ID) == nil {
+			s.awaitEmpty(waiting, channel)
 		}
 	}
 	for i := range p.entries {
@@ -173,8 +176,15 @@ func (s *Service) carry(ctx context.Context, p *plan) {
 	s.commands.changed.Store(true)
 	s.startAll()
 	for _, channel := range ends {
-		if err := s.clear(ctx, p, channel); err != nil {
-			s.logger.Warn("redis still holds values of a channel that has changed", "channel", channel.ID, "error", err)
+		if next := p.after(channel.ID); next == nil || !next.Enabled {
+			s.metrics.forget(channel.ID)
+		}
+	}
+	for _, channel := range ends {
+		if err := s.clear(ctx, p, channel); err != nil { // and would not take more
+			s.uncleared = true
+			s.logger.Warn("redis still holds what channels have left; it is removed when it answers", "error", err)
+			break
 		}
 	}
 	if len(p.Added)+len(p.Changed)+len(p.Removed) > 0 {
@@ -233,9 +243,6 @@ func (s *Service) endAll(p *plan, ends []*channel) {
 // awaitEmpty waits for a while until every command for a channel that is removed
 // has ended and whoever waited for it knows.
 func (s *Service) awaitEmpty(ctx context.Context, channel *channel) {
-	s.commands.turn(func() {}) // whoever was about to send one has
-	ctx, cancel := context.WithTimeout(ctx, emptyWait)
-	defer cancel()
 	timer := s.clock.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -255,23 +262,10 @@ func (s *Service) awaitEmpty(ctx context.Context, channel *channel) {
 // clear takes away what a channel that has ended leaves behind.
 func (s *Service) clear(ctx context.Context, p *plan, channel *channel) error {
 	next := p.after(channel.ID)
-	if next == nil || !next.Enabled {
-		s.metrics.forget(channel.ID)
-	}
 	if next == nil {
 		return s.db.RemoveChannel(ctx, channel.ID)
 	}
-	lost := map[ems.PointType][]ems.PointID{}
-	has := map[ems.PointRef]bool{}
-	for i := range next.Points {
-		has[ems.PointRef{Type: next.Points[i].Type, Point: next.Points[i].ID}] = true
-	}
-	for i := range channel.Points {
-		if point := &channel.Points[i]; !has[ems.PointRef{Type: point.Type, Point: point.ID}] {
-			lost[point.Type] = append(lost[point.Type], point.ID)
-		}
-	}
-	for kind, points := range lost {
+	for kind, points := range lost(channel.Points, next.Points) {
 		if err := s.db.DropPoints(ctx, channel.ID, kind, points); err != nil {
 			return err
 		}

@@ -250,6 +250,7 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 func (c *channel) stop(ctx context.Context) {
 	reason, continues := c.ending()
 	if !continues {
+		c.releaseHolds(ctx)
 		c.writeSafeState(ctx)
 	}
 	_ = c.driver.Close()

@@ -312,6 +312,10 @@ var errDeadline = errors.New("the deadline passed before anything was sent")
 
 // execute carries out one command on the goroutine of its channel.
 func (c *channel) execute(ctx context.Context, order order) {
+	if err := c.refusal(); err != nil {
+		c.refuse(ctx, order, err)
+		return
+	}
 	if !c.publisher.polled {
 		c.poll(ctx) // what came before the first poll would fail for no reason
 	}

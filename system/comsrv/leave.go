@@ -2,8 +2,10 @@ package comsrv
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -96,12 +98,42 @@ func (c *channel) refuseWaiting(ctx context.Context) {
 	defer cancel()
 	_ = c.flushHolds(ctx) // else the safe value comes early rather than late
 	for range len(c.orders) {
-		waiting := <-c.orders
-		if c.commands.begin(ctx, waiting.Delivery) {
-			c.commands.settle(waiting.Delivery, ems.CommandFailed, nil, err.Error())
-		}
+		c.refuse(ctx, <-c.orders, err)
 	}
 	for range len(c.settings) {
 		(<-c.settings).ended <- err
+	}
+}
+
+// refuse ends a command of which nothing was sent.
+func (c *channel) refuse(ctx context.Context, waiting order, err error) {
+	if c.commands.begin(ctx, waiting.Delivery) {
+		c.commands.settle(waiting.Delivery, ems.CommandFailed, nil, err.Error())
+	}
+}
+
+// releaseHolds writes the safe values of points whose values were to hold for a
+// time: nobody would when that is over. After a stop of comsrv itself somebody will.
+func (c *channel) releaseHolds(ctx context.Context) {
+	if c.refusal() == nil || !c.publisher.online || !slices.ContainsFunc(c.Points, func(p config.MappedPoint) bool { return p.SafeValue != nil }) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeGrace)
+	defer cancel()
+	held, err := c.db.HeldPoints(ctx, c.ID)
+	if err != nil {
+		c.logger.Error("redis does not tell which values are to be followed by safe ones", "error", err)
+	}
+	for _, ref := range held {
+		_, index, err := c.commands.find(ref)
+		if err != nil || c.Points[index].SafeValue == nil {
+			continue
+		}
+		safe := *c.Points[index].SafeValue
+		if err := c.writeDirectly(ctx, index, safe); err != nil {
+			c.logger.Error("a safe value cannot be written", "point", ref.String(), "value", safe, "error", err)
+			continue
+		}
+		c.logger.Info("safe value written before its time", "point", ref.String(), "value", safe)
 	}
 }

@@ -82,11 +82,19 @@ func (s *Service) propose(c echo.Context, dry bool, work func() (proposal, error
 		if !s.loaded {
 			return ems.Errorf(ems.CodeUnavailable, "redis was not asked yet which channels were made through the API: try again when it answers")
 		}
+		if s.uncleared {
+			if err := s.removeOld(ctx); err != nil {
+				return err
+			}
+		}
 		wants, err := work()
 		if err != nil {
 			return err
 		}
 		if err := wants.next.fit(s.wanted, wants.channel, "nothing is changed"); err != nil {
+			return err
+		}
+		if err := s.checkModels(ctx, wants.next, wants.channel); err != nil {
 			return err
 		}
 		done, err = s.alter(ctx, wants.next, dry, wants.store)

@@ -45,6 +45,8 @@ func (l *load) ask(p *plant, id ems.ChannelID) {
 		case status == http.StatusOK:
 		case reply.Error.Code == ems.CodeConflict:
 			state = ems.CommandFailed
+		case reply.Error.Code == ems.CodeUnknown: // the machine was too slow
+			state = ems.CommandUnknown
 		case reply.Error.Code == ems.CodeNotFound: // it was never a command
 			continue
 		default:
@@ -80,6 +82,10 @@ func (l *load) check(t *testing.T, id ems.ChannelID, written []string) (done, fa
 			done++
 			if count != 1 {
 				t.Errorf("%s is done and was written %d times", command, count)
+			}
+		case ems.CommandUnknown:
+			if count > 1 {
+				t.Errorf("%s was written %d times", command, count)
 			}
 		default:
 			failed++

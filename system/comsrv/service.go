@@ -48,6 +48,8 @@ type Service struct {
 	phases   phases
 	wanted   *wanted
 	loaded   bool // Redis was asked which channels were made through the API
+	// uncleared says that Redis could not be told of all channels that have gone.
+	uncleared bool
 }
 
 // New validates the channels, listens and prepares everything. Nothing is polled
@@ -107,7 +109,6 @@ func (s *Service) Close() error { return s.server.Close() }
 // the outcomes of commands are stored.
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.server.Run(ctx) })
 	s.settling.Go(func() { s.commands.consume(ctx) })
 	s.settling.Go(func() {
 		<-ctx.Done()
@@ -118,6 +119,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	})
 	s.begin(ctx)
+	group.Go(func() error { return s.server.Run(ctx) }) // who asks from now on is told of all channels
 	group.Go(func() error {
 		s.db.Watch(ctx, s.renew)
 		return nil
@@ -182,8 +184,9 @@ func (s *Service) removeOld(ctx context.Context) error {
 		if err := s.db.RemoveChannel(ctx, id); err != nil {
 			return err
 		}
-		s.logger.Info("channel removed: channels.yaml no longer names it", "channel", id)
+		s.logger.Info("channel removed: nothing names it any more", "channel", id)
 	}
+	s.uncleared = false
 	return nil
 }
 

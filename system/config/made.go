@@ -97,15 +97,25 @@ func (m *MadeChannel) Switched(enabled bool) *MadeChannel {
 	return &other
 }
 
-// With returns the site with more channels, for whoever asks which points there
-// are. One that the folder names stays as it is there.
-func (s *Site) With(more ...Channel) *Site {
-	whole := *s
-	whole.Channels = slices.Clone(s.Channels)
-	for _, channel := range more {
-		if _, found := s.Channel(channel.ID); !found {
-			whole.Channels = append(whole.Channels, channel)
+// BesideMade returns the site with the channels beside its own that were made
+// through the API, for whoever asks which points there are. document returns what
+// one is made of; it is asked once for each. The copy is for one goroutine.
+func (s *Site) BesideMade(document func(id ems.ChannelID) (text string, found bool)) *Site {
+	whole, known := *s, map[ems.ChannelID]*Channel{}
+	whole.beside = func(id ems.ChannelID) (Channel, bool) {
+		channel, asked := known[id]
+		if !asked {
+			if text, found := document(id); found {
+				if made, err := s.ParseChannel([]byte(text)); err == nil {
+					channel = &made.Channel
+				}
+			}
+			known[id] = channel
 		}
+		if channel == nil {
+			return Channel{}, false
+		}
+		return *channel, true
 	}
 	return &whole
 }

@@ -29,6 +29,7 @@ type Site struct {
 
 	environment []string // with which it was read
 	protocols   []string
+	beside      func(id ems.ChannelID) (Channel, bool) // finds channels that the folder does not name; may be nil
 }
 
 // Channel returns the channel with that id.
@@ -37,6 +38,9 @@ func (s *Site) Channel(id ems.ChannelID) (Channel, bool) {
 		if channel.ID == id {
 			return channel, true
 		}
+	}
+	if s.beside != nil {
+		return s.beside(id)
 	}
 	return Channel{}, false
 }

@@ -3,12 +3,14 @@ package modsrv
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
 )
@@ -128,12 +130,25 @@ func (s *Service) lookup(ctx context.Context, given ...ems.Template) *lookup {
 	return look
 }
 
+// inUse returns the site with the channels made through the API; fault says
+// afterwards why one could not be asked for.
+func (s *Service) inUse(ctx context.Context) (site *config.Site, fault *error) {
+	fault = new(error)
+	return s.site.BesideMade(func(id ems.ChannelID) (string, bool) {
+		made, found, err := s.db.MadeChannel(ctx, id)
+		if err != nil {
+			*fault = err
+		}
+		return made.Document, found
+	}), fault
+}
+
 // expand returns a model with all that its template says, or what is wrong with
-// it on this site.
-func (s *Service) expand(model *ems.Model, find func(id string) (ems.Template, bool)) (ems.Expansion, []ems.Fault) {
+// it on a site.
+func expand(site *config.Site, model *ems.Model, find func(id string) (ems.Template, bool)) (ems.Expansion, []ems.Fault) {
 	expansion, faults := ems.Expand(*model, find)
 	if len(faults) == 0 {
-		faults = s.site.PointFaults(model, expansion)
+		faults = site.PointFaults(model, expansion)
 	}
 	return expansion, faults
 }
@@ -141,9 +156,10 @@ func (s *Service) expand(model *ems.Model, find func(id string) (ems.Template, b
 // checkModel returns what a model would expand to.
 func (s *Service) checkModel(ctx context.Context, model *ems.Model) (ems.Expansion, error) {
 	look := s.lookup(ctx)
-	expansion, faults := s.expand(model, look.find)
-	if look.err != nil {
-		return ems.Expansion{}, look.err
+	site, fault := s.inUse(ctx)
+	expansion, faults := expand(site, model, look.find)
+	if err := errors.Join(look.err, *fault); err != nil {
+		return ems.Expansion{}, err
 	}
 	return expansion, ems.Refuse("model "+strconv.Quote(model.ID), faults)
 }
@@ -163,6 +179,7 @@ func (s *Service) checkTemplate(ctx context.Context, template ems.Template) ([]e
 		}
 		return nil, err
 	}
+	site, fault := s.inUse(ctx)
 	expansions, count := []ems.Expansion{}, 0
 	var details []string
 	unfit := func(what, id string, faults []ems.Fault) {
@@ -180,7 +197,7 @@ func (s *Service) checkTemplate(ctx context.Context, template ems.Template) ([]e
 			waiting = append(waiting, follower.ID)
 		}
 		for _, follower := range models {
-			expansion, faults := s.expand(&follower, look.find)
+			expansion, faults := expand(site, &follower, look.find)
 			unfit("model", follower.ID, faults)
 			expansions = append(expansions, expansion)
 		}
@@ -188,8 +205,8 @@ func (s *Service) checkTemplate(ctx context.Context, template ems.Template) ([]e
 			return nil, ems.Errorf(ems.CodeConflict, "more than %d templates and models follow template %q: give some of them a template of their own before", maxFollowers, template.ID)
 		}
 	}
-	if look.err != nil || len(details) == 0 {
-		return expansions, look.err
+	if err := errors.Join(look.err, *fault); err != nil || len(details) == 0 {
+		return expansions, err
 	}
 	return nil, &ems.Error{Code: ems.CodeConflict, Details: details,
 		Message: "template " + strconv.Quote(template.ID) + " is in use, and what follows it would no longer fit: " + details[0]}

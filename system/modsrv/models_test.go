@@ -255,3 +255,27 @@ func TestADryRunOfAModelTellsWhatWouldBeStored(t *testing.T) {
 	servicetest.Same(t, tried.Unmapped, []string{"soc", "running", "current", "start", "set_power", "lost"})
 	servicetest.Same(t, p.contents(), before)
 }
+
+// TestModelsOfMadeChannels: what was made through the API of comsrv is as good as
+// what the folder names, also after a restart.
+func TestModelsOfMadeChannels(t *testing.T) {
+	t.Parallel()
+	p := start(t, testSite())
+	model := `{"id":"api-a","mapping":{"channel":77,"data":{"power":1},"action":{"limit":"A:2"}}}`
+	p.Refused(http.MethodPost, "/api/models", model, http.StatusBadRequest, ems.CodeInvalid, "the site has no channel 77")
+	const header = `point_id,signal_name,scale,offset,unit,reverse,data_type,max\n`
+	document := `{"id": 77, "name": "made", "protocol": "virtual", "points": {"telemetry": "` + header + `1,power,1,0,MW,,,\n", "adjustment": "` + header + `2,limit,1,0,MW,,,5\n"}}`
+	if err := p.DB.StoreMade(t.Context(), rtdb.MadeChannel{ID: 77, Document: document}); err != nil {
+		t.Fatal(err)
+	}
+	p.does(http.MethodPost, "/api/models", model, http.StatusCreated, nil)
+	p.Refused(http.MethodPost, "/api/models", strings.Replace(strings.Replace(model, `"power":1`, `"power":3`, 1), "api-a", "api-b", 1), http.StatusBadRequest, ems.CodeInvalid,
+		"the site has no point comsrv:77:T:3")
+	var values []modelValue
+	p.does(http.MethodGet, "/api/models/api-a/values", "", http.StatusOK, &values)
+	servicetest.Same(t, values, []modelValue{{Name: "power", Unit: "MW", Point: "comsrv:77:T:1", Quality: "bad"}})
+	p.Refused(http.MethodPost, "/api/models/api-a/actions/limit", `{"value": 6}`, http.StatusBadRequest, ems.CodeInvalid, "6 is above the greatest value of limit, 5")
+	p.run(testSite())
+	p.AwaitHealth(http.StatusOK)
+	p.does(http.MethodGet, "/api/models/api-a", "", http.StatusOK, nil)
+}

@@ -229,7 +229,7 @@ func TestAReloadTellsWhatNeedsARestart(t *testing.T) {
 		p.does(http.MethodPost, "/api/models/reload"+query, "", http.StatusOK, &reply)
 		servicetest.Same(t, reply, reloadReply{
 			DryRun: query != "", Templates: changed(nil, nil, nil), Models: changed([]string{"new_1"}, nil, nil),
-			Restart: "channels [7 1001 1002] of the folder are not as they run: restart comsrv and modsrv to use them",
+			Restart: "channels [7 1001 1002] of the folder are not as modsrv found them: POST /api/channels/reload to use them, and restart modsrv to check models and actions against them",
 		})
 	}
 	var values []modelValue

@@ -108,7 +108,7 @@ func restartText(running, folder []config.Channel) string {
 		return ""
 	}
 	ids := slices.Sorted(maps.Keys(different))
-	return fmt.Sprintf("channels %v of the folder are not as they run: restart comsrv and modsrv to use them", ids)
+	return fmt.Sprintf("channels %v of the folder are not as modsrv found them: POST /api/channels/reload to use them, and restart modsrv to check models and actions against them", ids)
 }
 
 // checkFolder refuses templates and models of a site folder whose ids are kept
@@ -148,7 +148,7 @@ func (s *Service) apply(ctx context.Context, folder *config.Site, dryRun bool) (
 			return applied{}, err
 		}
 		wanted := withOwn(folder, stored)
-		if err := s.checkOwn(wanted); err != nil {
+		if err := s.checkOwn(ctx, wanted); err != nil {
 			return applied{}, err
 		}
 		result := applied{DryRun: dryRun}
@@ -232,7 +232,8 @@ func withOwn(folder, stored *config.Site) *config.Site {
 
 // checkOwn refuses a folder that what was made through the API does not fit any
 // more, and says how to mend that.
-func (s *Service) checkOwn(wanted *config.Site) error {
+func (s *Service) checkOwn(ctx context.Context, wanted *config.Site) error {
+	site, fault := s.inUse(ctx)
 	var details []string
 	refuse := func(what, path, id string, faults []ems.Fault) {
 		for _, fault := range faults {
@@ -246,12 +247,12 @@ func (s *Service) checkOwn(wanted *config.Site) error {
 	}
 	for _, model := range wanted.Models {
 		if ems.MadeByAPI(model.ID) {
-			_, faults := s.expand(&model, wanted.Template)
+			_, faults := expand(site, &model, wanted.Template)
 			refuse("model", "/api/models/", model.ID, faults)
 		}
 	}
-	if len(details) == 0 {
-		return nil
+	if *fault != nil || len(details) == 0 {
+		return *fault
 	}
 	return &ems.Error{Code: ems.CodeConflict, Details: details,
 		Message: "the site folder is not put in use, because what was made through the API does not fit it: " + details[0]}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
 )
@@ -45,20 +46,24 @@ func (s *Service) readValues(c echo.Context) error {
 	for _, field := range expansion.Computed {
 		fields[field.Name] = ems.ExpandedField{Unit: field.Unit}
 	}
+	site, fault := s.inUse(ctx)
 	values := make([]value, len(read))
 	for i, item := range read {
-		values[i] = s.shownValue(item, fields[item.Name])
+		values[i] = shownValue(site, item, fields[item.Name])
+	}
+	if *fault != nil {
+		return *fault
 	}
 	return httpserver.OK(c, values)
 }
 
-func (s *Service) shownValue(read ems.ModelValue, field ems.ExpandedField) value {
+func shownValue(site *config.Site, read ems.ModelValue, field ems.ExpandedField) value {
 	shown := value{
 		Name: read.Name, Computed: read.Computed, Unit: field.Unit, Min: field.Min, Max: field.Max, Quality: read.Value.Quality,
 	}
 	if !read.Computed {
 		shown.Point = &read.Point
-		if point, found := s.site.Point(read.Point); found && shown.Unit == "" {
+		if point, found := site.Point(read.Point); found && shown.Unit == "" {
 			shown.Unit = point.Unit
 		}
 	}
@@ -131,7 +136,12 @@ func (s *Service) checkPoint(ctx context.Context, id, action string, number floa
 		if field.Name != action {
 			continue
 		}
-		if point, found := s.site.Point(field.Point); found {
+		site, fault := s.inUse(ctx)
+		point, found := site.Point(field.Point)
+		if *fault != nil {
+			return *fault
+		}
+		if found {
 			return point.CheckRange(number)
 		}
 		return nil

@@ -2,7 +2,9 @@ package rtdb
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -49,6 +51,24 @@ func (c *Client) EndHold(ctx context.Context, hold Hold) error {
 		return nil
 	}
 	return err
+}
+
+// HeldPoints returns the points of a channel whose values, or values that may be in
+// force, stand for a time alone.
+func (c *Client) HeldPoints(ctx context.Context, channel ems.ChannelID) ([]ems.PointRef, error) {
+	fields, err := c.redis.HKeys(ctx, c.namespace.Of("comsrv:"+channelName(channel)+":holds")).Result()
+	if err != nil {
+		return nil, c.fail("HKEYS", err)
+	}
+	var points []ems.PointRef
+	for _, field := range fields {
+		place := strings.TrimSuffix(field, ":next_until") // beside the place there may be ":next", which has the same
+		ref, err := ems.ParsePointRef("comsrv:" + channelName(channel) + ":" + place)
+		if err == nil && !slices.Contains(points, ref) {
+			points = append(points, ref)
+		}
+	}
+	return points, nil
 }
 
 // DueHolds returns the holds whose time is over, those that have waited longest

@@ -340,3 +340,25 @@ func TestRulesAreTriedOut(t *testing.T) {
 	slices.Sort(after)
 	servicetest.Same(t, after, keys)
 }
+
+// TestRulesOfMadeChannels: rules may watch and write what was made through the API
+// of comsrv, within its limits.
+func TestRulesOfMadeChannels(t *testing.T) {
+	t.Parallel()
+	m := startManual(t, folder(t, "rules: []\n"), "")
+	rule := func(source string, value float64) string {
+		return fmt.Sprintf(`{"id": "api-a", "name": "a", "conditions": [{"source": %q, "operator": ">", "value": 1}],
+			"actions": [{"type": "control", "params": {"target": "comsrv:77:A:2", "value": %v}}]}`, source, value)
+	}
+	m.Refused(http.MethodPost, "/api/rules", rule("comsrv:77:T:1", 5), http.StatusBadRequest, ems.CodeInvalid, "comsrv:77:T:1")
+	const header = `point_id,signal_name,scale,offset,unit,reverse,data_type,max\n`
+	document := `{"id": 77, "name": "made", "protocol": "virtual", "points": {"telemetry": "` + header + `1,power,1,0,MW,,,\n", "adjustment": "` + header + `2,limit,1,0,MW,,,5\n"}}`
+	if err := m.DB.StoreMade(t.Context(), rtdb.MadeChannel{ID: 77, Document: document}); err != nil {
+		t.Fatal(err)
+	}
+	m.Refused(http.MethodPost, "/api/rules", rule("comsrv:77:T:3", 5), http.StatusBadRequest, ems.CodeInvalid, "comsrv:77:T:3")
+	m.Refused(http.MethodPost, "/api/rules", rule("comsrv:77:T:1", 6), http.StatusBadRequest, ems.CodeInvalid, "6 is above the greatest value of limit, 5")
+	ask[state](m, http.MethodPost, "/api/rules", rule("comsrv:77:T:1", 5))
+	found := ask[map[string]any](m, http.MethodPost, "/api/rules/import", "rules:\n  - {id: api-b, name: b, conditions: [{source: \"comsrv:77:T:1\", operator: \">\", value: 1}], actions: []}\n")
+	servicetest.Same(t, fmt.Sprint(found["added"]), "[api-b]")
+}

@@ -137,7 +137,7 @@ func (s *Service) importRules(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	find, fault := s.modelsInUse(ctx)
-	rules, err := s.site.ParseRules("body", text, find)
+	rules, err := s.pointsInUse(ctx, fault).ParseRules("body", text, find)
 	if *fault != nil {
 		return *fault
 	} else if err != nil {

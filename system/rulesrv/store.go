@@ -182,10 +182,22 @@ func (s *Service) modelsInUse(ctx context.Context) (find config.FindModel, fault
 	}, fault
 }
 
+// pointsInUse returns the site with the channels made through the API; fault is
+// that of modelsInUse.
+func (s *Service) pointsInUse(ctx context.Context, fault *error) *config.Site {
+	return s.site.BesideMade(func(id ems.ChannelID) (string, bool) {
+		made, found, err := s.db.MadeChannel(ctx, id)
+		if err != nil {
+			*fault = err
+		}
+		return made.Document, found
+	})
+}
+
 // check refuses a rule that this site cannot use.
 func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
 	find, fault := s.modelsInUse(ctx)
-	faults := s.site.RuleFaults(rule, find)
+	faults := s.pointsInUse(ctx, fault).RuleFaults(rule, find)
 	if *fault != nil {
 		return *fault
 	}
