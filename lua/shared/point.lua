@@ -83,11 +83,18 @@ end
 -- A channel that never told how long its values stay fresh gets this long, ms.
 local default_stale_after = 10000
 
+-- group_state returns when a poll group last succeeded, 0 for never, and how long
+-- its values stay fresh: as long as the group says, else as long as its channel.
+local function group_state(status, group)
+  local success, own, of_channel = unpack(redis.call('HMGET', status, 'group:' .. group, 'stale_after_ms:' .. group, 'stale_after_ms'))
+  return tonumber(success or 0), tonumber(own or of_channel or default_stale_after)
+end
+
 -- read_points returns three lists: numbers (false where never read), source times
 -- and qualities, of which the last is empty when all are good; a point without
 -- number is bad. A good value is stale when its poll group has not succeeded
--- within the channel's stale_after_ms: an unchanged value is not sent again, and
--- stays fresh through its group.
+-- within its stale_after_ms: an unchanged value is not sent again, and stays fresh
+-- through its group.
 local function read_points(namespace, channel, kind, points, now)
   local call = redis.call
   local base = namespace .. 'comsrv:' .. channel .. ':' .. kind
@@ -100,18 +107,19 @@ local function read_points(namespace, channel, kind, points, now)
     return {values, times, {}}
   end
   local marks, groups = call('HMGET', base .. ':q', unpack(points)), call('HMGET', base .. ':g', unpack(points))
-  local successes, qualities = {default = tonumber(success or 0)}, {}
+  local successes, limits, qualities = {default = tonumber(success or 0)}, {default = oldest}, {}
   for i = 1, #points do
     local group = groups[i] or 'default'
     if not successes[group] then
-      successes[group] = tonumber(call('HGET', status, 'group:' .. group) or 0)
+      local last, own = group_state(status, group)
+      successes[group], limits[group] = last, tonumber(now) - own
     end
     if not values[i] then
       qualities[i] = 'bad'
     elseif marks[i] then
       qualities[i] = marks[i]
     else
-      qualities[i] = math.max(tonumber(times[i] or 0), successes[group]) >= oldest and 'good' or 'stale'
+      qualities[i] = math.max(tonumber(times[i] or 0), successes[group]) >= limits[group] and 'good' or 'stale'
     end
   end
   return {values, times, qualities}

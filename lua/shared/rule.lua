@@ -110,8 +110,8 @@ end
 -- look_after_gap has the rules of a channel evaluated when a poll group succeeds at a
 -- time after its values were stale for a while.
 local function look_after_gap(namespace, channel, group, time)
-  local success, stale_after = unpack(redis.call('HMGET', namespace .. 'comsrv:' .. channel .. ':status', 'group:' .. group, 'stale_after_ms'))
-  if success and tonumber(success) < tonumber(time) - tonumber(stale_after or default_stale_after) then
+  local success, stale_after = group_state(namespace .. 'comsrv:' .. channel .. ':status', group)
+  if success > 0 and success < tonumber(time) - stale_after then
     look_at_channel(namespace, channel)
   end
 end

@@ -104,7 +104,8 @@ end
 
 -- hash_state returns what holds for all points of a hash: whether any is marked,
 -- whether any is of a poll group of its own, and when the default group and the
--- others last succeeded. It is kept for the rest of the call.
+-- others last succeeded and up to when that is long ago. It is kept for the rest of
+-- the call.
 local function hash_state(ctx, node)
   local state = ctx.hashes[node.hash]
   if not state then
@@ -112,39 +113,39 @@ local function hash_state(ctx, node)
     local stale_after, success = unpack(call('HMGET', node.status, 'stale_after_ms', 'group:default'))
     local plain = call('EXISTS', node.key .. ':q', node.key .. ':g') == 0
     state = {marked = not plain and call('EXISTS', node.key .. ':q') == 1, grouped = not plain and call('EXISTS', node.key .. ':g') == 1,
-      oldest = tonumber(ctx.now) - tonumber(stale_after or default_stale_after), groups = {default = tonumber(success or 0)}}
+      oldest = {default = tonumber(ctx.now) - tonumber(stale_after or default_stale_after)}, groups = {default = tonumber(success or 0)}}
     ctx.hashes[node.hash] = state
   end
   return state
 end
 
--- group_success returns when a poll group last succeeded.
-local function group_success(state, node, group)
-  local success = state.groups[group]
-  if not success then
-    success = tonumber(redis.call('HGET', node.status, 'group:' .. group) or 0)
-    state.groups[group] = success
+-- group_success returns when a poll group last succeeded, and before when that
+-- would be long ago.
+local function group_success(ctx, state, node, group)
+  if not state.groups[group] then
+    local success, stale_after = group_state(node.status, group)
+    state.groups[group], state.oldest[group] = success, tonumber(ctx.now) - stale_after
   end
-  return success
+  return state.groups[group], state.oldest[group]
 end
 
 -- read_hash reads points of one hash in one go. It returns the text of each that may
 -- be acted on, false for the others, and up to when each is known: a point may be
 -- acted on when it is good, and its poll group or itself was read within the
--- channel's stale_after_ms.
+-- stale_after_ms of the group.
 local function read_hash(ctx, node, points)
   local state, texts, known = hash_state(ctx, node), hmget(node.key, points), {}
   local marks, groups, times = state.marked and hmget(node.key .. ':q', points), state.grouped and hmget(node.key .. ':g', points), nil
-  if not marks and not groups and state.groups.default >= state.oldest then
+  if not marks and not groups and state.groups.default >= state.oldest.default then
     return texts, known, state.groups.default
   end
   for i = 1, #points do
-    local success = group_success(state, node, groups and groups[i] or 'default')
-    if success < state.oldest then
+    local success, oldest = group_success(ctx, state, node, groups and groups[i] or 'default')
+    if success < oldest then
       times = times or hmget(node.key .. ':ts', points)
       success = math.max(success, tonumber(times[i] or 0))
     end
-    if marks and marks[i] or success < state.oldest then
+    if marks and marks[i] or success < oldest then
       texts[i] = false
     end
     known[i] = success

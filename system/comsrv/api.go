@@ -55,16 +55,17 @@ type channelView struct {
 	Origin       string         `json:"origin"`             // site or api: who made it
 	Switched     bool           `json:"switched,omitempty"` // it is enabled, or not, because somebody said so by hand
 	Aside        bool           `json:"aside,omitempty"`    // one of this id that was made through the API waits until channels.yaml no longer names it
+	PollGroups   []groupView    `json:"poll_groups"`
 }
 
 func (c *channel) view() channelView {
-	status, _ := c.shown()
+	status, groups := c.shown()
 	view := channelView{
 		ID: c.ID, Name: c.Name, Description: c.Description, Protocol: c.Protocol, Address: c.Address, Enabled: c.Enabled,
 		Online: status.Online, Reason: status.Reason, Errors: status.Errors, RoundTripMS: milliseconds(status.RoundTrip),
 		LastSuccess:  unixMS(status.LastSuccess),
 		PollPeriodMS: milliseconds(c.PollPeriod), TimeoutMS: milliseconds(c.Timeout), StaleAfterMS: milliseconds(status.StaleAfter),
-		Points: map[string]int{},
+		Points: map[string]int{}, PollGroups: c.groupViews(groups),
 	}
 	for _, kind := range ems.PointTypes {
 		view.Points[kind.String()] = 0

@@ -48,17 +48,22 @@ func TestChannelsOverHTTP(t *testing.T) {
 	if age := time.Now().UnixMilli() - *views[0].LastSuccess; age < 0 || age > servicetest.Soon.Milliseconds() {
 		t.Errorf("the last success is %d ms old", age)
 	}
-	views[0].LastSuccess, views[0].RoundTripMS = nil, 0
+	if at := views[0].PollGroups[0].LastSuccess; at == nil || *at != *views[0].LastSuccess {
+		t.Errorf("the only poll group succeeded at %v", at)
+	}
+	views[0].LastSuccess, views[0].RoundTripMS, views[0].PollGroups[0].LastSuccess = nil, 0, nil
 	want := []channelView{
 		{
 			ID: 1, Name: "channel 1", Protocol: "modbus_tcp", Address: d.address, Enabled: true, Online: true,
 			PollPeriodMS: 50, TimeoutMS: 2000, StaleAfterMS: 2100, Points: map[string]int{"T": 2, "S": 1, "C": 2, "A": 2},
-			Origin: "site",
+			Origin:     "site",
+			PollGroups: []groupView{{Name: "default", PeriodMS: 50, StaleAfterMS: 2100, Points: 7}},
 		},
 		{
 			ID: 7, Name: "channel 7", Description: "spare", Protocol: "modbus_tcp", Address: "192.0.2.1:502",
 			Reason: "the channel is disabled", PollPeriodMS: 50, TimeoutMS: 2000, Points: map[string]int{"T": 0, "S": 0, "C": 0, "A": 0},
-			Origin: "site",
+			Origin:     "site",
+			PollGroups: []groupView{{Name: "default", PeriodMS: 50, StaleAfterMS: 2100}},
 		},
 	}
 	if diff := cmp.Diff(want, views); diff != "" {
@@ -356,7 +361,7 @@ func TestMetricsOverHTTP(t *testing.T) {
 	if sent := found["voltage_comsrv_points_sent_total channel=1"]; polls < 1 || sent < 8 {
 		t.Errorf("%v polls, %v points sent", polls, sent)
 	}
-	if _, there := found["voltage_comsrv_overruns_total channel=1"]; !there {
+	if _, there := found["voltage_comsrv_overruns_total channel=1 group=default"]; !there {
 		t.Error("overruns are not counted")
 	}
 }

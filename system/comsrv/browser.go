@@ -33,7 +33,7 @@ type pointView struct {
 	Registers string        `json:"registers,omitempty"` // as the last poll that had them found them, in hex
 	Time      *int64        `json:"time"`
 	Quality   ems.Quality   `json:"quality"`
-	Reason    string        `json:"reason,omitempty"` // why it is bad, where comsrv knows, or stale
+	Reason    string        `json:"reason,omitempty"` // why it is not good
 	Mapping   *mappingView  `json:"mapping,omitempty"`
 }
 
@@ -162,8 +162,6 @@ func (s *Service) listPoints(c echo.Context) error {
 
 // readPoints returns points, by index, in that order, with their values.
 func (s *Service) readPoints(ctx context.Context, channel *channel, indexes []int) ([]pointView, error) {
-	status, reasons := channel.shown()
-	answered := channel.answered()
 	values := make([]ems.Value, 0, len(indexes))
 	for rest := indexes; len(rest) > 0; {
 		kind := channel.Points[rest[0]].Type
@@ -178,6 +176,10 @@ func (s *Service) readPoints(ctx context.Context, channel *channel, indexes []in
 		}
 		values = append(values, read...)
 	}
+	// What comsrv knows is looked at after Redis: it shows why a point is not good
+	// before Redis is told that it is not.
+	answered, doubts := channel.answered()
+	now := s.clock.Now()
 	var wires [][]byte
 	if driver, can := channel.driver.(protocol.Inspectable); can {
 		wires = driver.LastRead(indexes)
@@ -193,17 +195,12 @@ func (s *Service) readPoints(ctx context.Context, channel *channel, indexes []in
 			view.Value, view.Time = &value.Number, unixMS(value.Time)
 		}
 		if answered != nil {
-			view.show(point, answered[index], s.clock.Now().Add(-status.StaleAfter))
+			view.show(point, answered[index], now.Add(-channel.StaleAfter(point.Group)))
 		}
 		if wires != nil {
 			view.Registers = hex.EncodeToString(wires[i])
 		}
-		switch view.Quality {
-		case ems.Bad:
-			view.Reason = reasons[index]
-		case ems.Stale:
-			view.Reason = fmt.Sprintf("it was not read within the last %v", status.StaleAfter)
-		}
+		view.Reason = channel.reason(view.Quality, point.Group, doubts[index], now)
 	}
 	return views, nil
 }

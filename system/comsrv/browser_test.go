@@ -129,7 +129,7 @@ func TestWherePointsAreKeptIsShown(t *testing.T) {
 		}
 		return nil
 	}, "the reason")
-	if diff := cmp.Diff([]string{"spare <nil> map[byte_order:AB data_type:uint16 function:3 register_address:0 unit:1] <nil>"}, lines(2)); diff != "" {
+	if diff := cmp.Diff([]string{"spare <nil> map[byte_order:AB data_type:uint16 function:3 register_address:0 unit:1] the channel is disabled"}, lines(2)); diff != "" {
 		t.Error(diff)
 	}
 }

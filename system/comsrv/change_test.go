@@ -367,7 +367,7 @@ func TestPhases(t *testing.T) {
 		{4, 10 * time.Second, time.Minute, 750 * time.Millisecond},
 	} {
 		now := epoch.Add(test.after)
-		first := newSchedule(now, test.period, p.place(test.id, now, test.period), phasePlaces).start.Sub(now)
+		first := newSchedules(now, []time.Duration{test.period}, p.place(test.id, now, test.period), phasePlaces)[0].start.Sub(now)
 		if off := first - test.want; off < -time.Microsecond || off > time.Microsecond {
 			t.Errorf("channel %d after %v: the first slot is %v ahead, want %v", test.id, test.after, first, test.want)
 		}

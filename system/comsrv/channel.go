@@ -3,6 +3,7 @@ package comsrv
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -35,9 +36,10 @@ type channel struct {
 	driver    protocol.Driver
 	publisher *publisher
 	commands  *commander
-	schedule  schedule
 	retry     *backoff.ExponentialBackOff
-	due       time.Time                  // of the next poll, or of the next attempt to connect
+	due       time.Time                  // of the next attempt to connect, while the device is not reachable
+	polling   *groupState                // the one that is being read; nil between polls
+	abort     context.CancelCauseFunc    // ends the poll that others go within
 	orders    chan order                 // commands that wait
 	heartbeat *heartbeat                 // nil where there is none
 	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
@@ -47,10 +49,11 @@ type channel struct {
 	tasks     chan func(context.Context) // what people ask of the device beside commands
 	leave     leave
 
-	mu      sync.Mutex
-	status  rtdb.ChannelStatus
-	reasons map[int]string // why a point is bad, by index
-	latest  []latest       // of each point
+	mu     sync.Mutex
+	status rtdb.ChannelStatus
+	groups []groupState   // copies, of which only what others may read is used
+	doubts map[int]doubts // of points that were not good at any time, by index
+	latest []latest       // of each point
 }
 
 // latest is what the device last answered for a point.
@@ -90,7 +93,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	c.counters = parts.metrics.of(strconv.FormatUint(uint64(entry.ID), 10))
 	c.heartbeat = newHeartbeat(&c.Channel)
 	c.publisher = newPublisher(&c.Channel, c.parts, c.counters)
-	c.latest = make([]latest, len(entry.Points))
+	c.latest, c.doubts = make([]latest, len(entry.Points)), map[int]doubts{}
 	c.show()
 	return c, nil
 }
@@ -98,8 +101,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 // run polls and executes commands until ctx ends. place and places spread the
 // channels of the site over time.
 func (c *channel) run(ctx context.Context, place, places int) {
-	c.schedule = newSchedule(c.clock.Now(), c.PollPeriod, place, places)
-	c.due = c.schedule.start
+	c.plan(place, places)
 	timer := c.clock.NewTimer(c.wait())
 	defer timer.Stop()
 	defer c.stop(ctx)
@@ -130,9 +132,31 @@ func (c *channel) run(ctx context.Context, place, places int) {
 	}
 }
 
+// plan lays the slots of all poll groups. Everything is read first at the earliest
+// of them.
+func (c *channel) plan(place, places int) {
+	groups := c.publisher.groups
+	var periods []time.Duration
+	for i := range groups {
+		periods = append(periods, groups[i].slots.period)
+	}
+	for i, slots := range newSchedules(c.clock.Now(), periods, place, places) {
+		groups[i].slots, groups[i].due = slots, slots.start
+	}
+	c.due = earliest(groups).due
+}
+
+// next returns when the device is to be talked to.
+func (c *channel) next() time.Time {
+	if c.publisher.online {
+		return earliest(c.publisher.groups).due
+	}
+	return c.due
+}
+
 // wait returns how long there is nothing to do.
 func (c *channel) wait() time.Duration {
-	next := c.due
+	next := c.next()
 	if retry := c.publisher.retryAt; !retry.IsZero() && retry.Before(next) {
 		next = retry
 	}
@@ -143,13 +167,15 @@ func (c *channel) wait() time.Duration {
 }
 
 func (c *channel) wake(ctx context.Context) {
-	now := c.clock.Now()
-	if !now.Before(c.due) {
-		c.poll(ctx)
-		return
-	}
-	if !c.publisher.retryAt.IsZero() {
-		c.publisher.publish(ctx)
+	switch {
+	case c.clock.Now().Before(c.next()):
+		if !c.publisher.retryAt.IsZero() {
+			c.publisher.publish(ctx)
+		}
+	case c.publisher.online:
+		c.poll(ctx, earliest(c.publisher.groups))
+	default:
+		c.connect(ctx)
 	}
 }
 
@@ -164,57 +190,125 @@ func (c *channel) executeWaiting(ctx context.Context) {
 	}
 }
 
-// yield lets commands, and the heartbeat, go between two exchanges of a poll. A device that is only
-// being connected has not shown yet whether it is there.
+// yield lets commands, the heartbeat, and a poll group with a shorter period that
+// is due, go between two exchanges of a poll. A device that is only being connected
+// has not shown yet whether it is there.
 func (c *channel) yield(ctx context.Context) {
-	if c.publisher.online {
-		c.executeWaiting(ctx)
-		c.beat(ctx)
+	if !c.publisher.online {
+		return
+	}
+	c.executeWaiting(ctx)
+	c.beat(ctx)
+	if c.polling == nil {
+		return
+	}
+	if group := earliest(shorter(c.publisher.groups, c.polling)); group != nil && !c.clock.Now().Before(group.due) {
+		c.poll(ctx, group)
 	}
 }
 
-// poll reads all groups once, connecting first where that is needed, tells Redis
-// and sets the time of the next poll.
-func (c *channel) poll(ctx context.Context) {
-	wasOnline, slot, began := c.publisher.online, c.due, c.clock.Now()
-	points, bad, err := c.read(ctx)
+// connect reads all groups at once from a device that was not reachable, and tells
+// Redis.
+func (c *channel) connect(ctx context.Context) {
+	began := c.clock.Now()
+	points, bad, err := c.readAll(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	ended := c.clock.Now()
 	c.counters.pollSeconds.Observe(ended.Sub(began).Seconds())
 	if err != nil {
-		c.fail(err, wasOnline, ended)
+		c.fail(err, false, ended)
 	} else {
-		c.succeed(points, bad, wasOnline, ended.Sub(began))
-		c.due = c.schedule.after(ended)
-		if wasOnline {
-			c.counters.overruns.Add(float64(c.schedule.missed(slot, ended)))
+		c.succeed(points, bad, false, ended.Sub(began))
+		for i := range c.publisher.groups {
+			group := &c.publisher.groups[i]
+			group.due = group.slots.after(ended)
 		}
 	}
-	c.show() // first, so that who sees a bad point in Redis finds the reason here
-	c.publisher.publish(ctx)
+	c.tell(ctx)
 }
 
-// read returns how many points were read, and how many of them are bad.
-func (c *channel) read(ctx context.Context) (points, bad int, err error) {
-	if !c.publisher.online {
-		if err := c.driver.Connect(ctx); err != nil {
-			return 0, 0, err
+// readAll connects and reads every group. One that cannot be read is bad while
+// another one can; an error means that none can.
+func (c *channel) readAll(ctx context.Context) (points, bad int, err error) {
+	if err := c.driver.Connect(ctx); err != nil {
+		return 0, 0, err
+	}
+	groups := c.publisher.groups
+	failures, failed := make([]error, len(groups)), 0
+	for i := range groups {
+		read, unread, err := c.read(ctx, &groups[i])
+		points, bad = points+read, bad+unread
+		if failures[i] = err; err != nil {
+			failed++
 		}
 	}
-	for i := range c.publisher.groups {
-		group := &c.publisher.groups[i]
-		c.yield(ctx)
-		c.publisher.written = c.publisher.written[:0]
-		readings, err := c.driver.ReadBatch(ctx, group.name)
+	if failed == len(groups) {
+		return 0, 0, failures[0]
+	}
+	for i, err := range failures {
 		if err != nil {
-			return points, bad, err
+			c.publisher.lose(&groups[i], err)
 		}
-		points += len(readings)
-		bad += c.publisher.take(group, readings, c.clock.Now())
 	}
 	return points, bad, nil
+}
+
+// read returns how many points of a group were read, and how many of them are bad.
+func (c *channel) read(ctx context.Context, group *groupState) (points, bad int, err error) {
+	written := c.publisher.written
+	readings, err := c.driver.ReadBatch(ctx, group.name)
+	if err != nil {
+		return 0, 0, err
+	}
+	return len(readings), c.publisher.take(group, readings, written, c.clock.Now()), nil
+}
+
+// poll reads one group, sets the time of its next poll and tells Redis. It may be
+// called from within the poll of another group. That no group of a channel can be
+// read ends all polls under way.
+func (c *channel) poll(ctx context.Context, group *groupState) {
+	outer, reading := c.polling, ctx
+	if outer == nil {
+		c.yield(ctx)
+		reading, c.abort = context.WithCancelCause(ctx)
+		defer c.abort(nil)
+	}
+	began := c.clock.Now()
+	c.polling = group
+	points, bad, err := c.read(reading, group)
+	c.polling = outer
+	if reading.Err() != nil {
+		if outer != nil || ctx.Err() != nil {
+			return
+		}
+		err = context.Cause(reading)
+	}
+	ended := c.clock.Now()
+	c.counters.pollSeconds.Observe(ended.Sub(began).Seconds())
+	switch {
+	case err == nil:
+		c.succeed(points, bad, true, ended.Sub(began))
+		group.advance(ended)
+	case group.failed && c.publisher.reads(group):
+		c.counters.failed.Inc()
+		c.publisher.lose(group, err)
+		group.advance(ended)
+	case outer != nil:
+		c.abort(err)
+		return
+	default:
+		c.fail(err, true, ended)
+	}
+	c.tell(ctx)
+}
+
+// tell shows what a poll brought, and tells Redis of it: in this order, so that who
+// sees a bad point in Redis finds the reason here.
+func (c *channel) tell(ctx context.Context) {
+	c.show()
+	c.publisher.publish(ctx)
 }
 
 func (c *channel) succeed(points, bad int, wasOnline bool, trip time.Duration) {
@@ -280,36 +374,36 @@ func (c *channel) renew(ctx context.Context) error {
 // show copies the state of the channel to where other goroutines may read it.
 func (c *channel) show() {
 	status := c.publisher.status()
-	var reasons map[int]string
-	for i := range c.publisher.points {
-		point := &c.publisher.points[i]
-		if point.quality == ems.Bad && point.reason != "" {
-			if reasons == nil {
-				reasons = map[int]string{}
-			}
-			reasons[i] = point.reason
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.status, c.reasons = status, reasons
+	c.status, c.groups = status, append(c.groups[:0], c.publisher.groups...)
 	for i := range c.publisher.points {
 		point := &c.publisher.points[i]
 		c.latest[i] = latest{quality: point.quality, raw: point.raw, text: point.text, at: point.at}
+		if point.quality == ems.Good || point.reason == "" {
+			continue
+		}
+		doubt := c.doubts[i]
+		if point.quality == ems.Uncertain {
+			doubt.uncertain = point.reason
+		} else {
+			doubt.bad = point.reason
+		}
+		c.doubts[i] = doubt
 	}
 }
 
-// answered returns what the device last answered for each point, nothing of a
-// channel that is not enabled.
-func (c *channel) answered() []latest {
+// shown returns the state of the channel and of its poll groups as show copied it.
+func (c *channel) shown() (rtdb.ChannelStatus, []groupState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.latest)
+	return c.status, slices.Clone(c.groups)
 }
 
-// shown returns what show copied.
-func (c *channel) shown() (rtdb.ChannelStatus, map[int]string) {
+// answered returns what the device last answered for each point, nothing of a
+// channel that is not enabled, and why points are or were not good.
+func (c *channel) answered() ([]latest, map[int]doubts) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.status, c.reasons
+	return slices.Clone(c.latest), maps.Clone(c.doubts)
 }

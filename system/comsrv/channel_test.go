@@ -142,7 +142,9 @@ func telemetry(count int) []config.MappedPoint {
 // on without Redis.
 func TestPollsKeepToTheGrid(t *testing.T) {
 	t.Parallel()
-	entry := config.Channel{ID: 1, PollPeriod: time.Second, Timeout: time.Second, Points: telemetry(1)}
+	entry := config.Channel{
+		ID: 1, PollPeriod: time.Second, PollGroups: config.PollGroups{"spare": time.Minute}, Timeout: time.Second, Points: telemetry(1),
+	}
 	c, driver := scripted(t, nowhere, entry)
 	clock := driver.clock
 	driver.wants = func(poll int) (time.Duration, error) {
@@ -167,8 +169,15 @@ func TestPollsKeepToTheGrid(t *testing.T) {
 	if diff := cmp.Diff(seconds(0.5, 1.5, 2.5, 5.5, 6.5, 7.5, 8.5), began[:min(7, len(began))]); diff != "" {
 		t.Error(diff)
 	}
-	if overruns := testutil.ToFloat64(c.counters.overruns); overruns != 2 {
+	if overruns := testutil.ToFloat64(c.counters.overruns(ems.DefaultGroup)); overruns != 2 {
 		t.Errorf("%v overruns", overruns)
+	}
+	last := epoch.Add(began[len(began)-1] + 100*time.Millisecond).UnixMilli()
+	if diff := cmp.Diff([]groupView{
+		{Name: "default", PeriodMS: 1000, StaleAfterMS: 3000, Points: 1, LastSuccess: &last, Overruns: 2},
+		{Name: "spare", PeriodMS: 60000, StaleAfterMS: 121000},
+	}, c.view().PollGroups); diff != "" {
+		t.Error(diff)
 	}
 	if failures := testutil.ToFloat64(c.counters.ingestFailures); failures < 3 {
 		t.Errorf("%v failures to tell Redis", failures)

@@ -317,7 +317,7 @@ func (c *channel) execute(ctx context.Context, order order) {
 		return
 	}
 	if !c.publisher.polled {
-		c.poll(ctx) // what came before the first poll would fail for no reason
+		c.connect(ctx) // what came before the first poll would fail for no reason
 	}
 	if !c.commands.begin(ctx, order.Delivery) {
 		return

@@ -33,18 +33,30 @@ func crashSite(t *testing.T, address string) string {
 	return dir
 }
 
-// TestAtMostOnceOverCrashes kills the process of comsrv again and again in the
+// TestProcess holds comsrv to what it promises of its end, as a process of its own.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	voltage := testkit.Build(t, "github.com/voltageems/voltageems-go/system/cmd/voltage")
+	t.Run("at most once over crashes", func(t *testing.T) { atMostOnceOverCrashes(t, voltage) })
+	t.Run("values turn stale by themselves", func(t *testing.T) { valuesTurnStale(t, voltage) })
+}
+
+// process starts comsrv with a site folder as a process of its own.
+func (p *plant) process(voltage, site string) *testkit.Program {
+	p.t.Helper()
+	return testkit.StartProgram(p.t, "/bin/sh", "-c", fmt.Sprintf(
+		"COMSRV_LISTEN=$0 VOLTAGE_REDIS_URL=%s exec %s serve --site %s --target=comsrv", p.Redis.URL, voltage, site))
+}
+
+// atMostOnceOverCrashes kills the process of comsrv again and again in the
 // midst of writes. No command reaches the device twice, each has an end that fits
 // to what the device saw, and a value that was to hold for a time is followed by
 // the safe one, once, though comsrv was down when it was due.
-func TestAtMostOnceOverCrashes(t *testing.T) {
+func atMostOnceOverCrashes(t *testing.T, voltage string) {
 	t.Parallel()
 	d := newDevice(t)
 	p := newPlant(t)
-	site := crashSite(t, d.address)
-	voltage := testkit.Build(t, "github.com/voltageems/voltageems-go/system/cmd/voltage")
-	comsrv := testkit.StartProgram(t, "/bin/sh", "-c", fmt.Sprintf(
-		"COMSRV_LISTEN=$0 VOLTAGE_REDIS_URL=%s exec %s serve --site %s --target=comsrv", p.Redis.URL, voltage, site))
+	comsrv := p.process(voltage, crashSite(t, d.address))
 	const rounds, each = 8, 20
 	asked := map[string]ems.Command{} // by what the device is written
 	for round := range rounds {

@@ -35,7 +35,8 @@ type device struct {
 	writes   []string          // "6@5=77": every write that arrived, refused ones too
 	order    []byte            // the functions of all requests, in the order in which they arrived
 	polls    int
-	accepted int // connections, since it was made
+	accepted int            // connections, since it was made
+	reads    map[uint16]int // by the first address
 
 	listener net.Listener
 	open     map[net.Conn]struct{}
@@ -49,6 +50,7 @@ func newDevice(t *testing.T) *device {
 		t: t, address: fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t)),
 		holding: map[uint16]uint16{}, inputs: map[uint16]uint16{}, coils: map[uint16]bool{}, discrete: map[uint16]bool{},
 		refuse: map[byte]byte{}, silent: map[byte]bool{}, stick: map[uint16]uint16{}, open: map[net.Conn]struct{}{},
+		reads: map[uint16]int{},
 	}
 	d.on()
 	t.Cleanup(d.off)
@@ -201,6 +203,7 @@ func (d *device) execute(request []byte) []byte {
 		d.writes = append(d.writes, fmt.Sprintf("%d@%d=%d", function, address, second))
 	} else {
 		d.polls++
+		d.reads[address]++
 	}
 	if code, refused := d.refuse[function]; refused {
 		return []byte{function | 0x80, code}

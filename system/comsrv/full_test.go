@@ -26,7 +26,7 @@ func TestRefusalsOfAFullRedisAreCountedAndTheValuesToldLater(t *testing.T) {
 	for poll, want := range []float64{1, 1, 2, 2} { // after a refusal comes a pause of two seconds
 		p.device.raw = []float64{float64(10 * poll), 4}
 		p.device.clock.Advance(time.Second)
-		p.channel.poll(context.Background())
+		p.pollAll()
 		if failures := testutil.ToFloat64(p.channel.counters.ingestFailures); failures != want {
 			t.Errorf("poll %d: %v refusals are counted, want %v", poll, failures, want)
 		}
@@ -62,7 +62,7 @@ func TestTellingEverythingWaitsLongerForABusyRedis(t *testing.T) {
 	p.device.raw = []float64{1, 3}
 	pause(time.Hour) // Redis dies with the test
 	p.device.clock.Advance(time.Second)
-	p.channel.poll(context.Background())
+	p.pollAll()
 	if failures := testutil.ToFloat64(p.channel.counters.ingestFailures); failures != 1 {
 		t.Errorf("a change that Redis does not take was given up %v times, want once", failures)
 	}

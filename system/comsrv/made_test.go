@@ -38,7 +38,6 @@ func TestAChannelThroughTheAPIAlone(t *testing.T) {
 	want := []string{
 		"channel:1: points.sums: no table has this name: use one of telemetry, telemetry_mapping, signal, signal_mapping, control, control_mapping, adjustment, adjustment_mapping",
 		"channel:1: poll_period: 1ms is not between 10ms and 24h0m0s",
-		"channel:1: timeout: 100ms is not between 1ms and the poll period of 1ms",
 		`points/7/control.csv:1: column "signal_name" is missing`,
 	}
 	for _, fault := range append(want, "points/7/telemetry.csv:3: scale is 0: a value could not be told from its offset, and a write could not be inverted",

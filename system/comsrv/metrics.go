@@ -37,12 +37,12 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		points: counter("points_total", "Points that polls have read.", "channel"),
 		sent:   counter("points_sent_total", "Points sent to Redis because they changed or a refresh was due.", "channel"),
-		polls:  counter("polls_total", "Polls by result: complete, partial or failed.", "channel", "result"),
+		polls:  counter("polls_total", "Polls of groups by result: complete, partial or failed.", "channel", "result"),
 		pollSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "voltage_comsrv_poll_seconds", Help: "Duration of a poll of all groups of a channel, without Redis.",
+			Name: "voltage_comsrv_poll_seconds", Help: "Duration of a poll of one group of a channel, without Redis.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}, []string{"channel"}),
-		overruns: counter("overruns_total", "Polls left out because the one before took longer than the period.", "channel"),
+		overruns: counter("overruns_total", "Polls of a group left out because one before took longer than the period.", "channel", "group"),
 		online: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "voltage_comsrv_channel_online", Help: "1 while the device answers.",
 		}, []string{"channel"}),
@@ -76,18 +76,19 @@ func (m *metrics) forget(channel ems.ChannelID) {
 
 // channelMetrics are the metrics of one channel, looked up once.
 type channelMetrics struct {
-	points, sent, overruns, ingestFailures, queueFull prometheus.Counter
-	complete, partial, failed                         prometheus.Counter
-	pollSeconds                                       prometheus.Observer
-	online                                            prometheus.Gauge
+	points, sent, ingestFailures, queueFull prometheus.Counter
+	complete, partial, failed               prometheus.Counter
+	overruns                                func(group string) prometheus.Counter
+	pollSeconds                             prometheus.Observer
+	online                                  prometheus.Gauge
 }
 
 func (m *metrics) of(channel string) channelMetrics {
 	return channelMetrics{
 		points: m.points.WithLabelValues(channel), sent: m.sent.WithLabelValues(channel),
-		overruns: m.overruns.WithLabelValues(channel), ingestFailures: m.ingestFailures.WithLabelValues(channel),
-		queueFull: m.queueFull.WithLabelValues(channel),
-		complete:  m.polls.WithLabelValues(channel, pollComplete), partial: m.polls.WithLabelValues(channel, pollPartial),
+		overruns:       func(group string) prometheus.Counter { return m.overruns.WithLabelValues(channel, group) },
+		ingestFailures: m.ingestFailures.WithLabelValues(channel), queueFull: m.queueFull.WithLabelValues(channel),
+		complete: m.polls.WithLabelValues(channel, pollComplete), partial: m.polls.WithLabelValues(channel, pollPartial),
 		failed:      m.polls.WithLabelValues(channel, pollFailed),
 		pollSeconds: m.pollSeconds.WithLabelValues(channel), online: m.online.WithLabelValues(channel),
 	}

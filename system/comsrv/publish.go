@@ -37,22 +37,21 @@ type publisher struct {
 	channel  ems.ChannelID
 	stale    time.Duration
 	points   []pointState // as in the channel
-	groups   []groupState
-	polled   bool // the device was tried at least once: before, there is nothing to tell
+	groups   []groupState // the shortest period first
+	polled   bool         // the device was tried at least once: before, there is nothing to tell
 	online   bool
 	reason   string // why it is not online
 	failures int64
 	trip     time.Duration
 
-	full     bool      // everything is to be told, not only what changed
-	fullAt   time.Time // when everything was told
-	marked   bool      // Redis was told that no point could be read
+	full     bool // everything is to be told, not only what changed
+	marked   bool // Redis was told that no point could be read
 	told     toldStatus
 	failing  bool
 	retryAt  time.Time // when to try again; zero when Redis knows everything
 	scratch  []rtdb.Sample
 	sentNow  []sentSample
-	written  []int // points of which a value was read back since the poll of a group began
+	written  uint64 // counts values that were read back after a write
 	batchBuf []rtdb.Batch
 }
 
@@ -64,22 +63,11 @@ type pointState struct {
 	quality ems.Quality
 	reason  string
 	told    rtdb.Told
+	written uint64 // which count its last value that was read back has
 
 	raw  float64 // as the device had it, while not bad
 	text string  // the digits of a raw number that is rounded, or the value of a text: the last good one
 	at   time.Time
-}
-
-// groupState is one poll group: its points by type, as indexes.
-type groupState struct {
-	name  string
-	types []groupType
-	time  time.Time // of the last success; zero if there was none
-}
-
-type groupType struct {
-	kind   ems.PointType
-	points []int
 }
 
 type toldStatus struct {
@@ -99,43 +87,22 @@ type sentSample struct {
 func newPublisher(channel *config.Channel, parts parts, counters channelMetrics) *publisher {
 	p := &publisher{
 		db: parts.db, clock: parts.clock, logger: parts.logger, metrics: counters, turns: parts.turns,
-		channel: channel.ID, stale: 2*channel.PollPeriod + channel.Timeout, full: true,
+		channel: channel.ID, stale: channel.StaleAfter(ems.DefaultGroup), full: true, groups: newGroups(channel, counters.overruns),
 		points: make([]pointState, len(channel.Points)), reason: "not polled yet",
 	}
 	for i := range channel.Points {
 		point := &channel.Points[i]
 		p.points[i] = pointState{MappedPoint: point}
-		p.group(point.Group).add(point.Type, i)
 	}
 	return p
 }
 
-func (p *publisher) group(name string) *groupState {
-	for i := range p.groups {
-		if p.groups[i].name == name {
-			return &p.groups[i]
-		}
-	}
-	p.groups = append(p.groups, groupState{name: name})
-	return &p.groups[len(p.groups)-1]
-}
-
-func (g *groupState) add(kind ems.PointType, point int) {
-	for i := range g.types {
-		if g.types[i].kind == kind {
-			g.types[i].points = append(g.types[i].points, point)
-			return
-		}
-	}
-	g.types = append(g.types, groupType{kind: kind, points: []int{point}})
-}
-
 // take notes the readings of a group in engineering units and returns how many
-// are bad.
-func (p *publisher) take(group *groupState, readings []protocol.Reading, at time.Time) (bad int) {
-	group.time = at
+// are bad. written is how many values had been read back when the poll began.
+func (p *publisher) take(group *groupState, readings []protocol.Reading, written uint64, at time.Time) (bad int) {
+	group.time, group.untold, group.failed = at, true, false
 	for _, reading := range readings {
-		if slices.Contains(p.written, reading.Point) { // what was read back is newer
+		if p.points[reading.Point].written > written { // what was read back is newer
 			continue
 		}
 		p.set(reading, at)
@@ -153,6 +120,11 @@ func (p *publisher) set(reading protocol.Reading, at time.Time) {
 	if quality != ems.Bad && (math.IsNaN(value) || math.IsInf(value, 0)) {
 		quality, reason = ems.Bad, "scale and offset make the value infinite"
 	}
+	if quality == ems.Good && !point.Mapping.IsText() {
+		if reason = point.Implausible(value); reason != "" {
+			quality = ems.Uncertain
+		}
+	}
 	point.known, point.quality, point.reason = true, quality, reason
 	if quality != ems.Bad {
 		point.value, point.raw, point.text, point.at = value, reading.Raw, reading.Text, at
@@ -165,6 +137,22 @@ func (p *publisher) succeed(trip time.Duration) {
 		p.full = true
 	}
 	p.polled, p.online, p.reason, p.trip = true, true, "", trip
+}
+
+// lose notes that one group cannot be read, though the device is there.
+func (p *publisher) lose(group *groupState, err error) {
+	group.failed, group.untold = true, true
+	p.failures++
+	for _, of := range group.types {
+		for _, index := range of.points {
+			p.points[index].quality, p.points[index].reason = ems.Bad, clip(err.Error())
+		}
+	}
+}
+
+// reads reports whether another group than that one can be read.
+func (p *publisher) reads(except *groupState) bool {
+	return slices.ContainsFunc(p.groups, func(g groupState) bool { return g.name != except.name && !g.failed && !g.time.IsZero() })
 }
 
 // fail notes that the device cannot be reached.
@@ -246,44 +234,68 @@ func (p *publisher) tell(ctx context.Context) error {
 func (p *publisher) status() rtdb.ChannelStatus {
 	status := rtdb.ChannelStatus{
 		Online: p.online, Reason: p.reason, Errors: p.failures, RoundTrip: p.trip, StaleAfter: p.stale,
+		Groups: make(map[string]rtdb.GroupStatus, len(p.groups)),
 	}
 	for i := range p.groups {
-		if p.groups[i].time.After(status.LastSuccess) {
-			status.LastSuccess = p.groups[i].time
+		group := &p.groups[i]
+		status.Groups[group.name] = rtdb.GroupStatus{StaleAfter: group.stale, LastSuccess: group.time}
+		if group.time.After(status.LastSuccess) {
+			status.LastSuccess = group.time
 		}
 	}
 	return status
 }
 
-// tellValues sends one batch for each poll group and type, even when nothing has
-// changed: the success of its group keeps a value fresh.
+// tellValues sends one batch for each type of each poll group that was polled, even
+// when nothing has changed: the success of its group keeps a value fresh.
 func (p *publisher) tellValues(ctx context.Context) error {
 	now := p.clock.Now()
-	full := p.full || now.Sub(p.fullAt) >= refreshPeriod
 	p.scratch, p.sentNow, p.batchBuf = p.scratch[:0], p.sentNow[:0], p.batchBuf[:0]
 	for i := range p.groups {
-		group := &p.groups[i]
-		if group.time.IsZero() {
-			continue
-		}
-		for _, of := range group.types {
-			first := len(p.scratch)
-			for _, index := range of.points {
-				p.add(index, full)
-			}
-			p.batchBuf = append(p.batchBuf, rtdb.Batch{
-				Channel: p.channel, Type: of.kind, Group: group.name, Time: group.time, Samples: p.scratch[first:len(p.scratch):len(p.scratch)],
-			})
+		if group := &p.groups[i]; p.full || group.untold {
+			p.addGroup(group, now)
 		}
 	}
 	if err := p.ingest(ctx); err != nil {
 		return err
 	}
-	if full {
-		p.full, p.fullAt = false, now
+	for i := range p.groups {
+		group := &p.groups[i]
+		if p.isFull(group, now) {
+			group.fullAt = now
+		}
+		group.untold = false
 	}
-	p.marked = false
+	p.full, p.marked = false, false
 	return nil
+}
+
+// isFull reports whether all of a group is told, not only what changed.
+func (p *publisher) isFull(group *groupState, now time.Time) bool {
+	return p.full || group.untold && now.Sub(group.fullAt) >= refreshPeriod
+}
+
+// addGroup appends a group to what is sent: as of its last success, and as of now
+// where it can no longer be read.
+func (p *publisher) addGroup(group *groupState, now time.Time) {
+	full, name, at := p.isFull(group, now), group.name, group.time
+	if group.failed {
+		name, at = "", now
+	} else if at.IsZero() {
+		return
+	}
+	for _, of := range group.types {
+		first := len(p.scratch)
+		for _, index := range of.points {
+			p.add(index, full)
+		}
+		if group.failed && len(p.scratch) == first {
+			continue
+		}
+		p.batchBuf = append(p.batchBuf, rtdb.Batch{
+			Channel: p.channel, Type: of.kind, Group: name, Time: at, Samples: p.scratch[first:len(p.scratch):len(p.scratch)],
+		})
+	}
 }
 
 // add appends a point to what is sent, if there is anything to tell of it. A text
@@ -312,7 +324,8 @@ func (p *publisher) ingest(ctx context.Context) error {
 // publishPoint tells one value at once: what was read back after a write.
 func (p *publisher) publishPoint(ctx context.Context, index int, raw float64) {
 	p.set(protocol.Reading{Point: index, Raw: raw, Quality: ems.Good}, p.clock.Now())
-	p.written = append(p.written, index)
+	p.written++
+	p.points[index].written = p.written
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	p.scratch, p.sentNow, p.batchBuf = p.scratch[:0], p.sentNow[:0], p.batchBuf[:0]

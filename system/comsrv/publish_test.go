@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +27,7 @@ func newPolled(t *testing.T, points []config.MappedPoint) *polled {
 	t.Helper()
 	p := newPlant(t)
 	c, device := scripted(t, p.Redis.URL, config.Channel{ID: 1, PollPeriod: time.Second, Timeout: time.Second, Points: points})
-	c.schedule = newSchedule(epoch, time.Second, 0, 1)
-	c.due = epoch
+	c.plan(0, 1)
 	return &polled{plant: p, channel: c, device: device}
 }
 
@@ -37,11 +37,22 @@ func (p *polled) poll() int {
 	p.t.Helper()
 	before := testutil.ToFloat64(p.channel.counters.sent)
 	p.device.clock.Advance(time.Second)
-	p.channel.poll(context.Background())
+	p.pollAll()
 	if p.channel.publisher.failing {
 		p.t.Fatal("Redis was not told")
 	}
 	return int(testutil.ToFloat64(p.channel.counters.sent) - before)
+}
+
+// pollAll polls every group, due or not.
+func (p *polled) pollAll() {
+	if !p.channel.publisher.online {
+		p.channel.connect(context.Background())
+		return
+	}
+	for i := range p.channel.publisher.groups {
+		p.channel.poll(context.Background(), &p.channel.publisher.groups[i])
+	}
 }
 
 func (p *polled) wantSent(want int, what string) {
@@ -94,36 +105,38 @@ func TestChangesAreSentAndEverythingOnceAMinute(t *testing.T) {
 	p.wantSent(3, "Redis has newly appeared")
 }
 
+// calls returns how many functions of the library were called.
+func (p *polled) calls() float64 {
+	p.t.Helper()
+	info, err := p.Raw.Info(p.t.Context(), "commandstats").Result()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "cmdstat_fcall:calls=")
+	count, _, _ := strings.Cut(rest, ",")
+	number, err := ems.ParseNumber(count)
+	if err != nil {
+		p.t.Fatalf("no count of calls in %s", info)
+	}
+	return number
+}
+
 func TestFailureIsToldOnceAndRecoveryInFull(t *testing.T) {
 	t.Parallel()
 	p := newPolled(t, telemetry(2))
 	p.device.raw = []float64{1, 2}
 	p.wantSent(2, "the first poll")
-	calls := func() float64 {
-		t.Helper()
-		info, err := p.Raw.Info(t.Context(), "commandstats").Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(info, "cmdstat_fcall:calls=")
-		count, _, _ := strings.Cut(rest, ",")
-		number, err := ems.ParseNumber(count)
-		if err != nil {
-			t.Fatalf("no count of calls in %s", info)
-		}
-		return number
-	}
 	p.device.wants = func(int) (time.Duration, error) { return 0, errors.New("line\nbroken") }
-	before := calls()
+	before := p.calls()
 	p.wantSent(0, "the device fails")
-	if made := calls() - before; made != 2 { // mark and status
+	if made := p.calls() - before; made != 2 { // mark and status
 		t.Errorf("%v calls told the failure", made)
 	}
-	before = calls()
+	before = p.calls()
 	for range 3 {
 		p.wantSent(0, "the device still fails")
 	}
-	if made := calls() - before; made != 0 {
+	if made := p.calls() - before; made != 0 {
 		t.Errorf("%v calls told the same again", made)
 	}
 	status, err := p.DB.Status(t.Context(), 1)
@@ -147,7 +160,7 @@ func TestFailureIsToldOnceAndRecoveryInFull(t *testing.T) {
 }
 
 // TestTypesAndGroupsAreTold: each type of each poll group is one batch, and tells
-// the success of its group.
+// the success of its group, when that was polled.
 func TestTypesAndGroupsAreTold(t *testing.T) {
 	t.Parallel()
 	points := allKinds()
@@ -168,6 +181,15 @@ func TestTypesAndGroupsAreTold(t *testing.T) {
 			t.Errorf("%s holds %v", key, stored)
 		}
 	}
+	before, slow := p.calls(), slices.IndexFunc(p.channel.publisher.groups, func(g groupState) bool { return g.name == "slow" })
+	p.device.clock.Advance(time.Second)
+	p.channel.poll(t.Context(), &p.channel.publisher.groups[slow])
+	if made := p.calls() - before; made != 2 { // telemetry and adjustments
+		t.Errorf("%v calls told of one group", made)
+	}
+	if status = p.hash("comsrv:1:status"); status["group:default"] != "1782000001000" || status["group:slow"] != "1782000002000" {
+		t.Errorf("%v", status)
+	}
 }
 
 func TestInfiniteValuesAreBad(t *testing.T) {
@@ -180,8 +202,8 @@ func TestInfiniteValuesAreBad(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"2": "5.000000"}, p.hash("comsrv:1:T")); diff != "" {
 		t.Error(diff)
 	}
-	_, reasons := p.channel.shown()
-	if diff := cmp.Diff(map[int]string{0: "scale and offset make the value infinite"}, reasons); diff != "" {
+	_, reasons := p.channel.answered()
+	if diff := cmp.Diff(map[int]doubts{0: {bad: "scale and offset make the value infinite"}}, reasons, cmp.AllowUnexported(doubts{})); diff != "" {
 		t.Error(diff)
 	}
 }

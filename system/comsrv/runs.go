@@ -26,7 +26,7 @@ func (s *Service) startAll() {
 		ctx, cancel := context.WithCancel(s.life)
 		started := &polling{cancel: cancel, done: make(chan struct{})}
 		s.runs[channel.ID] = started
-		place := s.phases.place(channel.ID, s.clock.Now(), channel.PollPeriod)
+		place := s.phases.place(channel.ID, s.clock.Now(), channel.publisher.groups[0].slots.period) // the shortest
 		s.settling.Go(func() {
 			defer close(started.done)
 			channel.run(ctx, place, phasePlaces)

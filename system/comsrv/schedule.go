@@ -6,7 +6,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// schedule says when a channel is polled: at fixed slots counted from one start,
+// schedule says when a poll group is read: at fixed slots counted from one start,
 // so that neither the duration of a poll nor a late timer adds up.
 type schedule struct {
 	start  time.Time
@@ -16,11 +16,23 @@ type schedule struct {
 // longestSpread bounds how far the first polls of channels lie apart.
 const longestSpread = time.Second
 
-// newSchedule spreads channels of equal period evenly, because devices polled in
-// phase wait for each other at Redis.
-func newSchedule(now time.Time, period time.Duration, channel, channels int) schedule {
-	spread := min(period, longestSpread)
-	return schedule{start: now.Add(spread * time.Duration(channel) / time.Duration(channels)), period: period}
+// newSchedules spreads groups over time: those of one channel, whose periods are
+// given, the shortest first, evenly over the shortest period, and those of
+// channels evenly within, because devices polled in phase wait for each other at
+// Redis. A group whose period is a multiple of the shortest never falls due
+// together with another one of its channel.
+func newSchedules(now time.Time, periods []time.Duration, channel, channels int) []schedule {
+	spread := min(periods[0], longestSpread)
+	count := len(periods)
+	made := make([]schedule, count)
+	for i, period := range periods {
+		place := (channel+i*channels/count)%channels*count + i
+		start := now.Add(spread * time.Duration(place) / time.Duration(channels*count))
+		// Groups with a long period have more room, in whole steps of the shortest.
+		room := min(period, longestSpread) * time.Duration(channel) / time.Duration(channels)
+		made[i] = schedule{start: start.Add(room / spread * spread), period: period}
+	}
+	return made
 }
 
 // after returns the first slot after now.

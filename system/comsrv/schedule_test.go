@@ -1,6 +1,8 @@
 package comsrv
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,44 +12,94 @@ import (
 
 var epoch = time.UnixMilli(1_782_000_000_000)
 
+// drawPeriods returns the periods of one to four poll groups, the shortest first.
+func drawPeriods(t *rapid.T) []time.Duration {
+	periods := rapid.SliceOfN(rapid.Int64Range(int64(10*time.Millisecond), int64(24*time.Hour)), 1, 4).Draw(t, "periods")
+	slices.Sort(periods)
+	var made []time.Duration
+	for _, period := range periods {
+		made = append(made, time.Duration(period))
+	}
+	return made
+}
+
 // TestSlotsNeverDrift: whenever it is asked, the next slot is the first one of
 // the grid that lies ahead.
 func TestSlotsNeverDrift(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		period := time.Duration(rapid.Int64Range(int64(10*time.Millisecond), int64(24*time.Hour)).Draw(t, "period"))
 		channels := rapid.IntRange(1, 1000).Draw(t, "channels")
 		channel := rapid.IntRange(0, channels-1).Draw(t, "channel")
-		s := newSchedule(epoch, period, channel, channels)
-		phase := s.start.Sub(epoch)
-		if phase < 0 || phase >= min(period, time.Second) {
-			t.Fatalf("the phase is %v", phase)
-		}
-		now := epoch.Add(time.Duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, "now")))
-		next := s.after(now)
-		if !next.After(now) || next.Sub(now) > period && now.After(s.start) || next.Sub(s.start)%period != 0 {
-			t.Fatalf("after %v comes %v on a grid of %v from %v", now, next, period, s.start)
-		}
-		slots := rapid.IntRange(0, 100).Draw(t, "slots")
-		into := time.Duration(rapid.Int64Range(0, int64(period)-1).Draw(t, "into"))
-		if missed := s.missed(next, next.Add(time.Duration(slots)*period+into)); missed != slots {
-			t.Fatalf("a poll over %d slots missed %d", slots, missed)
+		periods := drawPeriods(t)
+		for i, s := range newSchedules(epoch, periods, channel, channels) {
+			if phase := s.start.Sub(epoch); phase < 0 || phase >= min(periods[0], time.Second)+min(periods[i], time.Second) || i == 0 && phase >= min(periods[0], time.Second) {
+				t.Fatalf("the phase of group %d is %v", i, phase)
+			}
+			if s.period != periods[i] {
+				t.Fatalf("the period of group %d is %v", i, s.period)
+			}
+			now := epoch.Add(time.Duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, "now")))
+			next := s.after(now)
+			if !next.After(now) || next.Sub(now) > s.period && now.After(s.start) || next.Sub(s.start)%s.period != 0 {
+				t.Fatalf("after %v comes %v on a grid of %v from %v", now, next, s.period, s.start)
+			}
+			slots := rapid.IntRange(0, 100).Draw(t, "slots")
+			into := time.Duration(rapid.Int64Range(0, int64(s.period)-1).Draw(t, "into"))
+			if missed := s.missed(next, next.Add(time.Duration(slots)*s.period+into)); missed != slots {
+				t.Fatalf("a poll over %d slots missed %d", slots, missed)
+			}
 		}
 	})
 }
 
-func TestChannelsAreSpreadEvenly(t *testing.T) {
-	var phases []time.Duration
-	for i := range 4 {
-		phases = append(phases, newSchedule(epoch, 200*time.Millisecond, i, 4).start.Sub(epoch))
+func TestChannelsAndGroupsAreSpreadEvenly(t *testing.T) {
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		periods  []time.Duration
+		channels int
+		want     [][]time.Duration // by channel and group
+	}{
+		{[]time.Duration{200 * ms}, 4, [][]time.Duration{{0}, {50 * ms}, {100 * ms}, {150 * ms}}},
+		{[]time.Duration{100 * ms, 100 * ms}, 1, [][]time.Duration{{0, 50 * ms}}},
+		{[]time.Duration{100 * ms, 100 * ms}, 2, [][]time.Duration{{0, 75 * ms}, {50 * ms, 25 * ms}}},
+		{[]time.Duration{time.Hour}, 4, [][]time.Duration{{0}, {250 * ms}, {500 * ms}, {750 * ms}}},
+		// A minute has room for a second, in steps of 100 ms, and keeps to its place between two slots of the other.
+		{[]time.Duration{100 * ms, time.Minute}, 2, [][]time.Duration{{0, 75 * ms}, {50 * ms, 525 * ms}}},
+	} {
+		for channel, want := range test.want {
+			var phases []time.Duration
+			for _, s := range newSchedules(epoch, test.periods, channel, test.channels) {
+				phases = append(phases, s.start.Sub(epoch))
+			}
+			if diff := cmp.Diff(want, phases); diff != "" {
+				t.Errorf("%v, channel %d of %d: %s", test.periods, channel, test.channels, diff)
+			}
+		}
 	}
-	want := []time.Duration{0, 50 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond}
-	if diff := cmp.Diff(want, phases); diff != "" {
-		t.Error(diff)
-	}
-	if phase := newSchedule(epoch, time.Hour, 3, 4).start.Sub(epoch); phase != 750*time.Millisecond {
-		t.Errorf("a slow channel waits %v for its first poll", phase)
-	}
+}
+
+// TestGroupsNeverFallDueTogether, when their periods are multiples of the
+// shortest, and no two of channels with the same periods do where there is room.
+func TestGroupsNeverFallDueTogether(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		channels, shortest := rapid.IntRange(1, 50).Draw(t, "channels"), time.Duration(rapid.IntRange(10, 5000).Draw(t, "shortest"))*time.Millisecond
+		periods := []time.Duration{shortest}
+		for range rapid.IntRange(0, 7).Draw(t, "others") {
+			periods = append(periods, shortest*time.Duration(rapid.IntRange(1, 600).Draw(t, "times")))
+		}
+		slices.Sort(periods)
+		seen := map[time.Duration]string{}
+		for channel := range channels {
+			for group, s := range newSchedules(epoch, periods, channel, channels) {
+				place, at := fmt.Sprintf("group %d of channel %d", group, channel), s.start.Sub(epoch)%shortest
+				if other, taken := seen[at]; taken {
+					t.Fatalf("%s and %s fall due %v after each slot of %v", place, other, at, shortest)
+				}
+				seen[at] = place
+			}
+		}
+	})
 }
 
 // TestRetriesGrowWithFullJitter: pauses lie between none and a bound that doubles

@@ -11,8 +11,8 @@ import (
 // statisticsView is how the polls of a channel went since comsrv began with it.
 type statisticsView struct {
 	Polls           map[string]uint64    `json:"polls"` // by result: complete, partial or failed
-	Poll            protocol.Histogram   `json:"poll"`  // of all groups, without Redis
-	Overruns        uint64               `json:"overruns"`
+	Poll            protocol.Histogram   `json:"poll"`  // of one group, without Redis
+	Overruns        map[string]int64     `json:"overruns"` // by poll group
 	Points          uint64               `json:"points"`      // read
 	PointsSent      uint64               `json:"points_sent"` // to Redis
 	IngestFailures  uint64               `json:"ingest_failures"`
@@ -34,9 +34,13 @@ func (s *Service) getStatistics(c echo.Context) error {
 		Polls: map[string]uint64{
 			pollComplete: protocol.Number(counters.complete), pollPartial: protocol.Number(counters.partial), pollFailed: protocol.Number(counters.failed),
 		},
-		Poll: protocol.Summarize(counters.pollSeconds), Overruns: protocol.Number(counters.overruns), Points: protocol.Number(counters.points),
+		Poll: protocol.Summarize(counters.pollSeconds), Points: protocol.Number(counters.points),
 		PointsSent: protocol.Number(counters.sent), IngestFailures: protocol.Number(counters.ingestFailures),
-		CommandsRefused: protocol.Number(counters.queueFull),
+		CommandsRefused: protocol.Number(counters.queueFull), Overruns: map[string]int64{},
+	}
+	_, groups := channel.shown()
+	for i := range groups {
+		view.Overruns[groups[i].name] = groups[i].missed
 	}
 	if driver, can := channel.driver.(protocol.Measurable); can {
 		exchanges := driver.Statistics()

@@ -32,7 +32,8 @@ func TestStatisticsOverHTTP(t *testing.T) {
 	}, "three polls")
 	polls := view.Polls[pollPartial]
 	unit := view.Exchanges.Units[0]
-	if view.Polls[pollComplete]+view.Polls[pollFailed] > 0 || view.Points < 7*polls || view.PointsSent < 7 || view.IngestFailures+view.CommandsRefused > 0 {
+	if view.Polls[pollComplete]+view.Polls[pollFailed] > 0 || view.Points < 7*polls || view.PointsSent < 7 || view.IngestFailures+view.CommandsRefused > 0 ||
+		len(view.Overruns) != 1 || view.Overruns["default"] < 0 {
 		t.Errorf("%+v", view)
 	}
 	if trips := view.Exchanges.RoundTrip; trips.Count < 4*polls || trips.P50 <= 0 || trips.P50 > trips.P99 || view.Poll.Count < polls || view.Poll.Mean <= 0 {

@@ -12,9 +12,10 @@ type Channel struct {
 	ID          ems.ChannelID
 	Name        string
 	Description string
-	Protocol    string // a driver's name, for example "modbus_tcp"
-	Address     string // host:port, or what else the protocol takes
-	PollPeriod  time.Duration
+	Protocol    string        // a driver's name, for example "modbus_tcp"
+	Address     string        // host:port, or what else the protocol takes
+	PollPeriod  time.Duration // of the default poll group
+	PollGroups  PollGroups    // all others
 	Timeout     time.Duration // for one request and its whole answer
 	Enabled     bool
 	Modbus      Modbus
@@ -45,6 +46,7 @@ type channelEntry struct {
 	Protocol    string             `yaml:"protocol"`
 	Address     string             `yaml:"address"`
 	PollPeriod  time.Duration      `yaml:"poll_period"`
+	PollGroups  PollGroups         `yaml:"poll_groups"`
 	Timeout     time.Duration      `yaml:"timeout"`
 	Enabled     *bool              `yaml:"enabled"`
 	Interlocks  []Interlock        `yaml:"interlocks"`
@@ -117,7 +119,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	channel := Channel{
 		ID: ems.ChannelID(entry.ID), Name: entry.Name, Description: entry.Description,
 		Protocol: entry.Protocol, Address: entry.Address,
-		PollPeriod: entry.PollPeriod, Timeout: entry.Timeout,
+		PollPeriod: entry.PollPeriod, PollGroups: entry.PollGroups, Timeout: entry.Timeout,
 		Enabled: entry.Enabled == nil || *entry.Enabled, Interlocks: entry.Interlocks,
 		Heartbeat: entry.Heartbeat, SafeState: entry.SafeState,
 	}
@@ -125,7 +127,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 		channel.PollPeriod = defaultPollPeriod
 	}
 	if channel.Timeout == 0 {
-		channel.Timeout = min(defaultTimeout, channel.PollPeriod/entry.Modbus.tries())
+		channel.Timeout = min(defaultTimeout, channel.ShortestPeriod()/entry.Modbus.tries())
 	}
 	variable := "COMSRV_CHANNEL_" + uintText(entry.ID) + "_ADDRESS"
 	address := s.environment[variable]
@@ -145,12 +147,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	} else if err != nil {
 		doc.add(append(at, "address"), "%v", err)
 	}
-	if channel.PollPeriod < leastPollPeriod || channel.PollPeriod > longestPollPeriod {
-		doc.add(append(at, "poll_period"), "%v is not between %v and %v", channel.PollPeriod, leastPollPeriod, longestPollPeriod)
-	}
-	if channel.Timeout < time.Millisecond || channel.Timeout > channel.PollPeriod {
-		doc.add(append(at, "timeout"), "%v is not between 1ms and the poll period of %v", channel.Timeout, channel.PollPeriod)
-	}
+	channel.checkPeriods(doc, at)
 	s.readSections(doc, at, entry, &channel)
 	return channel
 }

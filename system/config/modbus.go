@@ -46,10 +46,10 @@ func (s *siteReader) readModbus(doc *document, at []any, entry channelEntry, cha
 	channel.Modbus = Modbus{Reads: read.read(doc, at), Retries: read.Retries, Spacing: read.Spacing, OwnConnection: read.OwnConnection}
 	if read.Retries < 0 || read.Retries > maxRetries {
 		doc.add(append(at, "retries"), "%d is not between 0 and %d", read.Retries, maxRetries)
-	} else if longest := read.tries() * channel.Timeout; read.Retries > 0 && longest > channel.PollPeriod {
-		doc.add(append(at, "retries"), "a read with %d more after the first may take %v, which is longer than the poll period of %v: "+
-			"give fewer retries or a timeout of at most %v", read.Retries, longest, channel.PollPeriod,
-			channel.PollPeriod/read.tries())
+	} else if longest := read.tries() * channel.Timeout; read.Retries > 0 && longest > channel.ShortestPeriod() {
+		doc.add(append(at, "retries"), "a read with %d more after the first may take %v, which is longer than the shortest poll period of %v: "+
+			"give fewer retries or a timeout of at most %v", read.Retries, longest, channel.ShortestPeriod(),
+			channel.ShortestPeriod()/read.tries())
 	}
 	if read.Spacing < 0 || read.Spacing > longestSpacing {
 		doc.add(append(at, "spacing"), "%v is not between 0s and %v", read.Spacing, longestSpacing)

@@ -47,7 +47,7 @@ func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 	for _, kind := range ems.PointTypes {
 		pointsFile := tableFolder(channel.ID) + tableNames[kind] + tableSuffix
 		mappingFile := tableFolder(channel.ID) + tableNames[kind] + mappingSuffix + tableSuffix
-		rows, pointsWhole := s.readPointTable(pointsFile, kind, names)
+		rows, pointsWhole := s.readPointTable(pointsFile, kind, channel, names)
 		mappings, mappingsWhole := s.readMappings(mappingFile, kind, channel, targets)
 		if !pointsWhole || !mappingsWhole { // what is missing may stand where nobody came to
 			continue
@@ -82,19 +82,14 @@ type pointRow struct {
 	point ems.Point
 }
 
-func (s *siteReader) readPointTable(file string, kind ems.PointType, names map[string]string) (rows map[ems.PointID]pointRow, whole bool) {
+func (s *siteReader) readPointTable(file string, kind ems.PointType, channel *Channel, names map[string]string) (rows map[ems.PointID]pointRow, whole bool) {
 	rows = map[ems.PointID]pointRow{}
 	whole = s.eachRow(file, pointColumns, pointOptional, func(row *tableRow) {
 		point := ems.Point{
 			ID: row.pointID(), Type: kind, Name: row.prose("signal_name"), Unit: row.prose("unit"),
 			Scale: row.number("scale", 1), Offset: row.number("offset", 0), Reverse: row.flag("reverse"),
 			Deadband: row.number("deadband", 0), Min: row.bound("min"), Max: row.bound("max"),
-			Group: row.text("poll_group"),
-		}
-		if point.Group == "" {
-			point.Group = ems.DefaultGroup
-		} else if err := ems.CheckID("poll_group", point.Group); err != nil {
-			row.faults.add(file, row.line, "%v", err)
+			Group: row.readGroup(channel),
 		}
 		row.checkPoint(&point, names)
 		row.readSafety(&point)

@@ -116,7 +116,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"port by name", "channels.yaml", "127.0.0.1:5022", "plc:abc", []string{`channels.yaml:5: channels[0].address: port "abc" is not a number from 1 to 65535`}},
 		{"port too large", "channels.yaml", "127.0.0.1:5022", "plc:99999", []string{`channels.yaml:5: channels[0].address: port "99999" is not a number from 1 to 65535`}},
 		{"port 0", "channels.yaml", "127.0.0.1:5022", "plc:0", []string{`channels.yaml:5: channels[0].address: port "0" is not a number from 1 to 65535`}},
-		{"timeout", "channels.yaml", "400ms", "600ms", []string{"channels.yaml:7: channels[0].timeout: 600ms is not between 1ms and the poll period of 500ms"}},
+		{"timeout", "channels.yaml", "400ms", "600ms", []string{"channels.yaml:7: channels[0].timeout: 600ms is not between 1ms and the shortest poll period of 500ms"}},
 		{"template name", "models.yaml", "soc: 1", "charge: 1", []string{`models.yaml:7: models[0].mapping.data.charge: the template has no "charge"`}},
 		{"model point", "models.yaml", "soc: 1", "soc: 9", []string{"models.yaml:7: models[0].mapping.data.soc: the site has no point comsrv:1001:T:9"}},
 		{"action reads", "models.yaml", "A:1", "T:1", []string{"models.yaml:9: models[0].mapping.action.power: T:1 cannot be written"}},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -90,7 +91,7 @@ func TestTablesComeOutAsTheyWentIn(t *testing.T) {
 			}
 		}
 	}
-	channel := config.Channel{ID: 1, Modbus: config.Modbus{Reads: config.Reads{}.OrDefault()}}
+	channel := config.Channel{ID: 1, PollGroups: config.PollGroups{"fast": time.Second}, Modbus: config.Modbus{Reads: config.Reads{}.OrDefault()}}
 	tables := map[string]string{
 		"telemetry": "point_id,signal_name,scale,offset,unit,reverse,data_type,deadband,poll_group\n" +
 			"1,\"a, b\",0.1,-40,°C,0,int16,0.5,fast\n2,\"say \"\"c\"\"\",1e-09,0,,0,string,,\n",

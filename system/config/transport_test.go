@@ -137,7 +137,7 @@ func TestEveryFaultOfATransportIsTold(t *testing.T) {
 			"channels.yaml:2: channels[0].modbus.retries: 11 is not between 0 and 10",
 		}},
 		"retries beyond the period": {`protocol: modbus_tcp, address: "plc:502", timeout: 600ms, modbus: {retries: 1}`, []string{
-			"channels.yaml:2: channels[0].modbus.retries: a read with 1 more after the first may take 1.2s, which is longer than the poll period of 1s: " +
+			"channels.yaml:2: channels[0].modbus.retries: a read with 1 more after the first may take 1.2s, which is longer than the shortest poll period of 1s: " +
 				"give fewer retries or a timeout of at most 500ms",
 		}},
 		"spacing": {`protocol: modbus_tcp, address: "plc:502", modbus: {spacing: 11s}`, []string{

@@ -150,8 +150,8 @@ type Point struct {
 	Reverse  bool      `json:"reverse"` // S and C: 0 and 1 change places
 	Group    string    `json:"group"`   // poll group, DefaultGroup unless told otherwise
 	Deadband float64   `json:"deadband,omitempty"`
-	Min      *float64  `json:"min,omitempty"` // least value a command may carry
-	Max      *float64  `json:"max,omitempty"` // greatest value a command may carry
+	Min      *float64  `json:"min,omitempty"` // C and A: least value a command may carry; T and S: least plausible one
+	Max      *float64  `json:"max,omitempty"` // C and A: greatest value a command may carry; T and S: greatest plausible one
 	Safety
 }
 
@@ -184,6 +184,31 @@ func (p *Point) ToRaw(value float64) float64 {
 		return (value - p.Offset) / p.Scale
 	}
 }
+
+// Implausible says why a value that was read cannot be what it claims to be, and
+// nothing where it can. Of what is written Min and Max bound commands alone: the
+// device may hold what somebody else wrote.
+func (p *Point) Implausible(value float64) string {
+	below, above := p.Min != nil && value < *p.Min, p.Max != nil && value > *p.Max
+	if p.Type.Writable() || !below && !above {
+		return ""
+	}
+	side, limits := "above", ""
+	if below {
+		side = "below"
+	}
+	switch {
+	case p.Max == nil:
+		limits = "least plausible value of " + limitText(*p.Min)
+	case p.Min == nil:
+		limits = "greatest plausible value of " + limitText(*p.Max)
+	default:
+		limits = "plausible range of " + limitText(*p.Min) + " to " + limitText(*p.Max)
+	}
+	return strings.TrimSpace(side + " the " + limits + " " + p.Unit)
+}
+
+func limitText(limit float64) string { return strconv.FormatFloat(limit, 'f', -1, 64) }
 
 // CheckRange refuses a value that a command must not carry.
 func (p *Point) CheckRange(value float64) error {

@@ -222,6 +222,11 @@ func comsrvRead() contract {
 				name: "as long as the channel says", before: []step{ingestTwo, {"comsrv_status", "1001", "1", "", "0", "0", "500", "5000"}}, key: "1001",
 				args: []string{"T", "5501", "1"}, reply: list(list("2.500000"), list("5000"), list("stale")),
 			},
+			{
+				name: "as long as the poll group says", key: "1001", args: []string{"T", "5501", "3", "4", "1"},
+				before: []step{ingestTwo, slow, {"comsrv_status", "1001", "1", "", "0", "0", "500", "5000", "slow", "501"}},
+				reply:  list(list("4", "5", "2.500000"), list("5000", "5000", "5000"), list("uncertain", "good", "stale")),
+			},
 			{name: "another type", before: []step{ingestTwo}, key: "1001", args: []string{"S", "6000", "1"}, reply: list(list(nil), list(nil), list())},
 		},
 	}
@@ -259,6 +264,7 @@ func comsrvStatus() contract {
 	return contract{
 		function: "comsrv_status", key: numberID(),
 		args: []kind{oneOf("0", "1"), words(0, 500), whole(0, 9999999999), whole(0, 9999999999), whole(0, 9999999999), milliseconds()},
+		more: []kind{anID(), whole(0, 9999999999)}, most: 20,
 		examples: []example{
 			{
 				name: "beside the poll groups", before: []step{ingestTwo}, key: "1001", args: []string{"0", "no answer", "3", "1500", "2000", "6000"}, reply: "OK",
@@ -266,6 +272,17 @@ func comsrvStatus() contract {
 					"comsrv:1001:status": "errors=3 group:default=5000 online=0 reason=no answer round_trip_us=1500 stale_after_ms=2000 updated=6000",
 					"comsrv:channels":    "1001",
 				},
+			},
+			{
+				name: "with poll groups of their own", before: []step{{"comsrv_status", "1001", "0", "", "0", "0", "1", "1", "slow", "7", "old", "8"}}, key: "1001",
+				args: []string{"1", "", "0", "0", "2000", "6000", "slow", "120000", "fast", "300"}, reply: "OK",
+				after: map[string]string{
+					"comsrv:1001:status": "errors=0 online=1 reason= round_trip_us=0 stale_after_ms:fast=300 stale_after_ms:old=8 stale_after_ms:slow=120000 stale_after_ms=2000 updated=6000",
+				},
+			},
+			{
+				name: "a poll group without its time", key: "1001", args: []string{"1", "", "0", "0", "2000", "6000", "slow"},
+				refused: "INVALID six values are expected, then poll group and stale after for each that has its own",
 			},
 			{
 				name: "another channel", before: []step{{"comsrv_status", "7", "0", "x", "1", "1", "1", "1"}}, key: "1001", args: []string{"1", "", "0", "0", "0", "0"}, reply: "OK",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -96,16 +97,29 @@ type ChannelStatus struct {
 	RoundTrip   time.Duration // of the last poll
 	StaleAfter  time.Duration // a value is stale when its group's last success is older
 	LastSuccess time.Time     // latest over all poll groups; zero if never
+	Groups      map[string]GroupStatus
 }
 
-// SetStatus stores the state of a channel.
+// GroupStatus is the state of a poll group.
+type GroupStatus struct {
+	StaleAfter  time.Duration // in place of that of the channel
+	LastSuccess time.Time     // told with the values alone; zero if never
+}
+
+// SetStatus stores the state of a channel. What it does not say of a poll group
+// stays.
 func (c *Client) SetStatus(ctx context.Context, channel ems.ChannelID, status ChannelStatus) error {
 	online := "0"
 	if status.Online {
 		online = "1"
 	}
-	return c.fail("comsrv_status", c.call(ctx, "comsrv_status", channelName(channel),
-		online, status.Reason, status.Errors, status.RoundTrip.Microseconds(), status.StaleAfter.Milliseconds(), c.now()).Err())
+	args := []any{online, status.Reason, status.Errors, status.RoundTrip.Microseconds(), status.StaleAfter.Milliseconds(), c.now()}
+	for name, group := range status.Groups {
+		if name != ems.DefaultGroup { // which has that of the channel
+			args = append(args, name, group.StaleAfter.Milliseconds())
+		}
+	}
+	return c.fail("comsrv_status", c.call(ctx, "comsrv_status", channelName(channel), args...).Err())
 }
 
 // Status returns the state of a channel; NOT_FOUND when no comsrv ever told it.
@@ -121,12 +135,19 @@ func (c *Client) Status(ctx context.Context, channel ems.ChannelID) (ChannelStat
 		Online: fields["online"] == "1", Reason: fields["reason"], Errors: integer(fields["errors"]),
 		RoundTrip:  time.Duration(integer(fields["round_trip_us"])) * time.Microsecond,
 		StaleAfter: time.Duration(integer(fields["stale_after_ms"])) * time.Millisecond,
+		Groups:     map[string]GroupStatus{},
 	}
-	for name, text := range fields {
-		if len(name) > len("group:") && name[:len("group:")] == "group:" {
-			if at := ems.FromUnixMS(integer(text)); at.After(status.LastSuccess) {
-				status.LastSuccess = at
-			}
+	for field, text := range fields {
+		name, isGroup := strings.CutPrefix(field, "group:")
+		if !isGroup {
+			continue
+		}
+		group := GroupStatus{StaleAfter: status.StaleAfter, LastSuccess: ems.FromUnixMS(integer(text))}
+		if own, told := fields["stale_after_ms:"+name]; told {
+			group.StaleAfter = time.Duration(integer(own)) * time.Millisecond
+		}
+		if status.Groups[name] = group; group.LastSuccess.After(status.LastSuccess) {
+			status.LastSuccess = group.LastSuccess
 		}
 	}
 	return status, nil

@@ -142,6 +142,7 @@ func TestAValueIsFreshWhileItsGroupIs(t *testing.T) {
 
 	got, err := b.Status(b.ctx, 1001)
 	status.LastSuccess = b.clock.Now()
+	status.Groups = map[string]rtdb.GroupStatus{"default": {StaleAfter: 2 * time.Second, LastSuccess: status.LastSuccess}}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,6 +150,62 @@ func TestAValueIsFreshWhileItsGroupIs(t *testing.T) {
 	if _, err := b.Status(b.ctx, 7); ems.CodeOf(err) != ems.CodeNotFound {
 		t.Errorf("status of a channel that never was: %v", err)
 	}
+}
+
+// TestEachPollGroupIsFreshForItsOwnTime, and a group that named none is for as
+// long as its channel says.
+func TestEachPollGroupIsFreshForItsOwnTime(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	status := rtdb.ChannelStatus{Online: true, StaleAfter: 3 * time.Second, Groups: map[string]rtdb.GroupStatus{
+		"fast": {StaleAfter: 300 * time.Millisecond}, "slow": {StaleAfter: 2 * time.Minute},
+	}}
+	if err := b.SetStatus(b.ctx, 1001, status); err != nil {
+		t.Fatal(err)
+	}
+	groups := []string{"default", "fast", "slow", "other"}
+	var points []ems.PointID
+	for i, group := range groups {
+		points = append(points, ems.PointID(i+1))
+		err := b.Ingest(b.ctx, rtdb.Batch{Channel: 1001, Type: ems.Telemetry, Group: group, Time: start, Samples: []rtdb.Sample{{Point: ems.PointID(i + 1), Number: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, at := range []struct {
+		after time.Duration
+		stale []string
+	}{
+		{300 * time.Millisecond, nil},
+		{301 * time.Millisecond, []string{"fast"}},
+		{3 * time.Second, []string{"fast"}},
+		{3001 * time.Millisecond, []string{"default", "fast", "other"}},
+		{2 * time.Minute, []string{"default", "fast", "other"}},
+		{2*time.Minute + time.Millisecond, []string{"default", "fast", "slow", "other"}},
+	} {
+		b.clock.Advance(start.Add(at.after).Sub(b.clock.Now()))
+		values, err := b.ReadPoints(b.ctx, 1001, ems.Telemetry, points)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stale []string
+		for i, value := range values {
+			if value.Quality == ems.Stale {
+				stale = append(stale, groups[i])
+			} else if value != (ems.Value{Number: 1, Time: start}) {
+				t.Errorf("after %v %s is %+v", at.after, groups[i], value)
+			}
+		}
+		expect(t, "stale after "+at.after.String(), stale, at.stale)
+	}
+	got, err := b.Status(b.ctx, 1001)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "the groups", got.Groups, map[string]rtdb.GroupStatus{
+		"default": {StaleAfter: 3 * time.Second, LastSuccess: start}, "fast": {StaleAfter: 300 * time.Millisecond, LastSuccess: start},
+		"slow": {StaleAfter: 2 * time.Minute, LastSuccess: start}, "other": {StaleAfter: 3 * time.Second, LastSuccess: start},
+	})
 }
 
 func TestAPointMayChangeItsPollGroup(t *testing.T) {

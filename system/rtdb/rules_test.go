@@ -212,6 +212,46 @@ func TestAStaleInputChangesNothing(t *testing.T) {
 	}
 }
 
+// Rules look at a value of a poll group for as long as that group is fresh, and
+// anew when it succeeds after it was not.
+func TestRulesKnowHowLongAPollGroupIsFresh(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	both := hot()
+	both.Actions = nil
+	both.Conditions = append(both.Conditions,
+		ems.Condition{Source: "comsrv:1002:T:8", Operator: "==", Value: ems.Number(1)}, ems.Condition{Source: "comsrv:1002:T:9", Operator: "==", Value: ems.Number(1)})
+	if err := b.UpsertRule(b.ctx, both); err != nil {
+		t.Fatal(err)
+	}
+	status := rtdb.ChannelStatus{Online: true, StaleAfter: 3 * time.Second, Groups: map[string]rtdb.GroupStatus{
+		"fast": {StaleAfter: 300 * time.Millisecond}, "slow": {StaleAfter: time.Hour},
+	}}
+	if err := b.SetStatus(b.ctx, 1002, status); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetStatus(b.ctx, 1001, rtdb.ChannelStatus{Online: true, StaleAfter: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	poll := func(group string, samples ...rtdb.Sample) {
+		t.Helper()
+		if err := b.Ingest(b.ctx, rtdb.Batch{Channel: 1002, Type: ems.Telemetry, Group: group, Time: b.clock.Now(), Samples: samples}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	poll("fast", rtdb.Sample{Point: 9, Number: 1})
+	poll("slow", rtdb.Sample{Point: 8, Number: 1})
+	b.clock.Advance(301 * time.Millisecond)
+	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
+	expect(t, "with the fast group stale", b.status(t, "hot"), ems.RuleIdle)
+	b.clock.Advance(30 * time.Minute)
+	poll("fast") // nothing changed
+	if _, err := b.TickRules(b.ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "with both fresh", b.status(t, "hot"), ems.RuleActive)
+}
+
 // A rule that comes, or is switched on, while its condition holds must not wait
 // for a value to change.
 func TestARuleStoredWhileItsConditionHoldsIsActiveAtOnce(t *testing.T) {

@@ -19,8 +19,9 @@ type Setting struct {
 	Clock   ems.Clock
 	Logger  *slog.Logger // names the channel already
 	// Yield, where it is not nil, is called between two exchanges of ReadBatch: a
-	// command that waits calls WritePoint from within it, so that a long poll holds
-	// up no write for longer than one exchange.
+	// command that waits calls WritePoint from within it, and a poll group that is
+	// due ReadBatch for another group, so that a long poll holds up neither for
+	// longer than one exchange.
 	Yield func(ctx context.Context)
 }
 
@@ -39,7 +40,7 @@ type Driver interface {
 
 	// ReadBatch reads every point of one poll group, writable ones included where
 	// the device can show them. It returns one reading for each point of the
-	// group; the slice is valid until the next call. What one point or one unit
+	// group; the slice is valid until the next call for that group. What one point or one unit
 	// behind the connection refuses is told by the quality of its readings. An
 	// error means that nothing could be read at all: the device is not reachable.
 	ReadBatch(ctx context.Context, group string) ([]Reading, error)
@@ -124,8 +125,8 @@ type Reading struct {
 	Point   int         // index within the points of the channel
 	Raw     float64     // as the device has it, before scale and offset; finite when the quality is not bad
 	Text    string      // the digits of an integer that Raw holds only rounded, or the value of a point that has no number
-	Quality ems.Quality // Good or Bad
-	Reason  string      // why it is bad
+	Quality ems.Quality // Good, Uncertain or Bad
+	Reason  string      // why it is not good
 }
 
 // Write asks a driver to write one point.

@@ -27,6 +27,35 @@ func (b *bench) readsEveryPoint() {
 	}
 }
 
+// readsWithin reads the last group from within the polls of the others, wherever
+// the driver yields.
+func (b *bench) readsWithin() {
+	groups := b.groups()
+	last, within := groups[len(groups)-1], true
+	b.yield = func(ctx context.Context) {
+		if within {
+			return
+		}
+		within = true
+		all := make([]protocol.Reading, len(b.Channel.Points))
+		b.must(b.readGroup(ctx, last, all))
+		for i, point := range b.Channel.Points {
+			if want := (protocol.Reading{Point: i, Raw: b.held[i]}); point.Group == last && all[i] != want {
+				b.Errorf("the device holds %+v, and was read as %+v", want, all[i])
+			}
+		}
+		within = false
+	}
+	b.must(b.driver.Close())
+	b.driver = b.newDriver()
+	b.connect()
+	for i, raw := range b.held {
+		b.hold(i, raw)
+	}
+	within = false
+	b.expect(-1)
+}
+
 func (b *bench) writes() {
 	for _, point := range b.writable() {
 		raw := b.other(point)

@@ -59,7 +59,8 @@ type bench struct {
 	*testing.T
 	Subject
 	driver protocol.Driver
-	held   []float64 // what the device holds, by point
+	held   []float64             // what the device holds, by point
+	yield  func(context.Context) // of drivers that are made from now on
 }
 
 // Run holds a driver to every promise.
@@ -71,6 +72,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		device  bool // needs one
 	}{
 		{"every point of each group is read", patient, (*bench).readsEveryPoint, false},
+		{"a group is read between two exchanges of another", patient, (*bench).readsWithin, false},
 		{"a write is executed once and read back", patient, (*bench).writes, false},
 		{"a write that is not wanted any more is not sent", patient, (*bench).asksBefore, false},
 		{"a call that was called off before it began does nothing", patient, (*bench).isCancelledAtFirst, false},
@@ -119,7 +121,7 @@ func (b *bench) connect() {
 
 func (b *bench) newDriver() protocol.Driver {
 	b.Helper()
-	driver, err := b.Factory(protocol.Setting{Channel: b.Channel, Clock: ems.SystemClock{}, Logger: testkit.Logger(b)})
+	driver, err := b.Factory(protocol.Setting{Channel: b.Channel, Clock: ems.SystemClock{}, Logger: testkit.Logger(b), Yield: b.yield})
 	b.must(err)
 	return driver
 }
@@ -179,34 +181,42 @@ func (b *bench) writable() []int {
 	return points
 }
 
-// read polls every group and returns the readings by point. Each group must give
-// its own points, each once.
+// read polls every group and returns the readings by point.
 func (b *bench) read() ([]protocol.Reading, error) {
 	b.Helper()
 	all := make([]protocol.Reading, len(b.Channel.Points))
 	for _, name := range b.groups() {
-		readings, err := b.driver.ReadBatch(b.Context(), name)
-		if err != nil {
+		if err := b.readGroup(b.Context(), name, all); err != nil {
 			return nil, err
-		}
-		seen := map[int]bool{}
-		for _, reading := range readings {
-			if reading.Point < 0 || reading.Point >= len(all) || b.Channel.Points[reading.Point].Group != name {
-				b.Fatalf("group %s gave %+v, which is none of its points", name, reading)
-			}
-			if seen[reading.Point] {
-				b.Fatalf("group %s gave point %d twice", name, reading.Point)
-			}
-			seen[reading.Point] = true
-			all[reading.Point] = reading
-		}
-		for i, point := range b.Channel.Points {
-			if point.Group == name && !seen[i] {
-				b.Fatalf("group %s did not give point %d", name, i)
-			}
 		}
 	}
 	return all, nil
+}
+
+// readGroup polls one group, which must give its own points, each once.
+func (b *bench) readGroup(ctx context.Context, name string, all []protocol.Reading) error {
+	b.Helper()
+	readings, err := b.driver.ReadBatch(ctx, name)
+	if err != nil {
+		return err
+	}
+	seen := map[int]bool{}
+	for _, reading := range readings {
+		if reading.Point < 0 || reading.Point >= len(all) || b.Channel.Points[reading.Point].Group != name {
+			b.Fatalf("group %s gave %+v, which is none of its points", name, reading)
+		}
+		if seen[reading.Point] {
+			b.Fatalf("group %s gave point %d twice", name, reading.Point)
+		}
+		seen[reading.Point] = true
+		all[reading.Point] = reading
+	}
+	for i, point := range b.Channel.Points {
+		if point.Group == name && !seen[i] {
+			b.Fatalf("group %s did not give point %d", name, i)
+		}
+	}
+	return nil
 }
 
 // expect polls and expects what the device holds, but for a point that is refused;

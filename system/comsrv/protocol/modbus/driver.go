@@ -35,10 +35,11 @@ type Driver struct {
 
 // group is what one poll of a poll group reads and where it leaves the results.
 type group struct {
-	units    []*unit
-	readings []protocol.Reading
-	points   []config.MappedPoint // of the channel
-	last     *lastRead            // of the driver
+	units      []*unit
+	readings   []protocol.Reading
+	points     []config.MappedPoint // of the channel
+	probePolls int                  // how many polls an address that the device refused is left out at most
+	last       *lastRead            // of the driver
 }
 
 // New is the protocol.Factory of this driver.
@@ -120,7 +121,10 @@ func (d *Driver) planAll() {
 			continue
 		}
 		units, indexes := plan(d.channel.Points, name, &d.channel.Modbus.Reads)
-		made := &group{units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points, last: &d.last}
+		made := &group{
+			units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points, last: &d.last,
+			probePolls: int(max(1, d.channel.Modbus.Reads.ProbeAfter/max(1, d.channel.Period(name)))),
+		}
 		for reading, index := range indexes {
 			made.readings[reading].Point = index
 		}
@@ -160,10 +164,21 @@ func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading
 			return nil, err // the other units are behind the same door
 		}
 	}
-	if !answered && failure != nil {
+	if !answered && failure != nil && !d.othersAnswer(group) {
 		return nil, failure
 	}
 	return group.readings, nil
+}
+
+// othersAnswer reports whether a unit that only other poll groups read answers: a
+// device is there all the same.
+func (d *Driver) othersAnswer(group *group) bool {
+	for id := range d.counters {
+		if !slices.ContainsFunc(group.units, func(u *unit) bool { return u.id == id }) && d.link.health.answering(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // fail marks every point of a unit.
@@ -249,7 +264,7 @@ func (d *Driver) divide(group *group, unit *unit, block *block, reason string, s
 		parts = block.split()
 		switch {
 		case parts == nil:
-			block.refuse(reason, d.probePolls())
+			block.refuse(reason, group.probePolls)
 			group.failBlock(block, reason)
 			return nil
 		case *splits == maxSplits:
@@ -259,15 +274,9 @@ func (d *Driver) divide(group *group, unit *unit, block *block, reason string, s
 		*splits++
 	}
 	if unit.rejoinIn == 0 {
-		unit.rejoinIn = d.probePolls()
+		unit.rejoinIn = group.probePolls
 	}
 	return parts
-}
-
-// probePolls returns how many polls an address that the device refused is left
-// out at most.
-func (d *Driver) probePolls() int {
-	return int(max(1, d.channel.Modbus.Reads.ProbeAfter/max(1, d.channel.PollPeriod)))
 }
 
 // decode leaves the values of a block in the readings.

@@ -95,6 +95,13 @@ func (h *health) failing(unit uint8) bool {
 	return h.of(unit).reason != ""
 }
 
+// answering reports whether a unit did answer when it was asked last.
+func (h *health) answering(unit uint8) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.of(unit).answers
+}
+
 // answer notes that a unit answers.
 func (h *health) answer(unit uint8) {
 	h.mu.Lock()

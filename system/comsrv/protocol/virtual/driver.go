@@ -127,12 +127,17 @@ func (d *Driver) read(index int, now time.Time) protocol.Reading {
 	}
 	// Whoever asks for the point while it is computed is one of its own inputs.
 	at.polled, at.latest = d.polled, bad(index, "it is computed from itself")
-	raw, err := d.compute(at, now)
+	raw, doubt, err := d.compute(at, now)
+	if doubt == "" {
+		doubt = at.Implausible(at.FromRaw(raw))
+	}
 	switch {
 	case err != nil:
 		at.latest = bad(index, err.Error())
 	case math.IsNaN(raw) || math.IsInf(raw, 0):
 		at.latest = bad(index, "there is no finite result")
+	case doubt != "":
+		at.latest = protocol.Reading{Point: index, Raw: raw, Quality: ems.Uncertain, Reason: doubt}
 	default:
 		at.latest = protocol.Reading{Point: index, Raw: raw}
 	}
@@ -143,35 +148,41 @@ func bad(index int, reason string) protocol.Reading {
 	return protocol.Reading{Point: index, Quality: ems.Bad, Reason: reason}
 }
 
-func (d *Driver) compute(at *point, now time.Time) (raw float64, err error) {
+// compute returns the value of a point and why it is doubted. An error says why
+// there is none.
+func (d *Driver) compute(at *point, now time.Time) (raw float64, doubt string, err error) {
 	switch {
 	case at.formula != nil:
 		return d.evaluate(at, now)
 	case at.wave != nil:
-		return at.ToRaw(at.wave.at(now)), nil
+		return at.ToRaw(at.wave.at(now)), "", nil
 	case at.held == nil && at.Type.Writable():
-		return 0, errors.New("it was not written yet")
+		return 0, "", errors.New("it was not written yet")
 	case at.held == nil:
-		return 0, errors.New("it was not set yet")
+		return 0, "", errors.New("it was not set yet")
 	case d.maxAge > 0 && !at.Type.Writable() && now.Sub(at.held.at) > d.maxAge:
-		return 0, fmt.Errorf("it was set last at %s, more than %v ago", at.held.at.UTC().Format(time.RFC3339), d.maxAge)
+		return 0, "", fmt.Errorf("it was set last at %s, more than %v ago", at.held.at.UTC().Format(time.RFC3339), d.maxAge)
 	default:
-		return at.held.raw, nil
+		return at.held.raw, "", nil
 	}
 }
 
-// evaluate computes in the units of the points, as a person reads them.
-func (d *Driver) evaluate(at *point, now time.Time) (raw float64, err error) {
+// evaluate computes in the units of the points, as a person reads them. A result
+// is as doubtful as its worst input.
+func (d *Driver) evaluate(at *point, now time.Time) (raw float64, doubt string, err error) {
 	for _, name := range at.formula.Names() {
-		if input := d.read(at.formula.inputs[name], now); input.Quality == ems.Bad {
-			return 0, fmt.Errorf("%s: %s", name, input.Reason)
+		switch input := d.read(at.formula.inputs[name], now); {
+		case input.Quality == ems.Bad:
+			return 0, "", fmt.Errorf("%s: %s", name, input.Reason)
+		case input.Quality != ems.Good && doubt == "":
+			doubt = name + ": " + input.Reason
 		}
 	}
 	value := at.formula.Eval(func(name string) float64 {
 		input := &d.points[at.formula.inputs[name]]
 		return input.FromRaw(input.latest.Raw)
 	})
-	return at.ToRaw(value), nil
+	return at.ToRaw(value), doubt, nil
 }
 
 // WritePoint implements protocol.Driver: the point shows what was written.

@@ -206,6 +206,51 @@ func TestPointsAreComputedInTheirUnits(t *testing.T) {
 	})
 }
 
+// TestWhatIsComputedFromADoubtIsDoubted: it has a value, and says whose doubt it is.
+func TestWhatIsComputedFromADoubtIsDoubted(t *testing.T) {
+	t.Parallel()
+	points := []config.MappedPoint{
+		point(ems.Telemetry, 1, "pv"), point(ems.Telemetry, 2, "load"), point(ems.Telemetry, 3, "net"), point(ems.Telemetry, 4, "share"),
+	}
+	least, most := 0.0, 100.0
+	points[0].Min, points[0].Max, points[0].Unit, points[0].Scale = &least, &most, "kW", 0.5
+	points[3].Max = &most
+	p := newPlant(t, config.Virtual{Points: map[string]config.VirtualPoint{
+		"net": {Expression: "pv - load"}, "share": {Expression: "10 * net"},
+	}}, points...)
+	for _, test := range []struct {
+		pv, load float64
+		want     map[string]string
+	}{
+		{100, 90, map[string]string{}},
+		{101, 95, map[string]string{
+			"pv": "above the plausible range of 0 to 100 kW", "net": "pv: above the plausible range of 0 to 100 kW",
+			"share": "net: pv: above the plausible range of 0 to 100 kW",
+		}},
+		{80, 60, map[string]string{"share": "above the greatest plausible value of 100"}},
+	} {
+		p.set(0, test.pv)
+		p.set(1, test.load)
+		readings, err := p.driver.ReadBatch(t.Context(), ems.DefaultGroup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for i, reading := range readings {
+			at, want := &points[reading.Point], []float64{test.pv, test.load, test.pv - test.load, 10 * (test.pv - test.load)}[i]
+			if value := at.FromRaw(reading.Raw); value != want || (reading.Quality == ems.Uncertain) != (reading.Reason != "") {
+				t.Errorf("%s is %v, want %v: %+v", at.Name, value, want, reading)
+			}
+			if reading.Quality == ems.Uncertain {
+				got[at.Name] = reading.Reason
+			}
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("pv %v, load %v: %s", test.pv, test.load, diff)
+		}
+	}
+}
+
 // A point of one poll group may be computed from one of another.
 func TestInputsMayBeOfAnotherGroup(t *testing.T) {
 	t.Parallel()

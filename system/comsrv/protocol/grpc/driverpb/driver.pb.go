@@ -159,8 +159,8 @@ type ConfigureRequest struct {
 	Channel       uint32            `protobuf:"varint,2,opt,name=channel,proto3" json:"channel,omitempty"`                                                                            // its id in channels.yaml
 	Name          string            `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`                                                                                   // of the channel
 	Settings      map[string]string `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // grpc.settings of channels.yaml, as they stand there
-	PollPeriodMs  uint32            `protobuf:"varint,5,opt,name=poll_period_ms,json=pollPeriodMs,proto3" json:"poll_period_ms,omitempty"`
-	TimeoutMs     uint32            `protobuf:"varint,6,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // for one call
+	PollPeriodMs  uint32            `protobuf:"varint,5,opt,name=poll_period_ms,json=pollPeriodMs,proto3" json:"poll_period_ms,omitempty"`                                            // of points that name no poll group
+	TimeoutMs     uint32            `protobuf:"varint,6,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`                                                       // for one call
 	Points        []*Point          `protobuf:"bytes,7,rep,name=points,proto3" json:"points,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
