@@ -10,9 +10,9 @@ import (
 
 // statisticsView is how the polls of a channel went since comsrv began with it.
 type statisticsView struct {
-	Polls           map[string]uint64    `json:"polls"` // by result: complete, partial or failed
-	Poll            protocol.Histogram   `json:"poll"`  // of one group, without Redis
-	Overruns        map[string]int64     `json:"overruns"` // by poll group
+	Polls           map[string]uint64    `json:"polls"`       // by result: complete, partial or failed
+	Poll            protocol.Histogram   `json:"poll"`        // of one group, without Redis
+	Overruns        map[string]int64     `json:"overruns"`    // by poll group
 	Points          uint64               `json:"points"`      // read
 	PointsSent      uint64               `json:"points_sent"` // to Redis
 	IngestFailures  uint64               `json:"ingest_failures"`
