@@ -242,7 +242,7 @@ func (v pointValue) String() string {
 
 func (s *site) channelPoint(ctx context.Context, ref ems.PointRef) (pointValue, error) {
 	var points []pointValue
-	path := fmt.Sprintf("/api/channels/%d/points?type=%s", ref.Channel, ref.Type)
+	path := fmt.Sprintf("/api/channels/%d/points?type=%s&limit=1000", ref.Channel, ref.Type)
 	if err := s.gateway(ctx, http.MethodGet, path, nil, &points); err != nil {
 		return pointValue{}, err
 	}

@@ -121,7 +121,7 @@ function showValue(row, number, time, quality) {
 
 async function readPoints(id) {
   const before = updates;
-  const points = await ask("/api/channels/" + id + "/points");
+  const points = await ask("/api/channels/" + id + "/points?limit=1000");
   const device = devices.get(id);
   for (const point of points) {
     const row = rowOf(device, point);

@@ -50,6 +50,7 @@ type Service struct {
 var routes = map[string]ems.Target{
 	"/api/channels":  ems.Comsrv,
 	"/api/commands":  ems.Comsrv,
+	"/api/sunspec":   ems.Comsrv,
 	"/api/templates": ems.Modsrv,
 	"/api/models":    ems.Modsrv,
 	"/api/points":    ems.Modsrv,

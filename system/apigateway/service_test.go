@@ -112,7 +112,7 @@ func TestRequestsArePassedOnAsTheyAre(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	for path, service := range map[string]ems.Target{
-		"/api/channels": ems.Comsrv, "/api/commands": ems.Comsrv, "/api/channels/1001/points/A/1": ems.Comsrv,
+		"/api/channels": ems.Comsrv, "/api/commands": ems.Comsrv, "/api/channels/1001/points/A/1": ems.Comsrv, "/api/sunspec/scan": ems.Comsrv,
 		"/api/templates": ems.Modsrv, "/api/templates/battery": ems.Modsrv,
 		"/api/models": ems.Modsrv, "/api/models/battery_001/values": ems.Modsrv, "/api/points/1001/T/1/models": ems.Modsrv,
 		"/api/alarms": ems.Alarmsrv, "/api/alarms/7/acknowledge": ems.Alarmsrv,

@@ -1,15 +1,11 @@
 package comsrv
 
 import (
-	"context"
 	"crypto/rand"
-	"math"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
 )
@@ -31,6 +27,11 @@ func (s *Service) addRoutes() {
 	s.server.Echo.DELETE("/api/channels/:channel/points/:type/:point/select/:token", s.cancelSelection)
 	s.server.Echo.GET("/api/channels/:channel/commands/:command", s.getCommand)
 	s.server.Echo.GET("/api/commands", s.listCommands)
+	s.addTraceRoutes()
+	s.addRegisterRoutes()
+	s.addTableRoutes()
+	s.addSunSpecRoutes()
+	s.server.Echo.GET("/api/channels/:channel/statistics", s.getStatistics)
 	s.addChangeRoutes()
 }
 
@@ -112,108 +113,6 @@ func (s *Service) channel(c echo.Context) (*channel, error) {
 		return nil, ems.Errorf(ems.CodeNotFound, "there is no channel %d", id)
 	}
 	return channel, nil
-}
-
-// pointView is a point and its value as Redis holds it. Time is Unix ms; value
-// and time are null if the point was never read. Raw and text are as the device
-// last answered, and left out where it does not: raw in decimal digits, all of
-// them where the value is rounded; text of a point that has no number.
-type pointView struct {
-	ID      ems.PointID   `json:"id"`
-	Type    ems.PointType `json:"type"`
-	Name    string        `json:"name"`
-	Unit    string        `json:"unit"`
-	Value   *float64      `json:"value"`
-	Raw     string        `json:"raw,omitempty"`
-	Text    *string       `json:"text,omitempty"`
-	Time    *int64        `json:"time"`
-	Quality ems.Quality   `json:"quality"`
-	Reason  string        `json:"reason,omitempty"` // why it is not good
-}
-
-func (s *Service) listPoints(c echo.Context) error {
-	channel, err := s.channel(c)
-	if err != nil {
-		return err
-	}
-	kinds := ems.PointTypes[:]
-	if text := c.QueryParam("type"); text != "" {
-		kind, err := ems.ParsePointType(text)
-		if err != nil {
-			return err
-		}
-		kinds = []ems.PointType{kind}
-	}
-	views := []pointView{}
-	for _, kind := range kinds {
-		found, err := s.readPoints(c.Request().Context(), channel, kind)
-		if err != nil {
-			return err
-		}
-		views = append(views, found...)
-	}
-	return httpserver.OK(c, views)
-}
-
-func (s *Service) readPoints(ctx context.Context, channel *channel, kind ems.PointType) ([]pointView, error) {
-	var ids []ems.PointID
-	var indexes []int
-	var views []pointView
-	for i := range channel.Points {
-		if point := &channel.Points[i]; point.Type == kind {
-			ids, indexes = append(ids, point.ID), append(indexes, i)
-			views = append(views, pointView{ID: point.ID, Type: kind, Name: point.Name, Unit: point.Unit})
-		}
-	}
-	values, err := s.db.ReadPoints(ctx, channel.ID, kind, ids)
-	if err != nil {
-		return nil, err
-	}
-	// What comsrv knows is looked at after Redis: it shows why a point is not good
-	// before Redis is told that it is not.
-	answered, doubts := channel.answered()
-	now := s.clock.Now()
-	for i, value := range values {
-		view, point := &views[i], &channel.Points[indexes[i]]
-		view.Quality = value.Quality
-		if !value.Time.IsZero() {
-			view.Value, view.Time = &value.Number, unixMS(value.Time)
-		}
-		if answered != nil {
-			view.show(point, answered[indexes[i]], now.Add(-channel.StaleAfter(point.Group)))
-		}
-		view.Reason = channel.reason(view.Quality, point.Group, doubts[indexes[i]], now)
-	}
-	return views, nil
-}
-
-// show adds what the device last answered. A text is not in Redis, and so has its
-// time and quality from here; it is stale when it is from before oldest.
-func (v *pointView) show(point *config.MappedPoint, last latest, oldest time.Time) {
-	switch {
-	case last.at.IsZero():
-	case !point.Mapping.IsText():
-		if last.quality != ems.Bad {
-			v.Raw = rawText(last)
-		}
-	default:
-		v.Text, v.Time, v.Quality = &last.text, unixMS(last.at), last.quality
-		if last.quality == ems.Good && last.at.Before(oldest) {
-			v.Quality = ems.Stale
-		}
-	}
-}
-
-// rawText writes a raw number in digits alone where a person would.
-func rawText(last latest) string {
-	format := byte('f')
-	switch size := math.Abs(last.raw); {
-	case last.text != "":
-		return last.text
-	case size >= 1e21 || size < 1e-9 && size > 0:
-		format = 'e'
-	}
-	return strconv.FormatFloat(last.raw, format, -1, 64)
 }
 
 // writeRequest is the body of a write. All but the value may be left out.

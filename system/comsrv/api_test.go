@@ -90,7 +90,8 @@ func TestPointsOverHTTP(t *testing.T) {
 		t.Errorf("the time is %v", points[1]["time"])
 	}
 	delete(points[1], "time")
-	want := map[string]any{"id": 2.0, "type": "A", "name": "setpoint", "unit": "kW", "value": 12.5, "raw": "12.5", "quality": "good"}
+	want := map[string]any{"id": 2.0, "type": "A", "name": "setpoint", "unit": "kW", "value": 12.5, "raw": "12.5", "quality": "good",
+		"registers": "41480000", "mapping": map[string]any{"unit": 1.0, "function": 16.0, "register_address": 12.0, "data_type": "float32", "byte_order": "ABCD"}}
 	if diff := cmp.Diff(want, points[1]); diff != "" {
 		t.Error(diff)
 	}
@@ -141,12 +142,13 @@ func TestRawAndTextOverHTTP(t *testing.T) {
 			t.Errorf("the time of %v is %v", point["name"], point["time"])
 		}
 		delete(point, "time")
+		delete(point, "mapping")
 	}
 	want := []map[string]any{
-		{"id": 1.0, "type": "T", "name": "energy", "unit": "", "value": 9223372036854775808.0, "raw": "9223372036854775809", "quality": "good"},
-		{"id": 2.0, "type": "T", "name": "name", "unit": "", "value": nil, "text": "Sim", "quality": "good"},
-		{"id": 3.0, "type": "T", "name": "small", "unit": "", "value": 25.0, "raw": "250", "quality": "good"},
-		{"id": 4.0, "type": "T", "name": "missing", "unit": "", "value": nil, "quality": "bad", "reason": "the device says that it does not have this value"},
+		{"id": 1.0, "type": "T", "name": "energy", "unit": "", "value": 9223372036854775808.0, "raw": "9223372036854775809", "registers": "8000000000000001", "quality": "good"},
+		{"id": 2.0, "type": "T", "name": "name", "unit": "", "value": nil, "text": "Sim", "registers": "53696d000000", "quality": "good"},
+		{"id": 3.0, "type": "T", "name": "small", "unit": "", "value": 25.0, "raw": "250", "registers": "00fa", "quality": "good"},
+		{"id": 4.0, "type": "T", "name": "missing", "unit": "", "value": nil, "registers": "0007", "quality": "bad", "reason": "the device says that it does not have this value"},
 	}
 	if diff := cmp.Diff(want, points); diff != "" {
 		t.Error(diff)

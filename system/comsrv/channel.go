@@ -37,14 +37,16 @@ type channel struct {
 	publisher *publisher
 	commands  *commander
 	retry     *backoff.ExponentialBackOff
-	due       time.Time               // of the next attempt to connect, while the device is not reachable
-	polling   *groupState             // the one that is being read; nil between polls
-	abort     context.CancelCauseFunc // ends the poll that others go within
-	orders    chan order              // commands that wait
-	heartbeat *heartbeat              // nil where there is none
-	unsettled []settlement            // what Redis could not be told yet of values that hold for a time
-	renewed   chan struct{}           // Redis has newly appeared
-	settings  chan setting            // values that wait to be set
+	due       time.Time                  // of the next attempt to connect, while the device is not reachable
+	polling   *groupState                // the one that is being read; nil between polls
+	abort     context.CancelCauseFunc    // ends the poll that others go within
+	orders    chan order                 // commands that wait
+	heartbeat *heartbeat                 // nil where there is none
+	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
+	renewed   chan struct{}              // Redis has newly appeared
+	settings  chan setting               // values that wait to be set
+	trace     trace                      // of its frames
+	tasks     chan func(context.Context) // what people ask of the device beside commands
 	leave     leave
 
 	mu     sync.Mutex
@@ -72,6 +74,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
 		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
+		tasks: make(chan func(context.Context), maxTasks),
 		leave: leave{quit: make(chan struct{})},
 	}
 	if !entry.Enabled {
@@ -112,6 +115,8 @@ func (c *channel) run(ctx context.Context, place, places int) {
 			c.execute(ctx, order)
 		case wanted := <-c.settings:
 			c.apply(ctx, wanted)
+		case task := <-c.tasks:
+			task(ctx)
 		case <-c.renewed:
 			c.publisher.forget()
 			c.publisher.publish(ctx)
@@ -179,6 +184,9 @@ func (c *channel) wake(ctx context.Context) {
 func (c *channel) executeWaiting(ctx context.Context) {
 	for range len(c.orders) {
 		c.execute(ctx, <-c.orders)
+	}
+	for range len(c.tasks) {
+		(<-c.tasks)(ctx)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// shown is what the API shows of a point.
-type shown struct {
+// shownPoint is what the API shows of a point.
+type shownPoint struct {
 	Value   float64
 	Quality ems.Quality
 	Reason  string
@@ -20,16 +20,20 @@ type shown struct {
 
 // points returns what the API shows of the telemetry of the channel that a test
 // polls.
-func (p *polled) points() []shown {
+func (p *polled) points() []shownPoint {
 	p.t.Helper()
 	service := &Service{parts: p.channel.parts}
-	views, err := service.readPoints(p.t.Context(), p.channel, ems.Telemetry)
+	indexes, err := p.channel.pointsOf(pointFilter{kind: ems.Telemetry}, "")
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	var list []shown
+	views, err := service.readPoints(p.t.Context(), p.channel, indexes)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var list []shownPoint
 	for _, view := range views {
-		one := shown{Quality: view.Quality, Reason: view.Reason}
+		one := shownPoint{Quality: view.Quality, Reason: view.Reason}
 		if view.Value != nil {
 			one.Value = *view.Value
 		}
@@ -38,7 +42,7 @@ func (p *polled) points() []shown {
 	return list
 }
 
-func (p *polled) wantPoints(what string, want ...shown) {
+func (p *polled) wantPoints(what string, want ...shownPoint) {
 	p.t.Helper()
 	if diff := cmp.Diff(want, p.points()); diff != "" {
 		p.t.Errorf("%s: %s", what, diff)
@@ -53,36 +57,36 @@ func TestEveryDoubtHasItsReason(t *testing.T) {
 	least, most := -40.0, 120.0
 	points[0].Min, points[0].Max, points[0].Unit = &least, &most, "°C"
 	p := newPolled(t, points)
-	never := shown{Quality: ems.Bad, Reason: "not polled yet"}
+	never := shownPoint{Quality: ems.Bad, Reason: "not polled yet"}
 	p.wantPoints("before the first poll", never, never, never)
 
 	p.device.raw, p.device.bad = []float64{120, 2, 3}, map[int]string{2: "exception 4"}
 	p.poll()
-	p.wantPoints("at the limit", shown{Value: 120}, shown{Value: 2}, shown{Quality: ems.Bad, Reason: "exception 4"})
+	p.wantPoints("at the limit", shownPoint{Value: 120}, shownPoint{Value: 2}, shownPoint{Quality: ems.Bad, Reason: "exception 4"})
 
 	p.device.raw, p.device.bad = []float64{120.5, 2, 3}, nil
 	p.poll()
-	above := shown{120.5, ems.Uncertain, "above the plausible range of -40 to 120 °C"}
-	p.wantPoints("above the limit", above, shown{Value: 2}, shown{Value: 3})
+	above := shownPoint{120.5, ems.Uncertain, "above the plausible range of -40 to 120 °C"}
+	p.wantPoints("above the limit", above, shownPoint{Value: 2}, shownPoint{Value: 3})
 	if diff := cmp.Diff(map[string]string{"1": "uncertain"}, p.hash("comsrv:1:T:q")); diff != "" {
 		t.Error(diff)
 	}
 	p.device.clock.Advance(3 * time.Second) // nobody polls
-	p.wantPoints("at the limit of freshness", above, shown{Value: 2}, shown{Value: 3})
+	p.wantPoints("at the limit of freshness", above, shownPoint{Value: 2}, shownPoint{Value: 3})
 	p.device.clock.Advance(time.Millisecond)
 	late := "poll group default was read last 3.001s ago, and its values are stale after 3s"
-	p.wantPoints("nobody polls", above, shown{2, ems.Stale, late}, shown{3, ems.Stale, late})
+	p.wantPoints("nobody polls", above, shownPoint{2, ems.Stale, late}, shownPoint{3, ems.Stale, late})
 
 	p.device.raw[0] = -41
 	p.poll()
-	p.wantPoints("below the limit", shown{-41, ems.Uncertain, "below the plausible range of -40 to 120 °C"}, shown{Value: 2}, shown{Value: 3})
+	p.wantPoints("below the limit", shownPoint{-41, ems.Uncertain, "below the plausible range of -40 to 120 °C"}, shownPoint{Value: 2}, shownPoint{Value: 3})
 	p.device.raw[0] = 20
 	p.poll()
-	p.wantPoints("all good", shown{Value: 20}, shown{Value: 2}, shown{Value: 3})
+	p.wantPoints("all good", shownPoint{Value: 20}, shownPoint{Value: 2}, shownPoint{Value: 3})
 
 	p.device.wants = func(int) (time.Duration, error) { return 0, errors.New("no answer") }
 	p.poll()
-	silent := func(value float64) shown { return shown{value, ems.Bad, "no answer"} }
+	silent := func(value float64) shownPoint { return shownPoint{value, ems.Bad, "no answer"} }
 	p.wantPoints("the device is away", silent(20), silent(2), silent(3))
 }
 
@@ -96,7 +100,7 @@ func TestAReasonIsThereWheneverADoubtIs(t *testing.T) {
 	p := newPolled(t, points)
 	p.device.raw, p.device.bad = []float64{1, 11}, map[int]string{0: "torn off"}
 	p.poll()
-	bad, doubted := shown{Quality: ems.Bad, Reason: "torn off"}, shown{11, ems.Uncertain, "above the greatest plausible value of 10"}
+	bad, doubted := shownPoint{Quality: ems.Bad, Reason: "torn off"}, shownPoint{11, ems.Uncertain, "above the greatest plausible value of 10"}
 	p.wantPoints("both know", bad, doubted)
 	p.channel.publisher.retryAt = p.device.clock.Now().Add(time.Minute)
 	p.device.raw, p.device.bad = []float64{1, 1}, nil
@@ -104,13 +108,13 @@ func TestAReasonIsThereWheneverADoubtIs(t *testing.T) {
 	p.wantPoints("comsrv knows better", bad, doubted)
 	p.channel.publisher.retryAt = time.Time{}
 	p.poll()
-	p.wantPoints("both know that all is good", shown{Value: 1}, shown{Value: 1})
+	p.wantPoints("both know that all is good", shownPoint{Value: 1}, shownPoint{Value: 1})
 
 	if err := p.Raw.HSet(t.Context(), "comsrv:1:T:q", "1", "uncertain", "2", "bad").Err(); err != nil {
 		t.Fatal(err)
 	}
 	unknown := "Redis does not know yet what was read last"
-	p.wantPoints("Redis tells of what comsrv never knew", shown{1, ems.Uncertain, unknown}, shown{1, ems.Bad, unknown})
+	p.wantPoints("Redis tells of what comsrv never knew", shownPoint{1, ems.Uncertain, unknown}, shownPoint{1, ems.Bad, unknown})
 }
 
 // TestPlausibleIsWhatIsRead, and not what may be written.

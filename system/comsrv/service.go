@@ -38,6 +38,8 @@ type Service struct {
 	links    *modbus.Links
 	commands *commander
 	waiting  chan struct{} // one for each request that waits for a command to end
+	tracing  sync.Mutex    // one trace starts at a time
+	scanning chan struct{} // holds a token while an address without a channel is scanned
 
 	changing chan struct{} // holds a token while channels are changed; all that follows belongs to its holder
 	life     context.Context
@@ -67,6 +69,7 @@ func New(options Options) (*Service, error) {
 	}
 	service := &Service{
 		parts: shared, readSite: options.ReadSite, links: links, commands: newCommander(shared), waiting: make(chan struct{}, maxWaiting),
+		scanning: make(chan struct{}, 1),
 		changing: make(chan struct{}, 1), runs: map[ems.ChannelID]*polling{}, phases: phases{of: map[ems.ChannelID]float64{}},
 		wanted: &wanted{site: options.Site, made: map[ems.ChannelID]document{}, switches: map[ems.ChannelID]bool{}},
 	}

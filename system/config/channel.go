@@ -142,7 +142,7 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	} else if len(s.protocols) > 0 && !contains(s.protocols, entry.Protocol) {
 		doc.add(append(at, "protocol"), "no driver for %q: use one of %s", entry.Protocol, listText(s.protocols))
 	}
-	if err := checkDevice(channel.Protocol, channel.Address); err != nil && address != "" {
+	if err := CheckDevice(channel.Protocol, channel.Address); err != nil && address != "" {
 		s.faults.add("environment", 0, "%s: %v", variable, err)
 	} else if err != nil {
 		doc.add(append(at, "address"), "%v", err)

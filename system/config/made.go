@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -52,16 +54,13 @@ func (s *Site) ParseChannel(text []byte) (*MadeChannel, error) {
 
 // takeTables puts the tables of a document where those of the folder would be.
 func (s *siteReader) takeTables(doc *document, entry madeEntry) {
-	var known []string
-	for _, kind := range ems.PointTypes {
-		known = append(known, tableNames[kind], tableNames[kind]+"_mapping")
-	}
+	known := TableNames()
 	for _, name := range slices.Sorted(maps.Keys(entry.Points)) {
 		if !contains(known, name) {
 			doc.add([]any{"points", name}, "no table has this name: use one of %s", strings.Join(known, ", "))
 			continue
 		}
-		s.tables["points/"+uintText(entry.ID)+"/"+name+".csv"] = entry.Points[name]
+		s.tables[tableFolder(ems.ChannelID(entry.ID))+name+tableSuffix] = entry.Points[name]
 	}
 }
 
@@ -119,4 +118,31 @@ func (s *Site) BesideMade(document func(id ems.ChannelID) (text string, found bo
 		return *channel, true
 	}
 	return &whole
+}
+
+// WithTables returns the document of a channel made through the API with other
+// tables, and else as it was.
+func WithTables(text string, tables map[string]string) (string, error) {
+	var root yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &root); err != nil || len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
+		return "", ems.Errorf(ems.CodeInvalid, "the document of the channel cannot be read: %v", err)
+	}
+	var points yaml.Node
+	if err := points.Encode(tables); err != nil {
+		return "", ems.Errorf(ems.CodeInternal, "the tables cannot be written as YAML: %w", err)
+	}
+	entry := root.Content[0]
+	place := 0
+	for place < len(entry.Content) && entry.Content[place].Value != "points" {
+		place += 2 // keys and values in turn
+	}
+	if place >= len(entry.Content) {
+		entry.Content = append(entry.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "points"}, nil)
+	}
+	entry.Content[place+1] = &points
+	whole, err := yaml.Marshal(&root)
+	if err != nil {
+		return "", ems.Errorf(ems.CodeInternal, "the document cannot be written as YAML: %w", err)
+	}
+	return string(whole), nil
 }

@@ -217,6 +217,24 @@ func parseBits(text string) (first, count int, sound bool) {
 	return first, last - first + 1, true
 }
 
+// BitsText is the inverse of parseBits.
+func (m *Mapping) BitsText() string {
+	switch {
+	case m.Bit < 0 || m.IsCoil():
+		return ""
+	case m.Bits > 1:
+		return strconv.Itoa(m.Bit) + "-" + strconv.Itoa(m.Bit+m.Bits-1)
+	case m.InPart():
+		return strconv.Itoa(m.Bit)
+	default:
+		return ""
+	}
+}
+
+// TakeSunSpec gives a sound mapping the sentinel that SunSpec has for its type, if
+// it has one.
+func (m *Mapping) TakeSunSpec() { m.Sentinel = sunspecSentinel(m) }
+
 // readSentinel reads the column of that name for a mapping that is sound in all
 // else.
 func (m *Mapping) readSentinel(text string, fault onFault) {

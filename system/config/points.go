@@ -15,6 +15,15 @@ var tableNames = map[ems.PointType]string{
 	ems.Telemetry: "telemetry", ems.Signal: "signal", ems.Control: "control", ems.Adjustment: "adjustment",
 }
 
+// How the name of a table becomes that of its mapping, and that of a file.
+const (
+	mappingSuffix = "_mapping"
+	tableSuffix   = ".csv"
+)
+
+// tableFolder is where the tables of a channel are within its site.
+func tableFolder(id ems.ChannelID) string { return "points/" + uintText(uint32(id)) + "/" }
+
 var (
 	pointColumns    = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
 	pointOptional   = []string{"deadband", "min", "max", "poll_group", "max_step", "safe_value", "select_timeout"}
@@ -33,11 +42,11 @@ const (
 // reverse, is a fault.
 func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 	var points []MappedPoint
-	folder := "points/" + uintText(uint32(channel.ID)) + "/"
 	names := map[string]string{}
 	targets := writeTargets{}
 	for _, kind := range ems.PointTypes {
-		pointsFile, mappingFile := folder+tableNames[kind]+".csv", folder+tableNames[kind]+"_mapping.csv"
+		pointsFile := tableFolder(channel.ID) + tableNames[kind] + tableSuffix
+		mappingFile := tableFolder(channel.ID) + tableNames[kind] + mappingSuffix + tableSuffix
 		rows, pointsWhole := s.readPointTable(pointsFile, kind, channel, names)
 		mappings, mappingsWhole := s.readMappings(mappingFile, kind, channel, targets)
 		if !pointsWhole || !mappingsWhole { // what is missing may stand where nobody came to

@@ -76,8 +76,8 @@ func (s *siteReader) readAddressTable(file string) (rows map[ems.PointID]mapping
 	return rows, whole
 }
 
-// checkDevice refuses what is not the address of a device behind that protocol.
-func checkDevice(protocol, address string) error {
+// CheckDevice refuses what is not the address of a device behind that protocol.
+func CheckDevice(protocol, address string) error {
 	path, socket := strings.CutPrefix(address, "unix:")
 	switch {
 	case protocol == ProtocolVirtual: // there is no device; one may have been there before

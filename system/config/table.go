@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -108,10 +109,14 @@ func (s *siteReader) readTable(file string) ([]byte, error) {
 		return readBounded(s.path(file))
 	}
 	text, found := s.tables[file]
-	if !found || text == "" {
+	switch {
+	case !found || text == "":
 		return nil, os.ErrNotExist
+	case len(text) > maxFileBytes:
+		return nil, fmt.Errorf("larger than %d MiB", maxFileBytes>>20)
+	default:
+		return []byte(text), nil
 	}
-	return []byte(text), nil
 }
 
 // eachRow calls visit for every row of a CSV file and reports whether it came to

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,24 +21,17 @@ func FuzzPointTable(f *testing.F) {
 	f.Add("point_id,signal_name\n\"", mappingHead, false)
 	f.Add("\ufeff"+pointHead+"=1,@x,1e999,,,2,,NaN\n", mappingHead+"\x00", false)
 	f.Add(pointHead+"\xff", "\"", false)
-	dir := f.TempDir()
-	folder := filepath.Join(dir, "points", "1")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		f.Fatal(err)
-	}
 	f.Fuzz(func(t *testing.T, points, mapping string, writes bool) {
 		kind, other := "telemetry", "adjustment"
 		if writes {
 			kind, other = other, kind
 		}
+		reader := &siteReader{tables: map[string]string{}}
 		for name, text := range map[string]string{
-			kind + ".csv": points, kind + "_mapping.csv": mapping, other + ".csv": pointHead, other + "_mapping.csv": mappingHead,
+			kind: points, kind + "_mapping": mapping, other: pointHead, other + "_mapping": mappingHead,
 		} {
-			if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			reader.tables["points/1/"+name+".csv"] = text
 		}
-		reader := &siteReader{dir: dir}
 		channel := Channel{ID: 1, Modbus: Modbus{Reads: Reads{}.OrDefault()}}
 		read := reader.readPoints(&channel)
 		for _, fault := range reader.faults.list {
@@ -50,6 +41,18 @@ func FuzzPointTable(f *testing.F) {
 		}
 		if len(reader.faults.list) > 0 {
 			return // which nothing of the site survives
+		}
+		channel.Points = read
+		again := Channel{ID: 1, Modbus: channel.Modbus}
+		if err := again.ParsePoints(channel.Tables()); err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+		if diff := cmp.Diff(channel.Points, again.Points); diff != "" {
+			t.Fatalf("what was written is read as something else: %s", diff)
+		}
+		same, err := channel.Revised(map[string]string{kind: points, kind + "_mapping": mapping}, true)
+		if err != nil || cmp.Diff(channel.Points, same.Points) != "" {
+			t.Fatalf("merged with what it has already the channel is another: %v", err)
 		}
 		for _, point := range read {
 			again := point.Mapping

@@ -65,6 +65,12 @@ func (n Namespace) Commands(channel ChannelID) string {
 // Results is the stream of the outcomes of a channel's commands.
 func (n Namespace) Results(channel ChannelID) string { return n.Commands(channel) + ":results" }
 
+// RegisterWrites is the stream of what people wrote to registers of a channel
+// without a point.
+func (n Namespace) RegisterWrites(channel ChannelID) string {
+	return n.Of("comsrv:" + channelText(channel) + ":registers")
+}
+
 // Updates is the pub/sub channel on which a field channel's changes are told.
 func (n Namespace) Updates(channel ChannelID) string {
 	return n.Of("comsrv:updates:" + channelText(channel))

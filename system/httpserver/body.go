@@ -65,11 +65,12 @@ func placed(err error, text []byte) error {
 	return fmt.Errorf("%s%s where %s is expected", where, misfit.Value, kindText(misfit.Type))
 }
 
-// leadsTo reports whether a path goes through the fields that the decoder names. A
-// type that reads itself counts from its own beginning, which leads elsewhere.
+// leadsTo reports whether a path goes through the fields that the decoder names,
+// which may begin with a type that is embedded. A type that reads itself counts
+// from its own beginning, which leads elsewhere.
 func leadsTo(path []any, field string) bool {
-	names := slices.DeleteFunc(slices.Clone(path), func(step any) bool { _, isIndex := step.(int); return isIndex })
-	return field == "" || strings.HasPrefix(ems.PathText(names)+".", field+".")
+	names := ems.PathText(slices.DeleteFunc(slices.Clone(path), func(step any) bool { _, isIndex := step.(int); return isIndex }))
+	return field == "" || strings.HasPrefix(names+".", field+".") || names != "" && strings.HasSuffix(field, "."+names)
 }
 
 func kindText(kind reflect.Type) string {

@@ -176,8 +176,11 @@ func (c *Client) Channels(ctx context.Context) ([]ems.ChannelID, error) {
 func (c *Client) RemoveChannel(ctx context.Context, channel ems.ChannelID) error {
 	for {
 		reply, err := c.text(ctx, "comsrv_remove", channelName(channel))
-		if err != nil || reply == "done" {
+		if err != nil {
 			return err
+		}
+		if reply == "done" {
+			return c.fail("UNLINK", c.redis.Unlink(ctx, c.namespace.RegisterWrites(channel)).Err())
 		}
 	}
 }

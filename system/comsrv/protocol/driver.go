@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -60,6 +61,64 @@ type Settable interface {
 	// show that one.
 	SetPoint(point int, raw float64) error
 }
+
+// Addressable is a Driver of a device with numbered registers and coils, which can
+// be read and written whether or not a point names them. Its methods are called as
+// those of Driver are, before it is connected too, and from within Yield.
+type Addressable interface {
+	// ReadRange reads registers, or coils as 0 and 1, by one request.
+	ReadRange(ctx context.Context, place Range) ([]uint16, error)
+	// WriteRange writes registers, or coils as 0 and 1, by one request that is sent at
+	// most once. before is asked when the next thing is that bytes leave; its error
+	// stops the write. An error is a *WriteError.
+	WriteRange(ctx context.Context, place Range, values []uint16, before func() error) error
+}
+
+// Range is neighbouring registers or coils of one unit.
+type Range struct {
+	Unit     uint8
+	Function uint8 // of the protocol: 1 to 4 read, 5, 6, 15 and 16 write
+	Address  uint16
+	Count    int
+}
+
+// Inspectable is a Driver that keeps what it read last of each point as it
+// travelled.
+type Inspectable interface {
+	// LastRead returns the registers of points, by index, nil of one that was not read
+	// yet or has none. Any goroutine may call it; the bytes must not be changed.
+	LastRead(points []int) [][]byte
+}
+
+// Traceable is a Driver that can show what travels for its channel.
+type Traceable interface {
+	// Trace calls show for every frame from now on, after the exchange that it
+	// belongs to, until Trace is called again; nil shows nothing and costs nothing.
+	// Any goroutine may call it. show must not wait, and may keep the frame.
+	Trace(show func(Frame))
+}
+
+// Frame is what travelled at once between comsrv and a device, or why nothing did.
+type Frame struct {
+	At        time.Time // when it began to leave, or had arrived
+	Direction Direction
+	Unit      uint8         // behind the connection
+	Function  uint8         // of the protocol; 0 where there is none
+	Bytes     []byte        // all of it, as it travelled
+	Summary   string        // what it says, for people
+	Reason    string        // why it is no sound answer, or why nothing travelled
+	RoundTrip time.Duration // from the request to the end of this reply
+}
+
+// Direction says which way a frame went.
+type Direction string
+
+// The directions of a frame.
+const (
+	Sent     Direction = "sent"
+	Received Direction = "received"
+	Nothing  Direction = "nothing" // no request left
+)
 
 // Reading is what a poll found out about one point.
 type Reading struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/goburrow/modbus"
@@ -21,11 +22,15 @@ import (
 type Driver struct {
 	channel  config.Channel
 	links    *Links
-	link     *link     // nil when closed
-	waiting  time.Time // when the wait for the last turn began
+	link     *link                // nil when closed
+	open     atomic.Pointer[link] // the same, for other goroutines
+	waiting  time.Time            // when the wait for the last turn began
 	groups   map[string]*group
-	counters map[uint8]*unitMetrics
-	yield    func(context.Context) // between two exchanges of a poll; may be nil
+	counters map[uint8]*unitMetrics      // of the units that points name
+	other    atomic.Pointer[unitMetrics] // of all others, of which somebody may ask; nil until then
+	yield    func(context.Context)       // between two exchanges of a poll; may be nil
+	watcher  atomic.Pointer[func(protocol.Frame)]
+	last     lastRead
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -34,6 +39,7 @@ type group struct {
 	readings   []protocol.Reading
 	points     []config.MappedPoint // of the channel
 	probePolls int                  // how many polls an address that the device refused is left out at most
+	last       *lastRead            // of the driver
 }
 
 // New is the protocol.Factory of this driver.
@@ -47,6 +53,7 @@ func (l *Links) New(setting protocol.Setting) (protocol.Driver, error) {
 		}
 	}
 	driver := &Driver{channel: channel, links: l, counters: l.metrics.of(&channel), yield: setting.Yield}
+	driver.last.wires = make([][]byte, len(channel.Points))
 	driver.planAll()
 	return driver, nil
 }
@@ -76,13 +83,18 @@ func (d *Driver) Connect(ctx context.Context) error {
 		held.health.wake(unit)
 		first = unit
 	}
-	return held.connect(ctx, first, d.channel.Timeout)
+	err := held.connect(ctx, first, d.channel.Timeout)
+	if err != nil {
+		d.tracer().failure(d.links.clock.Now(), first, err)
+	}
+	return err
 }
 
 // held returns the connection of the channel.
 func (d *Driver) held() *link {
 	if d.link == nil {
 		d.link = d.links.take(&d.channel)
+		d.open.Store(d.link)
 	}
 	return d.link
 }
@@ -97,6 +109,7 @@ func (d *Driver) Close() error {
 	}
 	d.links.leave(d.link)
 	d.link = nil
+	d.open.Store(nil)
 	return nil
 }
 
@@ -109,7 +122,7 @@ func (d *Driver) planAll() {
 		}
 		units, indexes := plan(d.channel.Points, name, &d.channel.Modbus.Reads)
 		made := &group{
-			units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points,
+			units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points, last: &d.last,
 			probePolls: int(max(1, d.channel.Modbus.Reads.ProbeAfter/max(1, d.channel.Period(name)))),
 		}
 		for reading, index := range indexes {
@@ -268,6 +281,8 @@ func (d *Driver) divide(group *group, unit *unit, block *block, reason string, s
 
 // decode leaves the values of a block in the readings.
 func (g *group) decode(block *block, data []byte) {
+	g.last.mu.Lock()
+	defer g.last.mu.Unlock()
 	for i := range block.items {
 		item := &block.items[i]
 		offset := item.start - block.start
@@ -275,8 +290,10 @@ func (g *group) decode(block *block, data []byte) {
 			g.set(item.reading, decodeBit(data, offset), "")
 			continue
 		}
-		mapping := &g.points[g.readings[item.reading].Point].Mapping
-		raw, text, err := decodeRegisters(mapping, data[2*offset:2*(offset+item.end-item.start)])
+		point, wire := g.readings[item.reading].Point, data[2*offset:2*(offset+item.end-item.start)]
+		g.last.wires[point] = wire
+		mapping := &g.points[point].Mapping
+		raw, text, err := decodeRegisters(mapping, wire)
 		if err != nil {
 			g.fault(item.reading, err.Error())
 			continue

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -64,6 +65,27 @@ func (h *health) check(unit uint8) error {
 		}
 	}
 	return nil
+}
+
+// state tells what is known of a unit.
+func (h *health) state(unit uint8) (state protocol.UnitState, until time.Time, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := h.units[unit]
+	switch {
+	case known == nil || known.reason == "" && !known.answers:
+		return protocol.UnitUnknown, time.Time{}, ""
+	case known.reason == "":
+		return protocol.UnitAnswers, time.Time{}, ""
+	}
+	if h.clock.Now().Before(known.until) {
+		for other, at := range h.units {
+			if other != unit && at.answers {
+				return protocol.UnitLeftAlone, known.until, known.reason
+			}
+		}
+	}
+	return protocol.UnitSilent, time.Time{}, known.reason
 }
 
 // failing reports whether a unit did not answer when it was asked last.

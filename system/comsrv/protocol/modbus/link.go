@@ -156,6 +156,7 @@ type ask struct {
 	before   func() error  // asked when the next thing is that bytes leave; may be nil
 	call     func(modbus.Client) ([]byte, error)
 	counters *unitMetrics
+	trace    *tracer // nil: nobody watches
 }
 
 // exchange makes one request. Its errors are those of before and of ctx, a

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"sync"
 
 	"github.com/goburrow/modbus"
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,8 +14,8 @@ import (
 )
 
 // metrics counts what travels. The label channel has one value for each channel
-// of the site, unit one for each unit that its points name, code one for each
-// exception that the specification knows and "other".
+// of the site, unit one for each unit that its points name and "other", code one
+// for each exception that the specification knows and "other".
 type metrics struct {
 	requests   *prometheus.CounterVec
 	exceptions *prometheus.CounterVec
@@ -68,29 +69,35 @@ type unitMetrics struct {
 	requests, leftOut              prometheus.Counter
 	timeout, malformed, connection prometheus.Counter
 	exceptions                     *prometheus.CounterVec // by code
+	codes                          sync.Map               // code -> the counter of those that came
 	roundTrip                      prometheus.Observer
 }
+
+// otherUnit is the label of the units that no point of a channel names.
+const otherUnit = "other"
 
 // of returns the metrics of every unit that a channel names.
 func (m *metrics) of(channel *config.Channel) map[uint8]*unitMetrics {
 	units := map[uint8]*unitMetrics{}
-	id := strconv.FormatUint(uint64(channel.ID), 10)
 	for i := range channel.Points {
 		unit := channel.Points[i].Mapping.Unit
-		if units[unit] != nil {
-			continue
-		}
-		name := strconv.Itoa(int(unit))
-		units[unit] = &unitMetrics{
-			requests: m.requests.WithLabelValues(id, name), leftOut: m.leftOut.WithLabelValues(id, name),
-			timeout:    m.failures.WithLabelValues(id, name, failedTimeout),
-			malformed:  m.failures.WithLabelValues(id, name, failedMalformed),
-			connection: m.failures.WithLabelValues(id, name, failedConnection),
-			exceptions: m.exceptions.MustCurryWith(prometheus.Labels{"channel": id, "unit": name}),
-			roundTrip:  m.roundTrip.WithLabelValues(id),
+		if units[unit] == nil {
+			units[unit] = m.ofUnit(channel, strconv.Itoa(int(unit)))
 		}
 	}
 	return units
+}
+
+func (m *metrics) ofUnit(channel *config.Channel, unit string) *unitMetrics {
+	id := strconv.FormatUint(uint64(channel.ID), 10)
+	return &unitMetrics{
+		requests: m.requests.WithLabelValues(id, unit), leftOut: m.leftOut.WithLabelValues(id, unit),
+		timeout:    m.failures.WithLabelValues(id, unit, failedTimeout),
+		malformed:  m.failures.WithLabelValues(id, unit, failedMalformed),
+		connection: m.failures.WithLabelValues(id, unit, failedConnection),
+		exceptions: m.exceptions.MustCurryWith(prometheus.Labels{"channel": id, "unit": unit}),
+		roundTrip:  m.roundTrip.WithLabelValues(id),
+	}
 }
 
 // count counts a request that ended without what was asked for.
@@ -100,7 +107,10 @@ func (m *unitMetrics) count(err error) {
 	var broken *brokenError
 	switch {
 	case errors.As(err, &exception):
-		m.exceptions.WithLabelValues(codeLabel(exception.ExceptionCode)).Inc()
+		code := codeLabel(exception.ExceptionCode)
+		counter := m.exceptions.WithLabelValues(code)
+		counter.Inc()
+		m.codes.Store(code, counter)
 	case errors.As(err, &malformed):
 		m.malformed.Inc()
 	case errors.As(err, &broken) && broken.sent && errors.Is(err, os.ErrDeadlineExceeded):

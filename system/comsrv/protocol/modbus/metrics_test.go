@@ -111,6 +111,35 @@ func TestMetrics(t *testing.T) {
 	if diff := cmp.Diff(want, gathered(t, registry)); diff != "" {
 		t.Error(diff)
 	}
+	until := clock.Now().Add(time.Minute)
+	got := driver.Statistics()
+	if two := &got.Units[0]; two.Until == nil || two.Until.Before(clock.Now()) || two.Until.After(until) {
+		t.Errorf("left alone until %v", two.Until)
+	}
+	got.Units[0].Until = nil
+	trips := got.RoundTrip
+	if trips.Count != 10 || trips.Mean != 0 || len(trips.Buckets) != 1 || trips.Buckets[0].Count != 10 {
+		t.Errorf("%+v", trips)
+	}
+	if diff := cmp.Diff([]protocol.UnitStatistics{
+		{
+			Unit: "2", State: protocol.UnitLeftAlone, Reason: p.address() + " did not answer in whole within 5s", Requests: 6, LeftOut: 1,
+			Failures:   map[string]uint64{"timeout": 1, "malformed": 1, "connection": 1},
+			Exceptions: map[string]uint64{"4": 1, "other": 1},
+		},
+		{
+			Unit: "3", State: protocol.UnitAnswers, Requests: 7,
+			Failures: map[string]uint64{"timeout": 0, "malformed": 0, "connection": 0}, Exceptions: map[string]uint64{},
+		},
+	}, got.Units); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := gone.ReadRange(context.Background(), protocol.Range{Unit: 77, Function: 3, Count: 1}); err == nil {
+		t.Error("a device that is away was read")
+	}
+	if units := gone.Statistics().Units; len(units) != 2 || units[0].State != protocol.UnitUnknown || units[1].Unit != "other" || units[1].Failures["connection"] != 1 {
+		t.Errorf("%+v", units)
+	}
 	if _, err := NewLinks(clock, registry); ems.CodeOf(err) != ems.CodeInternal {
 		t.Errorf("the metrics are there twice: %v", err)
 	}

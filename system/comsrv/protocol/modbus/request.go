@@ -62,28 +62,45 @@ func (d *Driver) take(ctx context.Context, unit uint8, write bool) error {
 	if err != nil {
 		var resting *restError
 		if errors.As(err, &resting) {
-			d.counters[unit].leftOut.Inc()
+			d.countersOf(unit).leftOut.Inc()
 		}
+		d.tracer().failure(d.links.clock.Now(), unit, err)
 	}
 	return err
 }
 
 // ask makes one exchange with a unit. Its errors are those of link.exchange.
 func (d *Driver) ask(ctx context.Context, unit uint8, before func() error, call func(modbus.Client) ([]byte, error)) ([]byte, error) {
-	return d.link.exchange(ctx, &ask{
-		unit: unit, timeout: d.channel.Timeout, since: d.waiting, before: before, call: call, counters: d.counters[unit],
+	trace := d.tracer()
+	reply, err := d.link.exchange(ctx, &ask{
+		unit: unit, timeout: d.channel.Timeout, since: d.waiting, before: before, call: call, counters: d.countersOf(unit), trace: trace,
 	})
+	if err != nil {
+		trace.failure(d.links.clock.Now(), unit, err)
+	}
+	return reply, err
 }
 
-// judge takes down that a unit did not answer, while the caller still has the
-// turn. That no connection could be made says nothing of it.
+// countersOf returns the metrics of a unit.
+func (d *Driver) countersOf(unit uint8) *unitMetrics {
+	if known := d.counters[unit]; known != nil {
+		return known
+	}
+	if d.other.Load() == nil {
+		d.other.Store(d.links.metrics.ofUnit(&d.channel, otherUnit))
+	}
+	return d.other.Load()
+}
+
+// judge takes down that a unit of the channel did not answer, while the caller
+// still has the turn. That no connection could be made says nothing of it.
 func (d *Driver) judge(ctx context.Context, unit uint8, err error) {
 	var broken *brokenError
 	silent := errors.As(err, &broken) && !broken.dialling
 	if exception := targetSilent(err); exception != nil {
 		silent, err = true, exceptionError(exception)
 	}
-	if silent && ctx.Err() == nil {
+	if silent && ctx.Err() == nil && d.counters[unit] != nil {
 		d.link.health.fail(unit, d.channel.Timeout, err.Error())
 	}
 }

@@ -107,6 +107,9 @@ func (l *link) carry(ctx context.Context, request []byte) ([]byte, error) {
 	ask.counters.requests.Inc()
 	reply, written, err := l.converse(ctx, request)
 	ended := l.clock.Now()
+	if ask.trace != nil {
+		ask.trace.exchange(l, request, written, sent, ended, err)
+	}
 	l.free = ended.Add(max(l.spacing, l.silence))
 	if err == nil && reply == nil {
 		l.free = ended.Add(max(l.spacing, turnaround))
@@ -143,7 +146,7 @@ func (l *link) converse(ctx context.Context, request []byte) (reply []byte, writ
 		return nil, count > 0, err
 	}
 	frame := make([]byte, maxFrame)
-	size, err := l.framing.receive(port, request, frame)
+	size, err := l.framing.receive(l.ask.trace.listen(port), request, frame)
 	if err != nil {
 		return nil, true, err
 	}
