@@ -137,7 +137,7 @@ func startPymodbus(t *testing.T, address string, unit int) pymodbus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), testkit.Pymodbus(t), "testdata/pymodbus_client.py", host, port, strconv.Itoa(unit))
+	command := exec.Command(testkit.Pymodbus(t), "testdata/pymodbus_client.py", host, port, strconv.Itoa(unit))
 	requests, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,10 @@
 package comsrv
 
 import (
+	"cmp"
 	"crypto/rand"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -86,13 +89,46 @@ func unixMS(at time.Time) *int64 {
 	return &ms
 }
 
+// listChannels replies with all channels in the order of the site or, where ?limit=
+// or ?after= ask for a page, with those after an id in the order of their ids.
 func (s *Service) listChannels(c echo.Context) error {
 	roster := s.commands.roster.Load()
-	views := make([]channelView, len(roster.channels))
-	for i, channel := range roster.channels {
+	listed, next := roster.channels, ""
+	if c.QueryParams().Has("limit") || c.QueryParams().Has("after") {
+		var err error
+		if listed, next, err = pageOfChannels(c, listed); err != nil {
+			return err
+		}
+	}
+	views := make([]channelView, len(listed))
+	for i, channel := range listed {
 		views[i] = roster.view(channel)
 	}
-	return httpserver.OK(c, views)
+	return httpserver.OKPage(c, views, next)
+}
+
+func pageOfChannels(c echo.Context, channels []*channel) (listed []*channel, next string, err error) {
+	after, limit, err := httpserver.Page(c)
+	if err != nil {
+		return nil, "", err
+	}
+	var last ems.ChannelID
+	if after != "" {
+		if last, err = ems.ParseChannelID(after); err != nil {
+			return nil, "", err
+		}
+	}
+	for _, channel := range channels {
+		if channel.ID > last {
+			listed = append(listed, channel)
+		}
+	}
+	slices.SortFunc(listed, func(a, b *channel) int { return cmp.Compare(a.ID, b.ID) })
+	if len(listed) > limit {
+		listed = listed[:limit]
+		next = strconv.FormatUint(uint64(listed[limit-1].ID), 10)
+	}
+	return listed, next, nil
 }
 
 func (s *Service) getChannel(c echo.Context) error {

@@ -45,6 +45,12 @@ func TestChannelsOverHTTP(t *testing.T) {
 	if status != http.StatusOK || !reply.Success || len(views) != 2 {
 		t.Fatalf("%d %s", status, reply.Data)
 	}
+	_, page := p.call(http.MethodGet, "/api/channels?limit=1", "")
+	_, rest := p.call(http.MethodGet, "/api/channels?limit=5&after="+page.Next, "")
+	if first, second := decode[[]channelView](t, page), decode[[]channelView](t, rest); len(first) != 1 || first[0].ID != 1 || page.Next != "1" ||
+		len(second) != 1 || second[0].ID != 7 || rest.Next != "" {
+		t.Errorf("pages: %+v, %q, %+v, %q", first, page.Next, second, rest.Next)
+	}
 	if age := time.Now().UnixMilli() - *views[0].LastSuccess; age < 0 || age > servicetest.Soon.Milliseconds() {
 		t.Errorf("the last success is %d ms old", age)
 	}

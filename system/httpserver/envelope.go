@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -92,10 +93,16 @@ func (s *Server) handleError(err error, c echo.Context) {
 	if status == http.StatusInternalServerError {
 		s.logger.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "error", err)
 	}
+	if status == http.StatusRequestEntityTooLarge && c.Request().Header.Get("Expect") == "" { // who is still sending would not hear the reply
+		_, _ = io.CopyN(io.Discard, c.Request().Body, drained)
+	}
 	if err := c.JSON(status, Envelope{Error: &fault}); err != nil {
 		s.logger.Debug("reply could not be written", "error", err)
 	}
 }
+
+// drained is how much of a body that is too large is taken in and thrown away.
+const drained = 16 << 20
 
 func codeOfStatus(status int) ems.Code {
 	switch {

@@ -238,7 +238,7 @@ func TestBodyEndsAtOneMegabyte(t *testing.T) {
 	for _, check := range []struct {
 		name string
 		body []byte
-		told bool // the length is
+		told bool // the length is, before anything is sent
 		want int
 	}{
 		{"just fits", long(limit), true, http.StatusOK},
@@ -246,12 +246,16 @@ func TestBodyEndsAtOneMegabyte(t *testing.T) {
 		{"too long", long(limit + 1), true, http.StatusRequestEntityTooLarge},
 		{"too long, length untold", long(limit + 1), false, http.StatusRequestEntityTooLarge},
 		{"too long behind the value", padded, false, http.StatusRequestEntityTooLarge},
+		{"too long, sent at once", long(12 * limit), false, http.StatusRequestEntityTooLarge},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, api.URL+"/things", bytes.NewReader(check.body))
 		if err == nil && check.told {
 			request.Header.Set("Expect", "100-continue") // a refusal comes instead of the permission to send
 		} else if err == nil {
 			request.ContentLength = -1
+			if len(check.body) > 10*limit {
+				request.ContentLength = int64(len(check.body))
+			}
 		}
 		response, text := send(t, request, err)
 		if response.StatusCode != check.want {

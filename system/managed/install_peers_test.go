@@ -10,7 +10,7 @@ import (
 
 func TestEnsurePeersInstallsWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	const asks = Python + " -c import serial, pymodbus.server"
+	const asks = Python + " -c import " + PythonModules
 	none, install := errors.New("no module"), rootApt+"install --yes --no-install-recommends "
 	for name, test := range map[string]struct {
 		stub machineStub
@@ -18,9 +18,9 @@ func TestEnsurePeersInstallsWhatIsMissing(t *testing.T) {
 		says string
 	}{
 		"all there":    {machineStub{programs: []string{"mbpoll"}}, []string{asks}, ""},
-		"no mbpoll":    {machineStub{programs: []string{"apt-get"}}, []string{asks, install + "mbpoll"}, "installing the package mbpoll"},
-		"no pymodbus":  {machineStub{programs: []string{"mbpoll", "apt-get"}, fail: map[string]error{asks: none}}, []string{asks, install + "python3-serial", install + "python3-pymodbus"}, ""},
-		"an old list":  {machineStub{programs: []string{"apt-get"}, fail: map[string]error{install + "mbpoll": none}}, []string{asks, install + "mbpoll", rootApt + "update", install + "mbpoll"}, ""},
+		"no mbpoll":    {machineStub{programs: []string{"apt-get"}}, []string{asks, install + "mbpoll", asks}, "installing the package mbpoll"},
+		"no pymodbus":  {machineStub{programs: []string{"mbpoll", "apt-get"}, fail: map[string]error{asks: none}}, []string{asks, install + "python3-serial", install + "python3-serial-asyncio", install + "python3-pymodbus", asks}, ""},
+		"an old list":  {machineStub{programs: []string{"apt-get"}, fail: map[string]error{install + "mbpoll": none}}, []string{asks, install + "mbpoll", rootApt + "update", install + "mbpoll", asks}, ""},
 		"no installer": {machineStub{}, []string{asks}, "without [mbpoll], and this system has no apt-get: tests against them are skipped"},
 	} {
 		t.Run(name, func(t *testing.T) {

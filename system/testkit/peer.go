@@ -24,7 +24,7 @@ func Mbpoll(t testing.TB) string {
 // skipped; where CI runs it fails.
 func Pymodbus(t testing.TB) string {
 	t.Helper()
-	if exec.CommandContext(context.Background(), managed.Python, "-c", "import serial, pymodbus.server").Run() != nil {
+	if exec.CommandContext(context.Background(), managed.Python, "-c", "import "+managed.PythonModules).Run() != nil {
 		without(t, "pymodbus")
 	}
 	return managed.Python

@@ -48,4 +48,7 @@ host, port = sys.argv[-1].rsplit(":", 1)
 unit = ModbusSlaveContext(
     hr=block(200, HOLDING), ir=block(200, INPUTS), co=block(200, COILS), di=block(200, DISCRETE), zero_mode=True
 )
-StartTcpServer(context=ModbusServerContext(slaves={9: unit}, single=False), address=(host, int(port)))
+# Killed, it is started again while its connections still wait to be forgotten.
+StartTcpServer(
+    context=ModbusServerContext(slaves={9: unit}, single=False), address=(host, int(port)), allow_reuse_address=True
+)
