@@ -31,6 +31,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Version says which contract the functions keep. The second number grows when
@@ -69,8 +70,13 @@ type origin struct {
 }
 
 // Assemble builds the library from the embedded files. An error is a fault in a
-// source file and names it.
-func Assemble() (*Library, error) {
+// source file and names it. As the files are always the same it is built once, and
+// what it returns is not to be changed.
+func Assemble() (*Library, error) { return assembled() }
+
+var assembled = sync.OnceValues(assemble) //nolint:gochecknoglobals // embedded files, in another form
+
+func assemble() (*Library, error) {
 	builder := &assembly{library: &Library{}, line: 1, handedOut: map[string]bool{}}
 	builder.write("#!lua name=" + Name + "\nlocal shared = {}\n")
 	handedOut, err := exports()
