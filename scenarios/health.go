@@ -73,7 +73,7 @@ func (s *Stack) Healthy(ctx context.Context) error {
 		return err
 	}
 	for _, channel := range channels {
-		if channel.Enabled && !channel.Online {
+		if channel.Enabled && !channel.Online && !channel.Made {
 			faults = append(faults, ems.Errorf(ems.CodeUnavailable, "channel %d (%s) is not online", channel.ID, channel.Name))
 		}
 	}
@@ -94,6 +94,7 @@ type ChannelState struct {
 	Name    string
 	Enabled bool
 	Online  bool
+	Made    bool // through the API: its device need not be there
 }
 
 // UnmarshalJSON takes a channel that says nothing of it for enabled.
@@ -103,11 +104,12 @@ func (c *ChannelState) UnmarshalJSON(text []byte) error {
 		Name    string        `json:"name"`
 		Enabled *bool         `json:"enabled"`
 		Online  bool          `json:"online"`
+		Origin  string        `json:"origin"`
 	}{}
 	if err := json.Unmarshal(text, &answer); err != nil {
 		return err
 	}
-	*c = ChannelState{ID: answer.ID, Name: answer.Name, Enabled: answer.Enabled == nil || *answer.Enabled, Online: answer.Online}
+	*c = ChannelState{ID: answer.ID, Name: answer.Name, Enabled: answer.Enabled == nil || *answer.Enabled, Online: answer.Online, Made: answer.Origin == "api"}
 	return nil
 }
 

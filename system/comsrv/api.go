@@ -15,7 +15,8 @@ import (
 
 // Bounds of a write over HTTP.
 const (
-	maxWaiting      = 8 // requests that wait for a command at once; each holds a connection to Redis
+	maxWaiting      = 12 // requests that wait for a command at once; each holds a connection to Redis
+	maxWaitingOfOne = 4  // of one channel: a device that hangs keeps off no other
 	longestDeadline = time.Minute
 	shortestHold    = 100 * time.Millisecond
 )
@@ -223,14 +224,16 @@ func (s *Service) writePoint(c echo.Context) error {
 	default:
 		return ems.Errorf(ems.CodeUnavailable, "%d writes are waiting for their devices already, nothing was sent: try again", maxWaiting)
 	}
+	defer channel.leave.callers.Add(-1)
+	if channel.leave.callers.Add(1) > maxWaitingOfOne {
+		return ems.Errorf(ems.CodeUnavailable, "%d writes are waiting for channel %d already, nothing was sent: try again", maxWaitingOfOne, channel.ID)
+	}
 	if channel.Points[index].SelectTimeout > 0 || request.Selection != "" {
 		if err := s.commands.selections.use(command.Target, request.Selection, command.ID, s.clock.Now()); err != nil {
 			return err
 		}
 		defer s.commands.selections.forget(command)
 	}
-	channel.leave.callers.Add(1)
-	defer channel.leave.callers.Add(-1)
 	ctx := c.Request().Context()
 	if err := s.commands.send(ctx, command); err != nil {
 		return err

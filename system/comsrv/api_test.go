@@ -292,12 +292,14 @@ func TestWritesOverHTTPThatAreRefused(t *testing.T) {
 func TestWaitingWritesAreBounded(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
-	p := newPlant(t, field(1, d.address, allKinds()...))
+	other := newDevice(t)
+	p := newPlant(t, field(1, d.address, allKinds()...), field(2, other.address, allKinds()...))
 	p.start()
 	p.awaitStatus(1, true, "")
+	p.awaitStatus(2, true, "")
 	d.hold(6)
-	ended := make(chan int, maxWaiting)
-	for i := range maxWaiting {
+	ended := make(chan int, maxWaitingOfOne)
+	for i := range maxWaitingOfOne {
 		go func() {
 			status, _, err := p.request(http.MethodPost, "/api/channels/1/points/A/1", fmt.Sprintf(`{"value": %d, "deadline_ms": 30000}`, i))
 			if err != nil {
@@ -307,17 +309,20 @@ func TestWaitingWritesAreBounded(t *testing.T) {
 		}()
 	}
 	p.eventually(func() error {
-		if waiting := len(p.service.waiting); waiting != maxWaiting {
+		if waiting := len(p.service.waiting); waiting != maxWaitingOfOne {
 			return fmt.Errorf("%d wait", waiting)
 		}
 		return nil
 	}, "all places taken")
 	status, reply := p.call(http.MethodPost, "/api/channels/1/points/A/1", `{"value": 1}`)
-	if status != http.StatusServiceUnavailable || reply.Error.Message != "8 writes are waiting for their devices already, nothing was sent: try again" {
+	if status != http.StatusServiceUnavailable || reply.Error.Message != "4 writes are waiting for channel 1 already, nothing was sent: try again" {
 		t.Errorf("%d %+v", status, reply.Error)
 	}
+	if status, reply := p.call(http.MethodPost, "/api/channels/2/points/A/1", `{"value": 1}`); status != http.StatusOK {
+		t.Errorf("another device: %d %+v", status, reply.Error)
+	}
 	d.release()
-	for range maxWaiting {
+	for range maxWaitingOfOne {
 		if status := <-ended; status != http.StatusOK {
 			t.Errorf("a write that waited ended with %d", status)
 		}

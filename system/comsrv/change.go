@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol/modbus"
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -216,8 +217,11 @@ func (s *Service) endAll(p *plan, ends []*channel) {
 		case !next.Enabled:
 			reason = "the channel was stopped"
 		}
-		continues := next != nil && next.Enabled && next.Protocol == channel.Protocol && next.Address == channel.Address
-		channel.end(reason, continues)
+		var successor *config.Channel // at the same device
+		if next != nil && next.Enabled && next.Protocol == channel.Protocol && next.Address == channel.Address {
+			successor = &next.Channel
+		}
+		channel.end(reason, successor)
 	}
 	timer := s.clock.NewTimer(endGrace)
 	defer timer.Stop()
@@ -232,6 +236,11 @@ func (s *Service) endAll(p *plan, ends []*channel) {
 			case <-run.done:
 			case <-timer.C():
 				late = true
+				for _, other := range ends { // all at once: each may take its time to give up
+					if running := s.runs[other.ID]; running != nil {
+						running.cancel()
+					}
+				}
 			}
 		}
 		run.cancel()

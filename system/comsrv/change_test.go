@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,38 @@ func TestAHoldEndsWithItsChannel(t *testing.T) {
 	}
 	p.wantNothingOf(1)
 	p.awaitNoHolds()
+}
+
+// TestAHoldEndsWhereItsPointBecomesAnother: the new point would not know of it, or
+// would write the safe value elsewhere. A point that stays keeps its hold.
+func TestAHoldEndsWhereItsPointBecomesAnother(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(points []config.MappedPoint) []config.MappedPoint
+		want   []string
+	}{
+		"gone":      {func(points []config.MappedPoint) []config.MappedPoint { return slices.Delete(points, 5, 6) }, []string{"6@10=40", "6@10=6"}},
+		"moved":     {func(points []config.MappedPoint) []config.MappedPoint { points[5].Mapping.Address = 11; return points }, []string{"6@10=40", "6@10=6"}},
+		"not safe":  {func(points []config.MappedPoint) []config.MappedPoint { points[5].SafeValue = nil; return points }, []string{"6@10=40", "6@10=6"}},
+		"as it was": {func(points []config.MappedPoint) []config.MappedPoint { points[0].Name = "renamed"; return points }, []string{"6@10=40"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDevice(t)
+			p := newPlant(t, held(d.address))
+			p.readSite = func() (*config.Site, error) { return p.site, nil }
+			p.start()
+			p.awaitStatus(1, true, "")
+			p.done(holding("a", 1, 20, time.Hour))
+			entry := held(d.address)
+			entry.Points = test.change(entry.Points)
+			p.site = &config.Site{Name: "test", Channels: []config.Channel{entry}}
+			p.reload()
+			if diff := cmp.Diff(test.want, d.written()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }
 
 // awaitPolled waits until a device was asked twice more, so that the channel has

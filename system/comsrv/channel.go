@@ -116,6 +116,7 @@ func (c *channel) run(ctx context.Context, place, places int) {
 		case wanted := <-c.settings:
 			c.apply(ctx, wanted)
 		case task := <-c.tasks:
+			c.executeOrders(ctx)
 			task(ctx)
 		case <-c.renewed:
 			c.publisher.forget()
@@ -179,14 +180,21 @@ func (c *channel) wake(ctx context.Context) {
 	}
 }
 
-// executeWaiting runs the commands that wait now, and not those that come
-// meanwhile, so that commands go before a poll and cannot keep it off.
+// executeWaiting runs what waits, commands first: also before each thing that somebody
+// asks of the device beside commands, of which every one may take its timeout.
 func (c *channel) executeWaiting(ctx context.Context) {
-	for range len(c.orders) {
-		c.execute(ctx, <-c.orders)
-	}
+	c.executeOrders(ctx)
 	for range len(c.tasks) {
 		(<-c.tasks)(ctx)
+		c.executeOrders(ctx)
+	}
+}
+
+// executeOrders runs the commands that wait now, and not those that come meanwhile,
+// so that commands go before a poll and cannot keep it off.
+func (c *channel) executeOrders(ctx context.Context) {
+	for range len(c.orders) {
+		c.execute(ctx, <-c.orders)
 	}
 }
 
@@ -343,8 +351,10 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 // state of the channel does not claim otherwise.
 func (c *channel) stop(ctx context.Context) {
 	reason, continues := c.ending()
-	if !continues {
+	if c.unholds() {
 		c.releaseHolds(ctx)
+	}
+	if !continues {
 		c.writeSafeState(ctx)
 	}
 	_ = c.driver.Close()

@@ -120,18 +120,22 @@ func (k *keeper) look(ctx context.Context) {
 	holds, err := k.db.DueHolds(ctx)
 	due := map[ems.PointRef]attempt{}
 	for _, hold := range holds {
-		if err != nil {
-			break
-		}
 		now := k.attempts[hold.Target]
 		if !now.due.Equal(hold.Due) {
 			now = attempt{due: hold.Due, number: 1}
 		}
-		now, err = k.release(ctx, hold, now)
+		now, fault := k.release(ctx, hold, now)
 		due[hold.Target] = now
+		if fault != nil && err == nil {
+			err = ems.Errorf(ems.CodeOf(fault), "%s: %w", hold.Target, fault)
+		}
+		if ctx.Err() != nil || ems.CodeOf(fault) == ems.CodeUnavailable && fault != nil {
+			break // Redis is away; what only this point refuses keeps off no other
+		}
 	}
+	k.attempts = due
 	if err == nil {
-		k.attempts, k.fault = due, ""
+		k.fault = ""
 	} else if ctx.Err() == nil && err.Error() != k.fault {
 		k.fault = err.Error()
 		k.logger.Warn("safe values cannot be written; trying again", "error", err)

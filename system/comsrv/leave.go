@@ -2,6 +2,7 @@ package comsrv
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -15,18 +16,38 @@ type leave struct {
 	quit      chan struct{} // closed when the channel is to end
 	reason    string        // why; empty until then
 	continues bool          // another one takes its place, at the same device
+	unholds   bool          // and not with the points whose values hold for a time
 	callers   atomic.Int32  // requests that wait for a command to end
 }
 
 // end tells a channel to end once the poll or the command under way is over. From
-// now on it takes no command.
-func (c *channel) end(reason string, continues bool) {
+// now on it takes no command. next takes its place at the same device; nil where none
+// does.
+func (c *channel) end(reason string, next *config.Channel) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leave.reason == "" {
-		c.leave.reason, c.leave.continues = reason, continues
+		c.leave.reason, c.leave.continues, c.leave.unholds = reason, next != nil, next == nil || !c.holdsIn(next)
 		close(c.leave.quit)
 	}
+}
+
+// holdsIn reports whether every point whose value may hold for a time is in another
+// table as it is in this one, so that its safe value can be written from there.
+func (c *channel) holdsIn(next *config.Channel) bool {
+	for i := range c.Points {
+		point := &c.Points[i]
+		if point.SafeValue == nil {
+			continue
+		}
+		same := slices.ContainsFunc(next.Points, func(other config.MappedPoint) bool {
+			return other.Type == point.Type && other.ID == point.ID && reflect.DeepEqual(other, *point)
+		})
+		if !same {
+			return false
+		}
+	}
+	return true
 }
 
 // ending returns why a channel that has ended did so, and whether another one goes
@@ -112,10 +133,17 @@ func (c *channel) refuse(ctx context.Context, waiting order, err error) {
 	}
 }
 
+// unholds reports whether the safe values of held points are to be written now.
+func (c *channel) unholds() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leave.reason == "" || c.leave.unholds
+}
+
 // releaseHolds writes the safe values of points whose values were to hold for a
 // time: nobody would when that is over. After a stop of comsrv itself somebody will.
 func (c *channel) releaseHolds(ctx context.Context) {
-	if c.refusal() == nil || !c.publisher.online || !slices.ContainsFunc(c.Points, func(p config.MappedPoint) bool { return p.SafeValue != nil }) {
+	if c.refusal() == nil || !slices.ContainsFunc(c.Points, func(p config.MappedPoint) bool { return p.SafeValue != nil }) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeGrace)
@@ -125,6 +153,10 @@ func (c *channel) releaseHolds(ctx context.Context) {
 		c.logger.Error("redis does not tell which values are to be followed by safe ones", "error", err)
 	}
 	for _, ref := range held {
+		if !c.publisher.online {
+			c.logger.Error("a safe value cannot be written: the device cannot be reached, and nobody will write it when it can", "point", ref.String())
+			continue
+		}
 		_, index, err := c.commands.find(ref)
 		if err != nil || c.Points[index].SafeValue == nil {
 			continue

@@ -8,10 +8,14 @@ import (
 	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
-// lost returns the points that one table has and another lacks, by type.
+// lost returns the points that one table has and another lacks, by type. A text is no
+// value in Redis: of a number that becomes one nothing is to stay there.
 func lost(before, after []config.MappedPoint) map[ems.PointType][]ems.PointID {
 	has := map[ems.PointRef]bool{}
 	for i := range after {
+		if after[i].Mapping.IsText() {
+			continue
+		}
 		has[ems.PointRef{Type: after[i].Type, Point: after[i].ID}] = true
 	}
 	missing := map[ems.PointType][]ems.PointID{}
