@@ -1,6 +1,10 @@
 package bench
 
 import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,12 +49,12 @@ func TestAMeterCountsWhatArrives(t *testing.T) {
 			t.Errorf("registers %d to %d are % x, %v", first, first+registers, got, err)
 		}
 	}
-	// 16 bits, 32 bits, and so on: 0, 1.0, 2, 3.0, 4, 5.0; the first two registers have the number of the poll.
-	read(0, 4, "\x00\x01\x00\x01\x00\x00\x00\x02")
-	read(4, 5, "\x40\x40\x00\x00\x00\x04\x40\xa0\x00\x00")
+	// 16 bits, 32 bits, 64 bits, and so on: 0, 1.0, 2.0, 3, 4.0, 5.0; the first two registers have the number of the poll.
+	read(0, 4, "\x00\x01\x00\x01\x00\x00\x40\x00")
+	read(7, 5, "\x00\x03\x40\x80\x00\x00\x40\x14\x00\x00")
 	clock.Advance(3 * time.Second)
 	read(0, 1, "\x00\x02")
-	if _, err := client.ReadHoldingRegisters(9, 1); err == nil {
+	if _, err := client.ReadHoldingRegisters(14, 1); err == nil {
 		t.Error("a register that is not there was read")
 	}
 	if _, err := client.WriteSingleRegister(0, 1); err == nil {
@@ -105,9 +109,9 @@ func TestTheFolderOfMeters(t *testing.T) {
 	want := map[string]string{
 		"site.yaml":              "site:\n  name: bench_x\n  namespace: bench_x\n",
 		"channels.yaml":          "channels:\n  - {id: 7, name: meter_7, protocol: modbus_tcp, address: \"127.0.0.1:1502\", poll_period: 50ms, timeout: 50ms}\n",
-		"points/7/telemetry.csv": "point_id,signal_name,scale,offset,unit,reverse,data_type\n1,value_1,1,0,,0,uint16\n2,value_2,1,0,,0,float32\n3,value_3,1,0,,0,uint16\n",
+		"points/7/telemetry.csv": "point_id,signal_name,scale,offset,unit,reverse,data_type\n1,value_1,1,0,,0,uint16\n2,value_2,1,0,,0,float32\n3,value_3,1,0,,0,float64\n",
 		"points/7/telemetry_mapping.csv": "point_id,slave_id,function_code,register_address,data_type,byte_order,bit_position\n" +
-			"1,1,3,0,uint16,AB,\n2,1,3,1,float32,ABCD,\n3,1,3,3,uint16,AB,\n",
+			"1,1,3,0,uint16,AB,\n2,1,3,1,float32,ABCD,\n3,1,3,3,float64,ABCDEFGH,\n",
 	}
 	if diff := cmp.Diff(want, files); diff != "" {
 		t.Error(diff)
@@ -162,7 +166,7 @@ func TestWhatAMeterHasIsComparedWithRedis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := server.verifyAcquired(t.Context(), a); err != nil {
+	if err := server.verifyAcquired(t.Context(), a, 2); err != nil {
 		t.Error(err)
 	}
 	if use := readProcess(a.comsrv.process.PID()); use.known && (use.worked <= 0 || use.megabytes < 5 || use.megabytes > 500) {
@@ -174,7 +178,7 @@ func TestWhatAMeterHasIsComparedWithRedis(t *testing.T) {
 	if use := readProcess(a.comsrv.process.PID()); use.known {
 		t.Errorf("it has ended: %+v", use)
 	}
-	expectFault(t, "values of before", a.verify(t.Context()), "(stale) and the device has 1")
+	expectFault(t, "values of before", a.verify(t.Context(), 2), "(stale) and the device has 3")
 	expectFault(t, "nobody polls", server.hearRound(t.Context(), newHearing(server.clock, nil), meters, newRecording("x", 2, durations())), "nothing was heard of 0 polls")
 }
 
@@ -212,6 +216,60 @@ func TestWhatComsrvNeedsIsJudgedAndTold(t *testing.T) {
 	for _, line := range []string{"\nthousand_1hz: 2 polls were due and did not come\n", "\nthousand_1hz: comsrv kept 0.25 processors busy and had 120 MB of memory\n", "\ncalls of what reads devices are requests"} {
 		if !strings.Contains(text.String(), line) {
 			t.Errorf("no %q in:\n%s", line, text.String())
+		}
+	}
+}
+
+// What is written for comsrv and for Telegraf names the devices, and what they are
+// asked is told.
+func TestDevicesAreServed(t *testing.T) {
+	t.Parallel()
+	dir, clock, said := t.TempDir(), ems.NewManualClock(time.Unix(1_782_000_000, 0)), &progress{}
+	devices := Devices{
+		Count: 2, Points: 12, Period: 100 * time.Millisecond, Site: filepath.Join(dir, "site"), Telegraf: filepath.Join(dir, "telegraf.conf"),
+		Every: 2 * time.Second, Clock: clock, Out: said,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ServeDevices(ctx, devices) }()
+	clock.AwaitTimers(1)
+	inputs, err := os.ReadFile(devices.Telegraf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := regexp.MustCompile(`controller = "tcp://(\S+)"`).FindAllStringSubmatch(string(inputs), -1)
+	if len(addresses) != 2 || !strings.Contains(string(inputs), "interval = \"100ms\"\n") ||
+		strings.Count(string(inputs), "      {address=27, name=\"value_12\", type=\"FLOAT64\", scale=1.0},\n") != 0 ||
+		strings.Count(string(inputs), "      {address=24, name=\"value_12\", type=\"FLOAT64\", scale=1.0},\n") != 2 {
+		t.Errorf("the inputs are:\n%s", inputs)
+	}
+	channels, err := os.ReadFile(filepath.Join(devices.Site, "channels.yaml"))
+	if err != nil || len(addresses) != 2 || !strings.Contains(string(channels), addresses[1][1]) {
+		t.Fatalf("%v, the channels are:\n%s", err, channels)
+	}
+	handler := modbus.NewTCPClientHandler(addresses[1][1])
+	handler.SlaveId, handler.Timeout = 1, 5*time.Second
+	defer handler.Close()
+	if _, err := modbus.NewClient(handler).ReadHoldingRegisters(0, 28); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !strings.HasSuffix(said.String(), "14 registers/s\n"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("it said %q", said)
+		}
+		if said.String() == "" {
+			clock.Advance(2 * time.Second)
+			clock.AwaitTimers(1)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range []Devices{{Points: 12, Every: time.Second}, {Count: 1, Points: 10, Every: time.Second}, {Count: 1, Points: 28_001, Every: time.Second}, {Count: 1, Points: 12}} {
+		if err := ServeDevices(t.Context(), wrong); ems.CodeOf(err) != ems.CodeInvalid {
+			t.Errorf("%+v: %v", wrong, err)
 		}
 	}
 }

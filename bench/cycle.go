@@ -124,7 +124,7 @@ func (s *server) measureCycle(ctx context.Context, histogram *prometheus.Histogr
 				return err
 			}
 		}
-		return s.verifyAcquired(ctx, a)
+		return s.verifyAcquired(ctx, a, len(meters))
 	})
 	if err != nil {
 		return nil, err

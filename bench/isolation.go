@@ -48,7 +48,7 @@ func (s *server) measureIsolation(ctx context.Context, histogram *prometheus.His
 				}
 			}
 			if of == calm {
-				err = s.verifyAcquired(ctx, a)
+				err = s.verifyAcquired(ctx, a, len(meters))
 				bringTrouble(troubled)
 			}
 		}

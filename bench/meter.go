@@ -19,7 +19,7 @@ import (
 )
 
 // layout says what a meter has: points in holding registers from address 0 on, of
-// 16 bits each, or of 16 and 32 bits in turn.
+// 16 bits each, or of 16, 32 and 64 bits in turn.
 type layout struct {
 	points   int
 	mixed    bool
@@ -31,7 +31,7 @@ func (l layout) place(point int) (address, registers int) {
 	if !l.mixed {
 		return point, 1
 	}
-	return point/2*3 + point%2, 1 + point%2
+	return point/3*7 + []int{0, 1, 3}[point%3], 1 << (point % 3)
 }
 
 // registers returns how many a meter has.
@@ -96,12 +96,16 @@ func openMeter(clock ems.Clock, channel ems.ChannelID, layout layout, period tim
 	m.unit.Update(func(image *modbusserver.Image) {
 		for point := range layout.points {
 			address, registers := layout.place(point)
-			if registers == 1 {
-				image.Set(modbusserver.HoldingRegisters, uint16(address), uint16(point))
-				continue
+			bits := uint64(point)
+			switch registers {
+			case 2:
+				bits = uint64(math.Float32bits(float32(point)))
+			case 4:
+				bits = math.Float64bits(float64(point))
 			}
-			bits := math.Float32bits(float32(point))
-			image.Set(modbusserver.HoldingRegisters, uint16(address), uint16(bits>>16), uint16(bits))
+			for word := range registers {
+				image.Set(modbusserver.HoldingRegisters, uint16(address+word), uint16(bits>>(16*(registers-1-word))))
+			}
 		}
 	})
 	m.server, err = modbusserver.Serve(meterListener{listener, m}, map[byte]*modbusserver.Unit{1: m.unit}, modbusserver.Options{

@@ -30,8 +30,11 @@ func (l layout) files() (points, mappings string) {
 	for point := range l.points {
 		address, registers := l.place(point)
 		kind, order := "uint16", "AB"
-		if registers == 2 {
+		switch registers {
+		case 2:
 			kind, order = "float32", "ABCD"
+		case 4:
+			kind, order = "float64", "ABCDEFGH"
 		}
 		fmt.Fprintf(&names, "%d,value_%d,1,0,,0,%s\n", point+1, point+1, kind)
 		fmt.Fprintf(&places, "%d,1,3,%d,%s,%s,\n", point+1, address, kind, order)

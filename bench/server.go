@@ -61,7 +61,7 @@ type sizes struct {
 func fullSizes() sizes {
 	return sizes{
 		looseChannels: 100, alarms: 100_000,
-		acquired: 200_000, cycled: 64, thousand: 1000, isolated: 500,
+		acquired: 400_000, cycled: 64, thousand: 1000, isolated: 500,
 		cycle: 100 * time.Millisecond, second: time.Second, span: 3 * time.Second,
 	}
 }

@@ -50,7 +50,7 @@ func (s *server) measureThousand(ctx context.Context, histogram *prometheus.Hist
 	if err := of.add(arrived, arrived.polls, ended.Sub(began), ages); err != nil {
 		return nil, err
 	}
-	if err := s.verifyAcquired(ctx, a); err != nil {
+	if err := s.verifyAcquired(ctx, a, len(meters)); err != nil {
 		return nil, err
 	}
 	return []Result{of.result()}, a.comsrv.end(ctx)
