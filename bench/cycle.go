@@ -90,7 +90,7 @@ func (s *server) hearRound(ctx context.Context, by *hearing, meters []*meter, of
 	}
 	ended := s.clock.Now()
 	arrived, ages := countAll(meters, ended).since(before), by.take()
-	if 2*int64(len(ages)) < arrived.polls {
+	if 10*int64(len(ages)) < arrived.polls {
 		return ems.Errorf(ems.CodeInternal, "of %d polls %d were heard of", arrived.polls, len(ages))
 	}
 	return of.add(arrived, int64(len(ages)), ended.Sub(began), ages)
