@@ -252,7 +252,7 @@ func (s *server) readBare(ctx context.Context, meters []*meter, of *recording) e
 
 // verifiedWithin is for how long values may be others than those of the meters:
 // a busy machine may have cost a poll.
-const verifiedWithin = 5 * time.Second
+const verifiedWithin = 30 * time.Second
 
 // verifyAcquired proves that Redis comes to know what so many of the meters have.
 func (s *server) verifyAcquired(ctx context.Context, a *acquisition, least int) error {

@@ -35,6 +35,9 @@ func (s *server) measureThousand(ctx context.Context, histogram *prometheus.Hist
 	if err != nil {
 		return nil, err
 	}
+	if err := s.verifyAcquired(ctx, a, len(meters)); err != nil { // Redis knows all of them
+		return nil, err
+	}
 	of := newRecording(thousandCase, len(meters), histogram)
 	began, before := s.clock.Now(), readProcess(a.comsrv.process.PID())
 	arrived := countAll(meters, began)
