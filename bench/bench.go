@@ -4,8 +4,9 @@
 // Every case goes through the same typed calls that the services use, so a
 // latency holds the making of the request and the reading of the reply; the
 // server's own time stands beside it. What Redis can do at best is measured in
-// the same run by native cases, and how soon alarms are listed by cases that ask
-// the service that lists them, a process of its own. A run is made of rounds, and
+// the same run by native cases, how soon alarms are listed by cases that ask the
+// service that lists them, a process of its own, and how fast devices are polled by
+// cases that run comsrv beside simulated ones. A run is made of rounds, and
 // each round holds a slice of every case, so that whatever slows the machine for a
 // while slows the two sides of a ratio alike.
 package bench
@@ -77,7 +78,7 @@ func (o *Options) check() error {
 			return noCase(name)
 		}
 	}
-	if !slices.ContainsFunc(serviceCases(), o.runs) {
+	if !slices.ContainsFunc(slices.Concat(serviceCases(), acquisitionCases()), o.runs) {
 		return nil
 	}
 	if _, err := os.Stat(o.Voltage); err != nil {
@@ -145,7 +146,8 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	return report, nil
 }
 
-// run measures the cases: those of the functions, then those of the service.
+// run measures the cases: those of the functions, then those of alarmsrv, and
+// then those that are measured once.
 func (s *server) run(ctx context.Context, options Options, histogram *prometheus.HistogramVec) (*Report, error) {
 	if err := s.seed(ctx, options.Clock); err != nil {
 		return nil, err
@@ -163,13 +165,16 @@ func (s *server) run(ctx context.Context, options Options, histogram *prometheus
 		return nil, err
 	}
 	results = append(results, listed...)
-	if options.runs(floodCase) {
-		_, _ = fmt.Fprintf(options.Progress, "a flood of %d alarms\n", s.sizes.looseChannels*looseRules)
-		flood, err := s.measureFlood(ctx, histogram.WithLabelValues(floodCase))
-		if err != nil {
-			return nil, failed(ctx, "the flood", floodCase, err)
+	for _, phase := range s.phases() {
+		if !slices.ContainsFunc(phase.cases, options.runs) {
+			continue
 		}
-		results = append(results, flood)
+		_, _ = fmt.Fprintln(options.Progress, phase.told)
+		found, err := phase.measure(ctx, histogram)
+		if err != nil {
+			return nil, failed(ctx, phase.told, phase.cases[0], err)
+		}
+		results = append(results, slices.DeleteFunc(found, func(r Result) bool { return !options.runs(r.Case) })...)
 	}
 	ended, err := s.readMachine(ctx, options.Clock.Now())
 	if err != nil {

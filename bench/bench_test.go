@@ -84,7 +84,12 @@ func options(said *progress) Options {
 }
 
 // few are sizes that are stored in no time.
-func few() sizes { return sizes{looseChannels: 12, alarms: 1500} }
+func few() sizes {
+	return sizes{
+		looseChannels: 12, alarms: 1500, acquired: 6400, cycled: 4, thousand: 20, isolated: 15,
+		cycle: 50 * time.Millisecond, second: 200 * time.Millisecond, span: 400 * time.Millisecond,
+	}
+}
 
 // own starts a Redis like that of a bench.
 func own(t *testing.T) *server {
@@ -121,7 +126,9 @@ func TestEveryCaseRunsAndIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkReport(t, report, rate, names)
-		lines := []string{"20 cases: 5ms of each to warm up, then 10 rounds of 10ms of each\n", "\n2 cases: 5ms", "\na flood of 1200 alarms\n"}
+		lines := []string{"20 cases: 5ms of each to warm up, then 10 rounds of 10ms of each\n", "\n2 cases: 5ms", "\na flood of 1200 alarms\n",
+			"\nreading 16 devices as fast as they answer\nreading 64 devices as fast as they answer\npolling 4 devices every 50ms\n" +
+				"polling 20 devices every 200ms\npolling 15 devices every 200ms, and then with a fifth of them in trouble\n"}
 		if rate > 0 {
 			lines = []string{"14 cases: 5ms"}
 		}
@@ -152,7 +159,16 @@ func checkReport(t *testing.T, report *Report, rate float64, cases []string) {
 	var names []string
 	for _, result := range report.Results {
 		names = append(names, result.Case)
-		if want := map[bool]int{false: 10, true: 1}[result.Case == floodCase]; len(result.Rounds) != want {
+		want := 10
+		switch result.Case {
+		case floodCase, thousandCase:
+			want = 1
+		case native16Case, acquire16Case, native64Case, acquire64Case:
+			want = 2
+		case cycleCase, calmCase, isolationCase:
+			want = 3
+		}
+		if len(result.Rounds) != want {
 			t.Errorf("%s has %d rounds", result.Case, len(result.Rounds))
 		}
 		var calls int64
@@ -169,7 +185,7 @@ func checkReport(t *testing.T, report *Report, rate float64, cases []string) {
 		if rate > 0 && result.Connections == 1 && !result.API && result.Calls+result.Missed != 40 {
 			t.Errorf("%d calls and %d missed where 40 were due: %s", result.Calls, result.Missed, result.Case)
 		}
-		if strings.HasPrefix(result.Case, "poll_") != (result.value(metricPoints) > 0) && result.Case != "native_hset_100_pipelined" {
+		if (strings.HasPrefix(result.Case, "poll_") || result.Polls) != (result.value(metricPoints) > 0) && result.Case != "native_hset_100_pipelined" {
 			t.Errorf("%s: %v points/s", result.Case, result.value(metricPoints))
 		}
 		// The server's part is less than the whole, and no call of a function is free.
@@ -270,7 +286,9 @@ func TestAGivenRedisKeepsWhatIsNotOfTheBench(t *testing.T) {
 	}
 	options := options(&progress{})
 	options.RedisURL, options.Voltage = shared.url(), voltage(t)
-	if _, err := Run(ctx, options); err != nil { // every case, for what each of them stores
+	// For what each case stores; one of acquisition stands for all of them.
+	options.Cases = slices.DeleteFunc(Cases(), func(name string) bool { return slices.Contains(acquisitionCases(), name) && name != cycleCase })
+	if _, err := Run(ctx, options); err != nil {
 		t.Fatal(err)
 	}
 	options.Cases = []string{pingCase}

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
@@ -23,7 +24,7 @@ func Cases() []string {
 		"ping_under_ingest",
 		"ingest_10_no_rules", "ingest_10_rules_bound", "ingest_10_rules_elsewhere",
 		"rule_batch_1000", "decoding_batch_1000", "alarm_store",
-	}, serviceCases()...)
+	}, slices.Concat(serviceCases(), acquisitionCases())...)
 }
 
 // Connections that call at once.
@@ -71,7 +72,8 @@ func function(name string, call func(ctx context.Context, n int) error) workload
 	return one
 }
 
-// workloads returns what Cases names, but for those of serviceCases.
+// workloads returns what Cases names, but for those of serviceCases and of
+// acquisitionCases.
 func (s *server) workloads(clock ems.Clock) []workload {
 	ping := func(ctx context.Context, _ int) error { return s.db.Ping(ctx) }
 	rule := function("rule_evaluate", s.evaluateRule)

@@ -22,6 +22,8 @@ type resultJSON struct {
 	Max         float64   `json:"max_us"`
 	Slowest     float64   `json:"slowest_us"` // 0: no command above 1 ms
 	Sampled     bool      `json:"sampled"`
+	Cores       float64   `json:"cores"`       // of comsrv
+	Megabytes   float64   `json:"resident_mb"` // of comsrv; 0: not measured
 }
 
 type verdictJSON struct {
@@ -71,6 +73,7 @@ func (r *Report) WriteJSON(to io.Writer) error {
 			PerS: one.value(metricCalls), Points: one.value(metricPoints),
 			Server: us(one.value(metricServer)), P50: us(one.value(metricP50)), P99: us(one.value(metricP99)),
 			P999: us(one.value(metricP999)), Max: us(one.value(metricMax)), Slowest: us(one.value(metricSlowest)), Sampled: one.Sampled,
+			Cores: one.Cores, Megabytes: one.Megabytes,
 		}
 		for _, server := range one.of(metricServer) {
 			row.Servers = append(row.Servers, us(server))

@@ -51,7 +51,7 @@ func (s *server) seedAlarms(ctx context.Context) error {
 		}
 	}
 	var err error
-	s.service, err = s.startService(ctx, s.large)
+	s.service, err = s.startService(ctx, ems.Alarmsrv, alarmFiles(s.large.name))
 	return err
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
@@ -117,11 +116,12 @@ func TestEveryAlarmOfAFloodIsTimedOnce(t *testing.T) {
 	t.Parallel()
 	server := listing(t)
 	ctx := t.Context()
-	histogram := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "x"})
-	result, err := server.measureFlood(ctx, histogram)
-	if err != nil {
-		t.Fatal(err)
+	histogram := durations()
+	results, err := server.measureFlood(ctx, histogram)
+	if err != nil || len(results) != 1 {
+		t.Fatalf("%+v, %v", results, err)
 	}
+	result := results[0]
 	round := result.Rounds[0]
 	rising := []time.Duration{1, round.P50, round.P99, result.P999, result.Max, floodWithin}
 	if result.Case != floodCase || !result.API || result.Calls != 1200 || round.Calls != 1200 || len(result.Rounds) != 1 || !slices.IsSorted(rising) {
@@ -185,7 +185,7 @@ func TestAFloodTakesNoAlarmForAnother(t *testing.T) {
 
 func TestTheServiceIsNotToldOfAnotherSystem(t *testing.T) {
 	got := serviceEnvironment([]string{"PATH=/bin", "VOLTAGE_REDIS_URL=redis://plant", "ALARMSRV_REDIS_URL=redis://plant", "VOLTAGE_SITE_NAMESPACE=plant"},
-		"redis://bench", "127.0.0.1:1")
+		ems.Alarmsrv, "redis://bench", "127.0.0.1:1")
 	if diff := cmp.Diff([]string{"PATH=/bin", "VOLTAGE_REDIS_URL=redis://bench", "ALARMSRV_LISTEN=127.0.0.1:1"}, got); diff != "" {
 		t.Error(diff)
 	}

@@ -23,7 +23,7 @@ type processorTime struct {
 	processors int           // 0 where there is no /proc/stat
 	idle       time.Duration // of all of them together
 	stolen     time.Duration // taken by the hypervisor
-	bench      time.Duration // spent on this program, on the service it runs, and on Redis, where that is on this machine
+	bench      time.Duration // spent on this program, on the services it runs, and on Redis, where that is on this machine
 }
 
 // Neighbours is what the rest of the machine did during a run.
@@ -53,9 +53,13 @@ func (s *server) readMachine(ctx context.Context, now time.Time) (processorTime,
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
 		return processorTime{}, ems.Errorf(ems.CodeInternal, "the processor time of the bench is not known: %w", err)
 	}
-	spent.bench = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	var ended syscall.Rusage // services that have run and are gone
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &ended); err != nil {
+		return processorTime{}, ems.Errorf(ems.CodeInternal, "the processor time of services is not known: %w", err)
+	}
+	spent.bench = time.Duration(own.Utime.Nano() + own.Stime.Nano() + ended.Utime.Nano() + ended.Stime.Nano())
 	if s.service != nil {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.service.pid))
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.service.process.PID()))
 		if err != nil {
 			return processorTime{}, ems.Errorf(ems.CodeUnavailable, "alarmsrv has ended: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,9 +98,19 @@ func (r *Report) writeTable(text *strings.Builder) {
 	}
 	text.WriteString("server is the time in Redis of a call, and slowest the longest that one command took there; calls, points, server, p50, p99\n" +
 		"and multiples are medians of the rounds; p99.9, max and slowest are of all calls; what goes through a service has no server time\n")
+	if slices.ContainsFunc(r.Results, func(one Result) bool { return one.Polls }) {
+		text.WriteString("calls of what reads devices are requests, with the time until the next one of a connection (acquire_…), or polls, with the time until\n" +
+			"Redis told of them, or of thousand_1hz the age at which values are found there; points are registers\n")
+	}
 	for _, result := range r.Results {
-		if result.Missed > 0 {
+		switch {
+		case result.Missed > 0 && result.Polls:
+			fmt.Fprintf(text, "%s: %d polls were due and did not come\n", result.Case, result.Missed)
+		case result.Missed > 0:
 			fmt.Fprintf(text, "%s: %d calls were due and never sent, because the answers came too slowly; they count with the time they waited\n", result.Case, result.Missed)
+		}
+		if result.Megabytes > 0 {
+			fmt.Fprintf(text, "%s: comsrv kept %.2f processors busy and had %.0f MB of memory\n", result.Case, result.Cores, result.Megabytes)
 		}
 		if result.Sampled {
 			fmt.Fprintf(text, "%s: p99.9 is of a random sample of the calls\n", result.Case)

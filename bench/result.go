@@ -14,25 +14,44 @@ const (
 	metricServer  = "server"  // time in Redis per call: median of the rounds
 	metricSlowest = "slowest" // longest single command in Redis, of those above slowFrom
 	metricCalls   = "calls"   // calls per second: median of the rounds
-	metricPoints  = "points"  // points per second: median of the rounds
+	metricPoints  = "points"  // points or registers per second: median of the rounds
+	metricMissed  = "missed"  // polls that were due and did not come, in the whole run
+	metricCores   = "cores"   // processors that comsrv kept busy, in the whole run
+	metricMemory  = "MB"      // 10^6 bytes of memory that comsrv had at the end
 )
 
 // metrics are what a threshold may bound.
-var metrics = [...]string{metricP50, metricP99, metricP999, metricMax, metricServer, metricSlowest, metricCalls, metricPoints}
+var metrics = [...]string{metricP50, metricP99, metricP999, metricMax, metricServer, metricSlowest, metricCalls, metricPoints, metricMissed, metricCores, metricMemory}
 
 // has reports whether a case can have a metric.
 func (r *Result) has(metric string) bool {
-	return !r.API || metric != metricServer && metric != metricSlowest
+	switch metric {
+	case metricServer, metricSlowest:
+		return !r.API
+	case metricMissed:
+		return r.Polls
+	case metricCores, metricMemory:
+		return r.Megabytes > 0
+	default:
+		return true
+	}
 }
 
 // isTime reports whether a metric is a duration.
-func isTime(metric string) bool { return metric != metricPoints && metric != metricCalls }
+func isTime(metric string) bool {
+	switch metric {
+	case metricPoints, metricCalls, metricMissed, metricCores, metricMemory:
+		return false
+	default:
+		return true
+	}
+}
 
 // Round is what a slice of one case came to.
 type Round struct {
 	Calls  int64
 	PerS   float64       // calls/s
-	Points float64       // points/s; 0 where a case is not about points
+	Points float64       // points/s, of polls registers/s; 0 where a case is not about points
 	Server time.Duration // time in Redis per call
 	P50    time.Duration
 	P99    time.Duration
@@ -45,11 +64,14 @@ type Result struct {
 	Connections int
 	Rounds      []Round
 	Calls       int64 // measured, over all rounds
-	Missed      int64 // calls that were due and never sent; only at a rate
+	Missed      int64 // calls that were due and never sent; only at a rate, and of polls
 	P999        time.Duration
 	Max         time.Duration
 	Slowest     time.Duration // 0 where no command took longer than slowFrom
 	Sampled     bool          // more calls than are kept: see maxSamples
+	Polls       bool          // calls are polls of comsrv, or its requests
+	Cores       float64       // processors that comsrv kept busy; only where Megabytes is known
+	Megabytes   float64       // 10^6 bytes of memory of comsrv; 0 where that is not known
 }
 
 // value returns a metric of a round: nanoseconds, calls/s or points/s.
@@ -77,6 +99,12 @@ func (r *Result) value(metric string) float64 {
 		return float64(r.Max)
 	case metricSlowest:
 		return float64(r.Slowest)
+	case metricMissed:
+		return float64(r.Missed)
+	case metricCores:
+		return r.Cores
+	case metricMemory:
+		return r.Megabytes
 	default:
 		return median(r.of(metric))
 	}
@@ -118,7 +146,7 @@ func (r *Result) difference(base *Result, metric string) float64 {
 // are left out.
 func (r *Result) related(base *Result, metric string, relate func(number, to float64) float64) float64 {
 	switch metric {
-	case metricP999, metricMax, metricSlowest:
+	case metricP999, metricMax, metricSlowest, metricMissed, metricCores, metricMemory:
 		return relate(r.value(metric), base.value(metric))
 	}
 	var related []float64

@@ -37,7 +37,7 @@ type server struct {
 	library string
 	sizes   sizes
 	voltage string                            // path of the program
-	service *alarmsrv                         // of the large site, once it runs
+	service *service                          // alarmsrv of the large site, once it runs
 	devices []*device                         // of each size, one for each connection
 	fields  [][]any                           // what native writes carry
 	ids     []string                          // of the points of the model
@@ -49,9 +49,22 @@ type server struct {
 type sizes struct {
 	looseChannels int // each with looseRules
 	alarms        int
+	acquired      int           // points of all devices that are read as fast as they answer
+	cycled        int           // devices that are polled often
+	thousand      int           // devices that are many
+	isolated      int           // devices, of which some get into trouble
+	cycle         time.Duration // how often the former are polled
+	second        time.Duration // how often the others are
+	span          time.Duration // of a round in which devices are polled
 }
 
-func fullSizes() sizes { return sizes{looseChannels: 100, alarms: 100_000} }
+func fullSizes() sizes {
+	return sizes{
+		looseChannels: 100, alarms: 100_000,
+		acquired: 400_000, cycled: 64, thousand: 1000, isolated: 500,
+		cycle: 100 * time.Millisecond, second: time.Second, span: 3 * time.Second,
+	}
+}
 
 // openServer prepares a Redis with an empty namespace of the bench: one of its
 // own if url is empty.

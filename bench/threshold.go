@@ -52,6 +52,13 @@ func DefaultThresholds() []string {
 		"alarm_list_100 p50<=10ms",
 		"value_to_alarm p50<=10ms",
 		"value_to_alarm_flood p99<=4s",
+		"acquire_16 points/acquire_native_16>=0.2",
+		"acquire_64 points/acquire_native_64>=0.2",
+		"cycle_64x10hz p50<=10ms",
+		"thousand_1hz p99<=1500ms",
+		"thousand_1hz cores<=1",
+		"thousand_1hz MB<=400",
+		"isolation p50/isolation_undisturbed<=2",
 		"goal comsrv_ingest_100 server<=120us",
 		"goal comsrv_ingest_10 server<=35us",
 		"goal comsrv_ingest_100 p99/ping<=2",
@@ -70,6 +77,15 @@ func DefaultThresholds() []string {
 		"goal alarm_list_100 p99<=5ms",
 		"goal value_to_alarm p99<=5ms",
 		"goal value_to_alarm_flood p99<=2s",
+		"goal acquire_16 points/acquire_native_16>=0.8",
+		"goal acquire_64 points/acquire_native_64>=0.8",
+		"goal cycle_64x10hz p99<=1ms",
+		"goal thousand_1hz missed<1",
+		"goal thousand_1hz p99<1100ms",
+		"goal thousand_1hz cores<0.5",
+		"goal thousand_1hz MB<300",
+		"goal isolation missed<1",
+		"goal isolation p99/isolation_undisturbed<=1.1",
 	}
 }
 
@@ -233,6 +249,10 @@ func (v Verdict) found() string {
 		return micros(v.Found) + " us"
 	case v.Threshold.Relation == multiple:
 		return fmt.Sprintf("%.2f", v.Found)
+	case v.Threshold.Metric == metricCores:
+		return fmt.Sprintf("%.2f", v.Found)
+	case v.Threshold.Metric == metricMissed, v.Threshold.Metric == metricMemory:
+		return fmt.Sprintf("%.0f", v.Found)
 	default:
 		return fmt.Sprintf("%.0f/s", v.Found)
 	}

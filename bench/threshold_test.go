@@ -59,7 +59,7 @@ func TestThresholdsThatCannotBeReadSayWhatIsAllowed(t *testing.T) {
 		"ping p99-ping/ping<1us":      `no case "ping/ping": ` + cases,
 		"ping p99-native_hget<2":      `"2" ` + units,
 		"ping calls-native_hget>=1us": `"1us" is not a number above 0`,
-		"ping p98<1ms":                `no metric "p98": use one of p50, p99, p99.9, max, server, slowest, calls, points`,
+		"ping p98<1ms":                `no metric "p98": use one of p50, p99, p99.9, max, server, slowest, calls, points, missed, cores, MB`,
 		"ping p99<1":                  `"1" ` + units,
 		"ping p99<1 parsec":           `"1 parsec" ` + units,
 		"ping p99<0ms":                `"0ms" ` + units,
@@ -87,6 +87,8 @@ func TestTheDefaultGates(t *testing.T) {
 		"ingest_10_rules_bound server-ingest_10_no_rules<=150us", "ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.2",
 		"rule_batch_1000 server/decoding_batch_1000<=0.25", "alarm_store server<=150us",
 		"alarm_list_100 p50<=10ms", "value_to_alarm p50<=10ms", "value_to_alarm_flood p99<=4s",
+		"acquire_16 points/acquire_native_16>=0.2", "acquire_64 points/acquire_native_64>=0.2", "cycle_64x10hz p50<=10ms",
+		"thousand_1hz p99<=1500ms", "thousand_1hz cores<=1", "thousand_1hz MB<=400", "isolation p50/isolation_undisturbed<=2",
 		"goal comsrv_ingest_100 server<=120us", "goal comsrv_ingest_10 server<=35us", "goal comsrv_ingest_100 p99/ping<=2", "goal comsrv_ingest_100 p99.9<1ms",
 		"goal model_read_50 server/native_hmget_50<=3", "goal reverse_lookup server/native_hget<=2",
 		"goal poll_1000_changed_100 points/native_hset_100_pipelined>=2", "goal poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",
@@ -94,6 +96,9 @@ func TestTheDefaultGates(t *testing.T) {
 		"goal ingest_10_rules_bound server-ingest_10_no_rules<=60us", "goal ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.05",
 		"goal rule_batch_1000 server<=500us", "goal rule_batch_1000 server/decoding_batch_1000<=0.1", "goal alarm_store server<=60us",
 		"goal alarm_list_100 p99<=5ms", "goal value_to_alarm p99<=5ms", "goal value_to_alarm_flood p99<=2s",
+		"goal acquire_16 points/acquire_native_16>=0.8", "goal acquire_64 points/acquire_native_64>=0.8", "goal cycle_64x10hz p99<=1ms",
+		"goal thousand_1hz missed<1", "goal thousand_1hz p99<1100ms", "goal thousand_1hz cores<0.5", "goal thousand_1hz MB<300",
+		"goal isolation missed<1", "goal isolation p99/isolation_undisturbed<=1.1",
 	}
 	if diff := cmp.Diff(want, DefaultThresholds()); diff != "" {
 		t.Error(diff)

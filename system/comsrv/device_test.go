@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -28,6 +29,7 @@ type device struct {
 	discrete map[uint16]bool
 	refuse   map[byte]byte     // function -> exception with which it is refused
 	silent   map[byte]bool     // functions that are executed and never answered
+	drips    bool              // it answers a byte every second
 	stick    map[uint16]uint16 // registers that show this, whatever is written
 	held     chan struct{}     // while not nil, requests of holding functions wait until it is closed
 	holds    map[byte]bool     // the functions that wait
@@ -122,11 +124,29 @@ func (d *device) serve(conn net.Conn) {
 		if pdu == nil {
 			continue
 		}
-		reply := append(header[:4:4], 0, byte(1+len(pdu)), body[0])
-		if _, err := conn.Write(append(reply, pdu...)); err != nil {
+		reply := append(append(header[:4:4], 0, byte(1+len(pdu)), body[0]), pdu...)
+		if !d.drip(conn, &reply) {
+			return
+		}
+		if _, err := conn.Write(reply); err != nil {
 			return
 		}
 	}
+}
+
+// drip sends all of a reply but its last byte, if that is what the device does. It
+// reports whether the connection stands.
+func (d *device) drip(conn net.Conn, reply *[]byte) bool {
+	d.mu.Lock()
+	drips := d.drips
+	d.mu.Unlock()
+	for ; drips && len(*reply) > 1; *reply = (*reply)[1:] {
+		if _, err := conn.Write((*reply)[:1]); err != nil {
+			return false
+		}
+		time.Sleep(time.Second)
+	}
+	return true
 }
 
 // hold makes requests of these functions wait until release.

@@ -116,6 +116,10 @@ func (p *publisher) take(group *groupState, readings []protocol.Reading, written
 // set notes one reading. Of a bad one the last good value stays.
 func (p *publisher) set(reading protocol.Reading, at time.Time) {
 	point := &p.points[reading.Point]
+	if point.quality == ems.Good && reading.Quality == ems.Good && point.known && point.holds(reading) {
+		point.at = at
+		return
+	}
 	value, quality, reason := point.FromRaw(reading.Raw), reading.Quality, reading.Reason
 	if quality != ems.Bad && (math.IsNaN(value) || math.IsInf(value, 0)) {
 		quality, reason = ems.Bad, "scale and offset make the value infinite"
@@ -129,6 +133,11 @@ func (p *publisher) set(reading protocol.Reading, at time.Time) {
 	if quality != ems.Bad {
 		point.value, point.raw, point.text, point.at = value, reading.Raw, reading.Text, at
 	}
+}
+
+// holds reports whether a reading is just what the device had before.
+func (p *pointState) holds(reading protocol.Reading) bool {
+	return math.Float64bits(p.raw) == math.Float64bits(reading.Raw) && p.text == reading.Text
 }
 
 // succeed notes that the device answered.
@@ -302,7 +311,10 @@ func (p *publisher) addGroup(group *groupState, now time.Time) {
 // is not: Redis keeps numbers, and the API shows it from here.
 func (p *publisher) add(index int, full bool) {
 	point := &p.points[index]
-	if !point.known || point.Mapping.IsText() || !full && !point.told.Changed(point.value, point.quality, point.Deadband) {
+	if !point.known || !full && !point.told.Changed(point.value, point.quality, 0) {
+		return // of most points there is nothing to tell
+	}
+	if point.Mapping.IsText() || !full && !point.told.Changed(point.value, point.quality, point.Deadband) {
 		return
 	}
 	p.scratch = append(p.scratch, rtdb.Sample{Point: point.ID, Number: point.value, Quality: point.quality})

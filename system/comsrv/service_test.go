@@ -34,6 +34,7 @@ type plant struct {
 	t        *testing.T
 	site     *config.Site
 	service  *Service
+	clock    ems.Clock // of the service
 	registry *prometheus.Registry
 	readSite func() (*config.Site, error) // at a reload
 	cancel   func()                       // tells the service to end
@@ -43,7 +44,7 @@ type plant struct {
 // newPlant prepares everything and starts nothing but Redis.
 func newPlant(t *testing.T, channels ...config.Channel) *plant {
 	t.Helper()
-	return &plant{Fixture: servicetest.New(t, ems.SystemClock{}), t: t, site: &config.Site{Name: "test", Channels: channels}}
+	return &plant{Fixture: servicetest.New(t, ems.SystemClock{}), t: t, clock: ems.SystemClock{}, site: &config.Site{Name: "test", Channels: channels}}
 }
 
 // start runs the service, with a client of Redis that is not the test's, until
@@ -52,8 +53,8 @@ func (p *plant) start() {
 	p.t.Helper()
 	p.registry = prometheus.NewRegistry()
 	service, err := New(Options{
-		Service: config.Service{Target: ems.Comsrv, Listen: servicetest.AnyPort}, Site: p.site, ReadSite: p.readSite, DB: p.Open(ems.SystemClock{}),
-		Clock: ems.SystemClock{}, Logger: testkit.Logger(p.t), Registry: p.registry,
+		Service: config.Service{Target: ems.Comsrv, Listen: servicetest.AnyPort}, Site: p.site, ReadSite: p.readSite, DB: p.Open(p.clock),
+		Clock: p.clock, Logger: testkit.Logger(p.t), Registry: p.registry,
 	})
 	if err != nil {
 		p.t.Fatal(err)

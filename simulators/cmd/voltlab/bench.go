@@ -26,6 +26,13 @@ how long it takes to list the newest 100, and until the alarm of one value is li
 and, once, until each is listed of 10,000 alarms that come within 5 s. These ask as
 fast as is answered, and have no time in Redis.
 
+At last comsrv is run, a process of the program voltage too, for simulated devices of
+this one: how many registers 16 and 64 of them are read each second beside bare reads
+(acquire_…), and, from the first byte of a poll until Redis has told of it, 64 polled
+ten times a second (cycle_…) and 400 of 500 polled once a second, of which the other
+100 get into trouble (isolation); and, of 1,000 with 100 points each, how old values
+get in Redis, how many polls are missing, and what comsrv needs (thousand_…).
+
 At the end stand a table, what the machine was like, and the thresholds.
 
 Without --redis a Redis is started for the run and removed after it. The Redis
@@ -43,7 +50,8 @@ shows in every call that it delays.
 
 --threshold 'CASE METRIC<VALUE', also with <= and >=, stands in place of the default
 thresholds. METRIC is p50, p99, p99.9, max, server (time in Redis per call) or slowest
-(longest command in Redis) with a duration, calls or points (each per second) with a
+(longest command in Redis) with a duration, calls or points (each per second; of what
+is polled registers), missed (polls that did not come), cores or MB (of comsrv) with a
 number, METRIC/CASE with a number: the multiple of what the other case has, or
 METRIC-CASE with what METRIC takes: by how much it is more than the other case has.
 

@@ -3,6 +3,7 @@
 package modbus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -189,6 +190,7 @@ func (g *group) fail(unit *unit, reason string) {
 }
 
 func (g *group) failBlock(block *block, reason string) {
+	block.decoded = nil
 	for i := range block.items {
 		g.fault(block.items[i].reading, reason)
 	}
@@ -279,8 +281,13 @@ func (d *Driver) divide(group *group, unit *unit, block *block, reason string, s
 	return parts
 }
 
-// decode leaves the values of a block in the readings.
+// decode leaves the values of a block in the readings. Those of registers that are
+// as they were in the last answer are there already.
 func (g *group) decode(block *block, data []byte) {
+	former := block.decoded
+	if block.decoded = data; bytes.Equal(former, data) {
+		return
+	}
 	g.last.mu.Lock()
 	defer g.last.mu.Unlock()
 	for i := range block.items {
@@ -290,8 +297,12 @@ func (g *group) decode(block *block, data []byte) {
 			g.set(item.reading, decodeBit(data, offset), "")
 			continue
 		}
-		point, wire := g.readings[item.reading].Point, data[2*offset:2*(offset+item.end-item.start)]
+		from, to := 2*offset, 2*(offset+item.end-item.start)
+		point, wire := g.readings[item.reading].Point, data[from:to]
 		g.last.wires[point] = wire
+		if former != nil && bytes.Equal(former[from:to], wire) {
+			continue
+		}
 		mapping := &g.points[point].Mapping
 		raw, text, err := decodeRegisters(mapping, wire)
 		if err != nil {

@@ -37,6 +37,7 @@ type block struct {
 	start    int
 	end      int // after the last
 	items    []item
+	decoded  []byte   // the answer that the readings are of; nil where they are of none
 	parts    []*block // reads that worked before they were joined to this one
 	rest     rest     // of one place alone, which the device refused
 }

@@ -1,0 +1,297 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/goburrow/modbus"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// The cases of acquisition: comsrv, a process of its own, polls simulated devices
+// of this one. What they come to is counted at the devices and in Redis. They run
+// one after the other, after all others.
+const (
+	native16Case  = "acquire_native_16"
+	acquire16Case = "acquire_16"
+	native64Case  = "acquire_native_64"
+	acquire64Case = "acquire_64"
+	cycleCase     = "cycle_64x10hz"
+	thousandCase  = "thousand_1hz"
+	calmCase      = "isolation_undisturbed"
+	isolationCase = "isolation"
+)
+
+func acquisitionCases() []string {
+	return []string{native16Case, acquire16Case, native64Case, acquire64Case, cycleCase, thousandCase, calmCase, isolationCase}
+}
+
+// phase is what is measured once, and not in turn with others.
+type phase struct {
+	cases   []string
+	told    string
+	measure func(ctx context.Context, histogram *prometheus.HistogramVec) ([]Result, error)
+}
+
+// phases returns the phases that make the rest of Cases.
+func (s *server) phases() []phase {
+	throughput := func(native, acquired string, connections int) phase {
+		return phase{
+			cases: []string{native, acquired}, told: fmt.Sprintf("reading %d devices as fast as they answer", connections),
+			measure: func(ctx context.Context, histogram *prometheus.HistogramVec) ([]Result, error) {
+				return s.measureThroughput(ctx, newRecording(native, connections, histogram), newRecording(acquired, connections, histogram))
+			},
+		}
+	}
+	return []phase{
+		{[]string{floodCase}, fmt.Sprintf("a flood of %d alarms", s.sizes.looseChannels*looseRules), s.measureFlood},
+		throughput(native16Case, acquire16Case, 16),
+		throughput(native64Case, acquire64Case, 64),
+		{[]string{cycleCase}, fmt.Sprintf("polling %d devices every %v", s.sizes.cycled, s.sizes.cycle), s.measureCycle},
+		{[]string{thousandCase}, fmt.Sprintf("polling %d devices every %v", s.sizes.thousand, s.sizes.second), s.measureThousand},
+		{[]string{calmCase, isolationCase}, fmt.Sprintf("polling %d devices every %v, and then with a fifth of them in trouble", s.sizes.isolated, s.sizes.second), s.measureIsolation},
+	}
+}
+
+// recording is a case of acquisition while its rounds come in.
+type recording struct {
+	Result
+	kept     *samples
+	observer prometheus.Observer
+}
+
+func newRecording(name string, connections int, histogram *prometheus.HistogramVec) *recording {
+	return &recording{
+		Result: Result{Case: name, API: true, Polls: true, Connections: connections},
+		kept:   newSamples(maxSamples), observer: histogram.WithLabelValues(name),
+	}
+}
+
+// add notes a round: what arrived at the devices, and durations that say how long
+// it took.
+func (r *recording) add(arrived count, calls int64, elapsed time.Duration, durations []time.Duration) error {
+	if calls == 0 || len(durations) == 0 {
+		return ems.Errorf(ems.CodeInternal, "nothing was heard of %d polls of %d devices", arrived.polls, r.Connections)
+	}
+	for _, duration := range durations {
+		r.kept.add(duration)
+		r.observer.Observe(duration.Seconds())
+	}
+	found := percentiles(durations, 50, 99)
+	r.Rounds = append(r.Rounds, Round{
+		Calls: calls, PerS: float64(calls) / elapsed.Seconds(), Points: float64(arrived.registers) / elapsed.Seconds(),
+		P50: found[0], P99: found[1],
+	})
+	r.Calls, r.Missed = r.Calls+calls, r.Missed+arrived.missed
+	return nil
+}
+
+func (r *recording) result() Result {
+	r.P999, r.Max, r.Sampled = percentiles(r.kept.kept, 99.9)[0], r.kept.max, r.kept.count > int64(len(r.kept.kept))
+	return r.Result
+}
+
+// acquisition is a comsrv that polls meters for a site.
+type acquisition struct {
+	*site
+	meters []*meter
+	comsrv *service
+}
+
+// polledWithin bounds the start of comsrv, from its first poll on.
+const polledWithin = time.Minute
+
+// acquire runs comsrv for a site of its own, and returns when it has polled every
+// meter a few times, so that Redis knows all points.
+func (s *server) acquire(ctx context.Context, name string, meters []*meter, period time.Duration) (*acquisition, error) {
+	on := newSite(siteName + "_" + name)
+	if err := s.prepare(ctx, on, func() error { return nil }); err != nil {
+		return nil, err
+	}
+	comsrv, err := s.startService(ctx, ems.Comsrv, meterFiles(on.name, meters, period))
+	if err != nil {
+		return nil, err
+	}
+	a := &acquisition{site: on, meters: meters, comsrv: comsrv}
+	return a, s.awaitPolled(ctx, a)
+}
+
+// firstPolls is how many polls of each meter come before anything is measured.
+const firstPolls = 3
+
+func (s *server) awaitPolled(ctx context.Context, a *acquisition) error {
+	deadline := s.clock.Now().Add(polledWithin)
+	for {
+		polled := 0
+		for _, one := range a.meters {
+			if countAll([]*meter{one}, time.Time{}).polls >= firstPolls {
+				polled++
+			}
+		}
+		if polled == len(a.meters) {
+			return nil
+		}
+		if s.clock.Now().After(deadline) {
+			return ems.Errorf(ems.CodeInternal, "comsrv polled %d of %d devices within %v", polled, len(a.meters), polledWithin)
+		}
+		if err := s.wait(ctx, rewritePoll); err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns after a while, or when ctx ends.
+func (s *server) wait(ctx context.Context, duration time.Duration) error {
+	timer := s.clock.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// throughputRounds is how many rounds compare bare reads with comsrv: bare reads
+// come before and after comsrv runs.
+const throughputRounds = 2
+
+// throughputChanged is how many registers of each meter change between two polls.
+const throughputChanged = 10
+
+// throughputPeriod is how often a meter is polled. All of them have about as many
+// registers together as the fastest machine reads within it, so that comsrv is
+// hardly ever done; and an answer may take as long, which is long enough on a busy
+// machine too.
+const throughputPeriod = 100 * time.Millisecond
+
+// measureThroughput reads with bare clients of goburrow, then with comsrv, and then
+// with bare clients again. A call is a request; its time is that until the next
+// one of the same connection.
+func (s *server) measureThroughput(ctx context.Context, native, acquired *recording) ([]Result, error) {
+	layout := layout{points: s.sizes.acquired / native.Connections, mixed: true, changing: throughputChanged}
+	meters, err := openMeters(s.clock, native.Connections, layout, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer closeMeters(meters)
+	if err := s.readBare(ctx, meters, native); err != nil {
+		return nil, err
+	}
+	a, err := s.acquire(ctx, acquired.Case, meters, throughputPeriod)
+	if err != nil {
+		return nil, err
+	}
+	for range throughputRounds {
+		if err := s.listenAt(ctx, meters, acquired); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.verifyAcquired(ctx, a, len(meters)/2); err != nil { // now and then an answer is late on a busy machine
+		return nil, err
+	}
+	if err := a.comsrv.end(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.readBare(ctx, meters, native); err != nil {
+		return nil, err
+	}
+	return []Result{native.result(), acquired.result()}, nil
+}
+
+// listenAt counts what arrives at meters for a round.
+func (s *server) listenAt(ctx context.Context, meters []*meter, of *recording) error {
+	takeGaps(meters)
+	began := s.clock.Now()
+	before := countAll(meters, began)
+	if err := s.wait(ctx, s.sizes.span); err != nil {
+		return err
+	}
+	ended := s.clock.Now()
+	arrived := countAll(meters, ended).since(before)
+	return of.add(arrived, arrived.requests, ended.Sub(began), takeGaps(meters))
+}
+
+// bareRead is how many registers one read of the bare clients asks for.
+const bareRead = 125
+
+// readBare reads for a round with one client of goburrow for each meter, through
+// all of its registers in turn.
+func (s *server) readBare(ctx context.Context, meters []*meter, of *recording) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	group, reading := errgroup.WithContext(reading)
+	for _, one := range meters {
+		handler := modbus.NewTCPClientHandler(one.address)
+		handler.SlaveId, handler.Timeout = 1, askWithin
+		if err := handler.Connect(); err != nil {
+			return ems.Errorf(ems.CodeUnavailable, "a simulated device: %w", err)
+		}
+		client := modbus.NewClient(handler)
+		group.Go(func() error {
+			defer handler.Close()
+			for first := 0; reading.Err() == nil; {
+				if _, err := client.ReadHoldingRegisters(uint16(first), bareRead); err != nil {
+					return ems.Errorf(ems.CodeUnavailable, "a simulated device: %w", err)
+				}
+				if first += bareRead; first+bareRead > one.layout.registers() {
+					first = 0
+				}
+			}
+			return nil
+		})
+	}
+	err := s.listenAt(reading, meters, of)
+	stop()
+	return firstOf(group.Wait(), err)
+}
+
+// verifiedWithin is for how long values may be others than those of the meters:
+// a busy machine may have cost a poll.
+const verifiedWithin = 30 * time.Second
+
+// verifyAcquired proves that Redis comes to know what so many of the meters have.
+func (s *server) verifyAcquired(ctx context.Context, a *acquisition, least int) error {
+	for deadline := s.clock.Now().Add(verifiedWithin); ; {
+		err := a.verify(ctx, least)
+		if err == nil || ctx.Err() != nil || s.clock.Now().After(deadline) {
+			return err
+		}
+		if err := s.wait(ctx, rewritePoll); err != nil {
+			return err
+		}
+	}
+}
+
+// verify proves that Redis knows what the meters have: the first point that stays
+// as it was, and the last. At least so many meters have good values, and no good one
+// is another.
+func (a *acquisition) verify(ctx context.Context, least int) error {
+	good, doubt := 0, error(nil)
+	for _, one := range a.meters {
+		points := []ems.PointID{ems.PointID(one.layout.changing + 1), ems.PointID(one.layout.points)}
+		stored, err := a.db.ReadPoints(ctx, one.channel, ems.Telemetry, points)
+		if err != nil {
+			return err
+		}
+		for i, value := range stored {
+			wrong := ems.Errorf(ems.CodeInternal, "point %d of channel %d holds %v (%s) and the device has %d", points[i], one.channel, value.Number, value.Quality, points[i]-1)
+			switch {
+			case value.Quality != ems.Good:
+				doubt = wrong
+			case value.Number != float64(points[i]-1):
+				return wrong
+			default:
+				good++
+			}
+		}
+	}
+	if good < 2*least {
+		return doubt
+	}
+	return nil
+}
