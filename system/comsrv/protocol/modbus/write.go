@@ -23,7 +23,6 @@ var errReconnected = errors.New("the connection was made anew after the other bi
 // else travels over the connection before it is read back.
 func (d *Driver) WritePoint(ctx context.Context, write protocol.Write) (protocol.Written, error) {
 	mapping := &d.channel.Points[write.Point].Mapping
-	d.held().health.wake(mapping.Unit) // a command is worth its timeout, whatever polls spare
 	if err := d.take(ctx, mapping.Unit, true); err != nil {
 		return protocol.Written{}, &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
 	}
