@@ -102,9 +102,10 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 // channels of the site over time.
 func (c *channel) run(ctx context.Context, place, places int) {
 	c.plan(place, places)
-	timer := c.clock.NewTimer(c.wait())
+	timer := c.clock.NewTimer(0)
 	defer timer.Stop()
 	defer c.stop(ctx)
+	timer.ResetTo(c.wakeAt())
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,7 +130,7 @@ func (c *channel) run(ctx context.Context, place, places int) {
 				_ = c.flushHolds(ctx) // tried again at the next poll
 			}
 		}
-		timer.Reset(c.wait())
+		timer.ResetTo(c.wakeAt())
 	}
 }
 
@@ -155,8 +156,8 @@ func (c *channel) next() time.Time {
 	return c.due
 }
 
-// wait returns how long there is nothing to do.
-func (c *channel) wait() time.Duration {
+// wakeAt returns until when there is nothing to do.
+func (c *channel) wakeAt() time.Time {
 	next := c.next()
 	if retry := c.publisher.retryAt; !retry.IsZero() && retry.Before(next) {
 		next = retry
@@ -164,7 +165,7 @@ func (c *channel) wait() time.Duration {
 	if beat := c.heartbeat; beat != nil && c.publisher.online && beat.due.Before(next) {
 		next = beat.due
 	}
-	return max(0, next.Sub(c.clock.Now()))
+	return next
 }
 
 func (c *channel) wake(ctx context.Context) {

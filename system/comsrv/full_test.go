@@ -78,7 +78,7 @@ func TestChannelsTellEverythingInTurn(t *testing.T) {
 	}
 	p.device.raw = []float64{1, 2}
 	p.wantSent(0, "others tell everything")
-	if wait := p.channel.wait(); wait != turnRetry {
+	if wait := p.channel.wakeAt().Sub(p.device.clock.Now()); wait != turnRetry {
 		t.Errorf("it waits %v for its turn", wait)
 	}
 	<-p.channel.turns
@@ -87,7 +87,7 @@ func TestChannelsTellEverythingInTurn(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"1": "1.000000", "2": "2.000000"}, p.hash("comsrv:1:T")); diff != "" {
 		t.Error(diff)
 	}
-	if wait := p.channel.wait(); wait != time.Second-turnRetry {
+	if wait := p.channel.wakeAt().Sub(p.device.clock.Now()); wait != time.Second-turnRetry {
 		t.Errorf("it waits %v for the next poll", wait)
 	}
 	if failures, taken := testutil.ToFloat64(p.channel.counters.ingestFailures), len(p.channel.turns); failures != 0 || taken != cap(p.channel.turns)-1 {

@@ -14,6 +14,9 @@ type Timer interface {
 	C() <-chan time.Time
 	// Reset arms the timer anew. A firing that was not received is discarded.
 	Reset(d time.Duration)
+	// ResetTo arms the timer anew, to fire at a time: at once where that is past. A
+	// clock that is moved between a look at it and this call makes it no later.
+	ResetTo(at time.Time)
 	Stop()
 }
 
@@ -30,4 +33,5 @@ type systemTimer struct{ timer *time.Timer }
 
 func (t systemTimer) C() <-chan time.Time   { return t.timer.C }
 func (t systemTimer) Reset(d time.Duration) { t.timer.Reset(d) }
+func (t systemTimer) ResetTo(at time.Time)  { t.timer.Reset(time.Until(at)) }
 func (t systemTimer) Stop()                 { t.timer.Stop() }

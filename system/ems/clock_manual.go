@@ -85,12 +85,23 @@ func (t *manualTimer) C() <-chan time.Time { return t.fired }
 func (t *manualTimer) Reset(d time.Duration) {
 	t.clock.mu.Lock()
 	defer t.clock.mu.Unlock()
+	t.arm(t.clock.now.Add(d))
+}
+
+func (t *manualTimer) ResetTo(at time.Time) {
+	t.clock.mu.Lock()
+	defer t.clock.mu.Unlock()
+	t.arm(at)
+}
+
+// arm needs the clock's lock.
+func (t *manualTimer) arm(at time.Time) {
 	select {
 	case <-t.fired:
 	default:
 	}
-	t.due = t.clock.now.Add(d)
-	if d <= 0 {
+	t.due = at
+	if !at.After(t.clock.now) {
 		t.fire(t.clock.now)
 		return
 	}

@@ -68,6 +68,29 @@ func TestManualTimerResetAndStopDiscardAFiring(t *testing.T) {
 	}
 }
 
+// A clock that moves between a look at it and the arming of a timer makes it no
+// later.
+func TestATimerFiresAtItsTime(t *testing.T) {
+	clock := ems.NewManualClock(noon)
+	timer := clock.NewTimer(0)
+	at := clock.Now().Add(3 * time.Second)
+	clock.Advance(2 * time.Second)
+	timer.ResetTo(at)
+	select {
+	case fired := <-timer.C():
+		t.Fatalf("fired at %v", fired)
+	default:
+	}
+	clock.Advance(time.Second)
+	if fired := <-timer.C(); !fired.Equal(at) {
+		t.Errorf("fired at %v", fired)
+	}
+	timer.ResetTo(at)
+	if fired := <-timer.C(); !fired.Equal(at) {
+		t.Errorf("a time that is past: fired at %v", fired)
+	}
+}
+
 func TestAwaitTimersSeesAnotherGoroutineWait(t *testing.T) {
 	clock := ems.NewManualClock(noon)
 	fired := make(chan time.Time)
@@ -92,5 +115,12 @@ func TestSystemClock(t *testing.T) {
 	timer.Stop()
 	if clock.Now().Sub(before) < time.Millisecond {
 		t.Error("the timer fired early")
+	}
+	later := time.Now().Add(time.Millisecond)
+	timer.ResetTo(later)
+	<-timer.C()
+	timer.Stop()
+	if clock.Now().Before(later) {
+		t.Error("the timer fired before its time")
 	}
 }
