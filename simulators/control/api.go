@@ -61,12 +61,12 @@ func writeError(err error, c echo.Context) {
 }
 
 // latest returns the values of the last tick.
-func (a *api) latest() (*plant.Snapshot, error) {
-	snapshot := a.plant.Latest()
-	if snapshot == nil {
+func (a *api) latest() (*plant.Truth, error) {
+	latest := a.plant.Latest()
+	if latest == nil {
 		return nil, ems.Errorf(ems.CodeUnavailable, "the plant has not made its first tick yet: ask again")
 	}
-	return snapshot, nil
+	return latest, nil
 }
 
 type health struct {
@@ -76,11 +76,11 @@ type health struct {
 }
 
 func (a *api) health(c echo.Context) error {
-	snapshot, err := a.latest()
+	latest, err := a.latest()
 	if err != nil {
 		return err
 	}
-	return succeed(c, health{Status: "healthy", Plant: a.plant.Definition().Name, Tick: snapshot.Tick})
+	return succeed(c, health{Status: "healthy", Plant: a.plant.Definition().Name, Tick: latest.Tick})
 }
 
 type truth struct {
@@ -101,16 +101,16 @@ type deviceTruth struct {
 }
 
 func (a *api) truth(c echo.Context) error {
-	snapshot, err := a.latest()
+	latest, err := a.latest()
 	if err != nil {
 		return err
 	}
 	answer := truth{
-		Plant: a.plant.Definition().Name, Tick: snapshot.Tick,
-		SimulatedTime: snapshot.Simulated, WallTime: snapshot.Wall.UTC(),
+		Plant: a.plant.Definition().Name, Tick: latest.Tick,
+		SimulatedTime: latest.Simulated, WallTime: latest.Wall.UTC(),
 		Devices: map[string]deviceTruth{},
 	}
-	for _, device := range snapshot.Devices {
+	for _, device := range latest.Devices {
 		answer.Devices[device.ID] = deviceTruth{
 			Type:      device.Type,
 			Values:    named(a.plant.Names(device.ID), device.Values),
@@ -175,7 +175,7 @@ func (a *api) setInput(c echo.Context) error {
 		return ems.Errorf(ems.CodeInvalid, "the body has no value"+form)
 	}
 	device, name := c.Param("device"), c.Param("input")
-	if err := a.plant.SetInput(device, name, *request.Value); err != nil {
+	if err := a.plant.SetInput(device, name, *request.Value, "control"); err != nil {
 		return err
 	}
 	return succeed(c, map[string]any{"device": device, "input": name, "value": *request.Value})

@@ -124,7 +124,7 @@ func TestTruthShowsEveryValueOfATick(t *testing.T) {
 	f.plant.Step(wall)
 	after := read().Data
 	load, grid := after.Devices["load"], after.Devices["grid"]
-	if load.Inputs["base_kw"] != 50 || grid.Values["power_kw"] != load.Values["power_kw"] || grid.Values["voltage_v"] != 400 {
+	if load.Inputs["base_kw"] != 50 || grid.Values["power_kw"] != load.Values["power_kw"] || grid.Values["voltage_v"] != load.Values["voltage_v"] || load.Values["voltage_v"] < 399 {
 		t.Errorf("after the tick: load %+v, grid %+v", load, grid)
 	}
 	if load.Type != "load" || load.Setpoints["non_critical_connected"] != 1 {

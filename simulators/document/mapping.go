@@ -129,8 +129,9 @@ func (m *Mapping) Line(key string) int {
 	return m.line
 }
 
-// Has reports whether the key is present.
+// Has reports whether the key is present, which counts as having asked for it.
 func (m *Mapping) Has(key string) bool {
+	m.asked[key] = true
 	_, ok := m.keys[key]
 	return ok
 }
@@ -248,6 +249,25 @@ func (m *Mapping) Numbers(key string, count int, least, greatest float64, fallba
 		numbers[i] = m.number(key, resolve(item), least, greatest)
 	}
 	return numbers
+}
+
+// Texts returns a list of exactly count texts, nil where there is none.
+func (m *Mapping) Texts(key string, count int) []string {
+	node, ok := m.find(key, false)
+	if !ok {
+		return nil
+	}
+	var texts []string
+	for _, item := range node.Content {
+		if item = resolve(item); item.Kind == yaml.ScalarNode && item.Value != "" {
+			texts = append(texts, item.Value)
+		}
+	}
+	if node.Kind != yaml.SequenceNode || len(texts) != count || len(node.Content) != count {
+		m.Fault(key, "must be a list of %d texts", count)
+		return nil
+	}
+	return texts
 }
 
 // Mapping returns the mapping that a key holds, or an empty one if the key is

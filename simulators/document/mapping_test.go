@@ -71,6 +71,7 @@ power: 12
 count: 1.5
 open: yes please
 list: [1]
+pair: [a, {b: 1}]
 kind: square
 nan: .nan
 power: 3
@@ -88,6 +89,7 @@ inner:
 	m.Integer("count", 0, 10)
 	m.Truth("open")
 	m.Numbers("list", 2, 0, 3)
+	m.Texts("pair", 2)
 	m.Choice("kind", []string{"round", "flat"})
 	m.Number("nan", 0, 1)
 	m.Text("gone")
@@ -106,11 +108,12 @@ inner:
 		`x.yaml:3: key "count": "1.5" is not a whole number from 0 to 10`,
 		`x.yaml:4: key "open": "yes please" is neither true nor false`,
 		`x.yaml:5: key "list": must be a list of 2 numbers`,
-		`x.yaml:6: key "kind": "square" is unknown: use one of round, flat`,
-		`x.yaml:7: key "nan": ".nan" is not a number`,
-		`x.yaml:8: key "power" stands twice, first in line 2`,
-		`x.yaml:10: key "inner.depth": "deep" is not a number`,
-		`x.yaml:11: key "inner.wide" is unknown: known here are depth`,
+		`x.yaml:6: key "pair": must be a list of 2 texts`,
+		`x.yaml:7: key "kind": "square" is unknown: use one of round, flat`,
+		`x.yaml:8: key "nan": ".nan" is not a number`,
+		`x.yaml:9: key "power" stands twice, first in line 2`,
+		`x.yaml:11: key "inner.depth": "deep" is not a number`,
+		`x.yaml:12: key "inner.wide" is unknown: known here are depth`,
 	}
 	err := faults.Err()
 	if ems.CodeOf(err) != ems.CodeInvalid {

@@ -3,6 +3,7 @@ package plant
 import (
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
 )
@@ -24,6 +25,7 @@ type batteryModel struct {
 	coolingKWPerK       float64
 	roomC               float64
 	tripC               float64 // the PCS blocks above it, and resumes tripHysteresisC below
+	island              forming
 }
 
 const (
@@ -48,12 +50,13 @@ func readBattery(m *document.Mapping) model {
 		coolingKWPerK:       m.Number("cooling_kw_per_k", 0.001, 1000, 0.1),
 		roomC:               m.Number("room_temperature_c", -20, 50, 25),
 		tripC:               m.Number("cell_temperature_trip_c", 40, 100, 70),
+		island:              readForming(m, 1, time.Second, 0),
 	}
 	return model
 }
 
-func (model batteryModel) build(*rand.Rand) device {
-	return &battery{model: model, storedKWh: model.capacityKWh * model.initialPct / 100, cellC: model.roomC}
+func (model batteryModel) build(site site, _ *rand.Rand) device {
+	return &battery{model: model, nominalHz: site.nominalHz, batteryState: batteryState{StoredKWh: model.capacityKWh * model.initialPct / 100, CellC: model.roomC}}
 }
 
 // States of a battery, as its state quantity gives them.
@@ -64,43 +67,53 @@ const (
 )
 
 type battery struct {
-	model batteryModel
+	model     batteryModel
+	nominalHz float64
 
 	run, setpointKW, leastPct, mostPct float64 // setpoints
 	riseC, roomC, selfDischargeKW      float64 // inputs
 
-	storedKWh             float64
-	cellC                 float64 // mean
-	tripped               bool
-	maxCharge, maxRelease Power // what it can take and give in this tick, 0 or more
-	power                 Power
-	charged, discharged   Energy
-	on                    bus
+	batteryState
 }
+
+type batteryState struct {
+	StoredKWh             float64
+	CellC                 float64 // mean
+	Tripped               bool
+	LetGo                 bool  // an island fell apart: it forms none until it is stopped, or the bus lives again
+	MaxCharge, MaxRelease Power // what it can take and give in this tick, 0 or more
+	Power, Reactive       Power
+	Driving               Power // what its governor gives
+	Restoring             Power // added to the setpoint while it forms an island, to bring the frequency back
+	Charged, Discharged   Energy
+	On                    bus
+}
+
+func (b *battery) state() any { return &b.batteryState }
 
 func (b *battery) points() points {
 	return points{
 		quantities: []quantity{
-			{"power_kw", func() float64 { return b.power.KW() }},
-			{"state_of_charge_pct", b.stateOfCharge},
-			{"stored_energy_kwh", func() float64 { return b.storedKWh }},
-			{"voltage_v", func() float64 { v, _ := b.terminal(); return v }},
-			{"current_a", func() float64 { _, a := b.terminal(); return a }},
-			{"cell_temperature_max_c", b.hottestCell},
-			{"cell_temperature_mean_c", func() float64 { return b.cellC }},
-			{"available_charge_kw", func() float64 { return b.maxCharge.KW() }},
-			{"available_discharge_kw", func() float64 { return b.maxRelease.KW() }},
-			{"energy_charged_kwh", func() float64 { return b.charged.KWh() }},
-			{"energy_discharged_kwh", func() float64 { return b.discharged.KWh() }},
-			{"frequency_hz", func() float64 { return b.on.frequencyHz }},
-			{"state", b.state},
-			{"running", func() float64 { return flag(b.state() == batteryRunning) }},
-			{"fault", func() float64 { return flag(b.tripped) }},
-			{"charging", func() float64 { return flag(b.power < 0) }},
-			{"discharging", func() float64 { return flag(b.power > 0) }},
-			{"derated", func() float64 {
-				return flag(b.state() == batteryRunning && min(b.maxCharge, b.maxRelease) < powerOfKW(b.model.ratedKW))
-			}},
+			{Name: "power_kw", read: func() float64 { return b.Power.KW() }},
+			{Name: "state_of_charge_pct", read: b.stateOfCharge},
+			{Name: "stored_energy_kwh", read: func() float64 { return b.StoredKWh }},
+			{Name: "voltage_v", read: func() float64 { v, _ := b.terminal(); return v }},
+			{Name: "current_a", read: func() float64 { _, a := b.terminal(); return a }},
+			{Name: "cell_temperature_max_c", read: b.hottestCell},
+			{Name: "cell_temperature_mean_c", read: func() float64 { return b.CellC }},
+			{Name: "available_charge_kw", read: func() float64 { return b.MaxCharge.KW() }},
+			{Name: "available_discharge_kw", read: func() float64 { return b.MaxRelease.KW() }},
+			{Name: "energy_charged_kwh", read: func() float64 { return b.Charged.KWh() }},
+			{Name: "energy_discharged_kwh", read: func() float64 { return b.Discharged.KWh() }},
+			{Name: "frequency_hz", read: func() float64 { return b.On.FrequencyHz }},
+			state("state", b.mode),
+			signal("running", func() bool { return b.mode() == batteryRunning }),
+			signal("fault", func() bool { return b.Tripped }),
+			signal("charging", func() bool { return b.Power < 0 }),
+			signal("discharging", func() bool { return b.Power > 0 }),
+			signal("derated", func() bool {
+				return b.mode() == batteryRunning && min(b.MaxCharge, b.MaxRelease) < powerOfKW(b.model.ratedKW)
+			}),
 		},
 		setpoints: []Setting{
 			control("run", 1, &b.run),
@@ -116,11 +129,11 @@ func (b *battery) points() points {
 	}
 }
 
-func (b *battery) stateOfCharge() float64 { return b.storedKWh / b.model.capacityKWh * 100 }
+func (b *battery) stateOfCharge() float64 { return b.StoredKWh / b.model.capacityKWh * 100 }
 
-func (b *battery) state() float64 {
+func (b *battery) mode() float64 {
 	switch {
-	case b.tripped:
+	case b.Tripped:
 		return batteryFault
 	case b.run == 1:
 		return batteryRunning
@@ -132,29 +145,41 @@ func (b *battery) state() float64 {
 // hottestCell is the mean cell temperature, the spread between cells under load
 // and the rise that the operator adds, in C.
 func (b *battery) hottestCell() float64 {
-	load := math.Abs(b.power.KW()) / b.model.ratedKW
-	return b.cellC + cellSpreadC*load + b.riseC
+	load := math.Abs(b.Power.KW()) / b.model.ratedKW
+	return b.CellC + cellSpreadC*load + b.riseC
 }
 
-func (b *battery) offer(now moment) offer {
+func (b *battery) offer(now moment, on bus) offer {
 	hottest := b.hottestCell()
 	if hottest > b.model.tripC {
-		b.tripped = true
+		b.Tripped = true
 	} else if hottest < b.model.tripC-tripHysteresisC {
-		b.tripped = false
+		b.Tripped = false
 	}
-	b.maxCharge, b.maxRelease = 0, 0
-	if b.state() != batteryRunning {
-		return offer{rank: rankBattery}
+	b.LetGo = b.LetGo && b.run == 1 && !on.Live
+	b.MaxCharge, b.MaxRelease = 0, 0
+	if b.mode() != batteryRunning {
+		return offer{}
 	}
-	rated := powerOfKW(b.model.ratedKW)
 	soc := b.stateOfCharge()
-	b.maxCharge = b.limit(b.mostPct-soc, (b.model.capacityKWh-b.storedKWh)/b.model.chargeEfficiency, now)
-	b.maxRelease = b.limit(soc-b.leastPct, b.storedKWh*b.model.dischargeEfficiency, now)
+	b.MaxCharge = b.limit(b.mostPct-soc, (b.model.capacityKWh-b.StoredKWh)/b.model.chargeEfficiency, now)
+	b.MaxRelease = b.limit(soc-b.leastPct, b.StoredKWh*b.model.dischargeEfficiency, now)
 
-	wanted := approach(b.power, powerOfKW(b.setpointKW), powerOfKW(b.model.rampKWPerS*now.seconds()))
-	wanted = max(-b.maxCharge, min(b.maxRelease, wanted))
-	return offer{rank: rankBattery, wanted: wanted, least: -b.maxCharge, most: b.maxRelease, forms: true, rating: rated}
+	wanted := approach(b.Power, powerOfKW(b.setpointKW), powerOfKW(b.model.rampKWPerS*now.seconds()))
+	wanted = max(-b.MaxCharge, min(b.MaxRelease, wanted))
+	if b.LetGo {
+		return offer{active: wanted}
+	}
+	governor := b.governor()
+	return offer{active: wanted, governor: &governor}
+}
+
+// governor is how the battery holds an island.
+func (b *battery) governor() governor {
+	return governor{
+		forms: true, rating: powerOfKW(b.model.ratedKW), least: -b.MaxCharge, most: b.MaxRelease,
+		reference: powerOfKW(b.setpointKW) + b.Restoring, droop: b.model.island.droop, inertia: b.model.island.inertia, driving: b.Driving,
+	}
 }
 
 // limit is the rated power, falling in a straight line to 0 where the room to
@@ -165,19 +190,22 @@ func (b *battery) limit(roomPct, energyKWh float64, now moment) Power {
 	return Power(math.Floor(math.Min(derated, energyKWh/now.hours()) * milliwattsPerKW))
 }
 
-func (b *battery) commit(now moment, power Power, on bus) {
-	b.power, b.on = power, on
+func (b *battery) commit(now moment, got flow) {
+	power := got.active
+	b.Power, b.Reactive, b.Driving, b.On = power, got.reactive, got.driving, got.on
+	b.LetGo = b.LetGo || got.fell
+	b.Restoring = b.model.island.restore(b.Restoring, b.governor(), got, b.nominalHz, now)
 	if power > 0 {
-		b.discharged.Add(power, now.step)
+		b.Discharged.Add(power, now.step)
 	} else {
-		b.charged.Add(-power, now.step)
+		b.Charged.Add(-power, now.step)
 	}
-	b.storedKWh += storedChange(power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency) * now.hours()
-	b.storedKWh = clamp(b.storedKWh-b.selfDischargeKW*now.hours(), 0, b.model.capacityKWh)
+	b.StoredKWh += storedChange(power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency) * now.hours()
+	b.StoredKWh = clamp(b.StoredKWh-b.selfDischargeKW*now.hours(), 0, b.model.capacityKWh)
 
 	_, current := b.terminal()
 	heatKW := current * current * b.model.resistanceOhm / 1000
-	b.cellC += cellWarming(heatKW, b.cellC-b.roomC, b.model.coolingKWPerK, b.model.heatCapacityKJPerK) * now.seconds()
+	b.CellC += cellWarming(heatKW, b.CellC-b.roomC, b.model.coolingKWPerK, b.model.heatCapacityKJPerK) * now.seconds()
 }
 
 // storedChange returns the rate of the stored energy in kW for an AC power in
@@ -201,7 +229,7 @@ func cellWarming(heatKW, aboveRoomK, coolingKWPerK, heatCapacityKJPerK float64) 
 // empty to full; the current is what the DC power draws at it.
 func (b *battery) terminal() (voltageV, currentA float64) {
 	open := b.model.nominalV * (0.92 + 0.16*b.stateOfCharge()/100)
-	dcKW := -storedChange(b.power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency)
+	dcKW := -storedChange(b.Power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency)
 	currentA = dcKW * 1000 / open
 	return open - currentA*b.model.resistanceOhm, currentA
 }

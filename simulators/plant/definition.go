@@ -1,6 +1,7 @@
 package plant
 
 import (
+	"math/rand/v2"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,18 +17,29 @@ type Definition struct {
 	Start    time.Time // simulated time before the first tick; its zone is that of the load profiles
 	Step     time.Duration
 	Location Location
-	Control  string // host:port of the truth and control API, on loopback
-	Devices  []DeviceDefinition
+	// NominalHz is the nominal frequency of the whole plant, from 50 to 60.
+	NominalHz float64
+	Control   string // host:port of the truth and control API, on loopback
+	Buses     []BusDefinition
+	Devices   []DeviceDefinition
+}
+
+// BusDefinition is an electrical node of a plant.
+type BusDefinition struct {
+	ID       string
+	NominalV float64 // between two conductors
 }
 
 // DeviceDefinition is one device of a plant and where it listens.
 type DeviceDefinition struct {
 	ID      string
 	Type    string
-	Listen  string // host:port; devices with different units may share one
-	Unit    uint8  // Modbus unit id, 1 to 247
-	Profile string // file of the register profile, relative to plant.yaml
-	Line    int    // where Profile stands in plant.yaml
+	Listen  string      // host:port; devices with different units may share one
+	Unit    uint8       // Modbus unit id, 1 to 247
+	Profile string      // file of the register profile, relative to plant.yaml
+	Line    int         // where Profile stands in plant.yaml
+	Bus     string      // that it hangs on
+	Joins   [][2]string // buses that each of its connections joins, none of most devices
 	model   model
 }
 
@@ -37,12 +49,15 @@ func (d DeviceDefinition) Names() (quantities []string, setpoints []Setting) {
 	if d.model == nil {
 		return nil, nil
 	}
-	named := d.model.build(randomOf(0, d.ID)).points()
+	named := d.model.build(site{nominalHz: leastHz}, rand.New(randomOf(0, d.ID))).points()
 	return quantityNames(named.quantities), named.setpoints
 }
 
-// Limits of the step: a whole number of milliseconds between them.
+// Limits of the nominal frequency, and of the step: a whole number of milliseconds
+// between them.
 const (
+	leastHz   = 50
+	mostHz    = 60
 	leastStep = time.Millisecond
 	mostStep  = 10 * time.Second
 )
@@ -63,6 +78,7 @@ func ReadDefinition(file string, data []byte, addresses Addresses, faults *docum
 		Start: readTime(m, "start"),
 		Step:  readStep(m, "step"),
 	}
+	definition.NominalHz = m.Number("nominal_frequency_hz", leastHz, mostHz, leastHz)
 	place := m.Mapping("location", false)
 	definition.Location = Location{
 		LatitudeDeg:  place.Number("latitude_deg", -90, 90),
@@ -72,23 +88,18 @@ func ReadDefinition(file string, data []byte, addresses Addresses, faults *docum
 
 	check := newAddressCheck(addresses)
 	definition.Control = check.control(m)
-	grids := 0
+	wiring := readBuses(m)
 	for _, inner := range m.Mappings("devices") {
-		one := readDevice(inner, check)
-		if one.Type == "grid" {
-			grids++
-		}
-		definition.Devices = append(definition.Devices, one)
+		definition.Devices = append(definition.Devices, readDevice(inner, check, wiring))
 	}
-	if grids != 1 && len(definition.Devices) > 0 {
-		m.Fault("devices", "%d devices of type grid: the bus of a plant needs exactly one, which closes its power balance", grids)
-	}
+	definition.Buses = wiring.buses
+	wiring.check(m, definition.Devices)
 	check.unknown(m)
 	m.Close()
 	return definition
 }
 
-func readDevice(m *document.Mapping, check *addressCheck) DeviceDefinition {
+func readDevice(m *document.Mapping, check *addressCheck, wiring *wiring) DeviceDefinition {
 	one := DeviceDefinition{
 		ID:      m.Text("id"),
 		Type:    m.Choice("type", Types),
@@ -103,6 +114,7 @@ func readDevice(m *document.Mapping, check *addressCheck) DeviceDefinition {
 		m.Fault("profile", "%q leads out of the plant's folder", one.Profile)
 	}
 	one.Listen = check.device(m, one.ID, one.Unit)
+	wiring.read(m, &one)
 	parameters := m.Mapping("parameters", true)
 	if slices.Contains(Types, one.Type) {
 		one.model = readModel(one.Type, parameters)

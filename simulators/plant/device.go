@@ -13,8 +13,19 @@ import (
 // quantity is one true value of a device. Names end in the unit; signals have
 // none and are 0 or 1; states are small whole numbers.
 type quantity struct {
-	Name string
-	read func() float64
+	Name  string
+	read  func() float64
+	event bool // each change of it is one
+}
+
+// signal is a quantity that is 0 or 1, of which each change is an event.
+func signal(name string, of func() bool) quantity {
+	return quantity{Name: name, read: func() float64 { return flag(of()) }, event: true}
+}
+
+// state is a quantity that is a small whole number, of which each change is an event.
+func state(name string, of func() float64) quantity {
+	return quantity{Name: name, read: of, event: true}
 }
 
 // Setting is a value of a device that is written from outside: a setpoint or
@@ -59,36 +70,38 @@ type moment struct {
 func (m moment) seconds() float64 { return m.step.Seconds() }
 func (m moment) hours() float64   { return m.step.Hours() }
 
-// bus is the common electrical node of the plant during one tick.
-type bus struct {
-	live        bool
-	voltageV    float64 // between two conductors, 0 where the bus is dead
-	frequencyHz float64 // 0 where the bus is dead
-	reactive    Power   // drawn by the loads
-}
-
 // device is one simulated machine. In every tick offer is called once for each
-// device, in any order, then commit once for each with the power that the
-// balance gave it.
+// device, in any order, with its bus as the last tick left it, then commit once for
+// each with the flow that the balance gave it.
 type device interface {
 	points() points
-	offer(now moment) offer
-	commit(now moment, power Power, on bus)
+	// state returns a pointer to all that changes in the device but its settings: its
+	// exported fields are what a snapshot holds.
+	state() any
+	offer(now moment, on bus) offer
+	commit(now moment, got flow)
 }
 
 // model is the parameters of one device as plant.yaml gives them, checked.
 type model interface {
-	build(random *rand.Rand) device
+	build(site site, random *rand.Rand) device
+}
+
+// site is what all devices of a plant share.
+type site struct {
+	nominalHz float64
 }
 
 // Types lists the device types that plant.yaml may name.
-var Types = []string{"battery", "genset", "grid", "load", "pv"}
+var Types = []string{"battery", "breaker", "genset", "grid", "load", "pv"}
 
 // readModel reads the parameters of a device of one of Types.
 func readModel(kind string, parameters *document.Mapping) model {
 	switch kind {
 	case "battery":
 		return readBattery(parameters)
+	case "breaker":
+		return readBreaker(parameters)
 	case "genset":
 		return readGenset(parameters)
 	case "grid":
@@ -103,31 +116,27 @@ func readModel(kind string, parameters *document.Mapping) model {
 // randomOf returns the random source of one device. It depends on the seed of
 // the plant and on the device's id alone, so neither the order of the devices
 // nor the presence of others changes what a device does.
-func randomOf(seed uint64, id string) *rand.Rand {
+func randomOf(seed uint64, id string) *rand.PCG {
 	hash := sha256.New()
 	var number [8]byte
 	binary.BigEndian.PutUint64(number[:], seed)
 	hash.Write(number[:])
 	hash.Write([]byte(id))
 	sum := hash.Sum(nil)
-	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])))
+	return rand.NewPCG(binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:]))
 }
 
 // noise is an Ornstein-Uhlenbeck process: it wanders about 0 with a standard
 // deviation of 1 and forgets where it was over its time constant. Each step
 // draws one number, whatever the device is doing.
-type noise struct {
-	random   *rand.Rand
-	constant time.Duration
-	value    float64
-}
+type noise struct{ Value float64 }
 
 // next uses the exact solution over one step:
 // x(t+h) = x(t) e^(-h/T) + sqrt(1 - e^(-2h/T)) N(0,1).
-func (n *noise) next(step time.Duration) float64 {
-	kept := math.Exp(-step.Seconds() / n.constant.Seconds())
-	n.value = n.value*kept + math.Sqrt(1-kept*kept)*n.random.NormFloat64()
-	return n.value
+func (n *noise) next(step, constant time.Duration, random *rand.Rand) float64 {
+	kept := math.Exp(-step.Seconds() / constant.Seconds())
+	n.Value = n.Value*kept + math.Sqrt(1-kept*kept)*random.NormFloat64()
+	return n.Value
 }
 
 func flag(truth bool) float64 {

@@ -22,7 +22,7 @@ type gensetModel struct {
 	ambientC       float64
 	runningC       float64 // of the coolant, warm
 	nominalV       float64 // at rated speed
-	nominalHz      float64 // at rated speed
+	island         forming
 }
 
 func readGenset(m *document.Mapping) model {
@@ -43,12 +43,12 @@ func readGenset(m *document.Mapping) model {
 		ambientC:       m.Number("ambient_temperature_c", -40, 60, 25),
 		runningC:       m.Number("coolant_temperature_running_c", 60, 110, 85),
 		nominalV:       m.Number("nominal_voltage_v", 100, 1e6, 400),
-		nominalHz:      m.Number("nominal_frequency_hz", 50, 60, 50),
+		island:         readForming(m, 4, 1500*time.Millisecond, 300*time.Millisecond),
 	}
 }
 
-func (model gensetModel) build(*rand.Rand) device {
-	return &genset{model: model, fuelL: model.tankL * model.initialFuelPct / 100, coolantC: model.ambientC}
+func (model gensetModel) build(site site, _ *rand.Rand) device {
+	return &genset{model: model, nominalHz: site.nominalHz, gensetStatus: gensetStatus{FuelL: model.tankL * model.initialFuelPct / 100, CoolantC: model.ambientC}}
 }
 
 // gensetState is a step of the start and stop sequence.
@@ -78,42 +78,52 @@ const (
 var fuelChart = [...]float64{9.8, 15.5, 22.0, 28.0}
 
 type genset struct {
-	model gensetModel
+	model     gensetModel
+	nominalHz float64
 
 	run, setpointKW                            float64 // setpoints
 	leakLPerH, refillLPerH, startBlocked, airC float64 // inputs
 
-	state    gensetState
-	elapsed  time.Duration // in the state
-	cranked  int           // attempts of this start
-	fuelL    float64
-	fuelRate float64 // L/h
-	speedRPM float64
-	coolantC float64
-	power    Power
-	energy   Energy
-	ran      time.Duration
-	on       bus
+	gensetStatus
 }
+
+type gensetStatus struct {
+	State           gensetState
+	Elapsed         time.Duration // in the state
+	Cranked         int           // attempts of this start
+	FuelL           float64
+	FuelRate        float64 // L/h
+	SpeedRPM        float64
+	CoolantC        float64
+	Power, Reactive Power
+	Driving         Power // of the engine
+	Restoring       Power // added to the setpoint while it forms an island, to bring the frequency back
+	LetGo           bool  // its island fell apart
+	Energy          Energy
+	Ran             time.Duration
+	On              bus
+}
+
+func (g *genset) state() any { return &g.gensetStatus }
 
 func (g *genset) points() points {
 	return points{
 		quantities: []quantity{
-			{"power_kw", func() float64 { return g.power.KW() }},
-			{"speed_rpm", func() float64 { return g.speedRPM }},
-			{"coolant_temperature_c", func() float64 { return g.coolantC }},
-			{"fuel_level_pct", func() float64 { return g.fuelL / g.model.tankL * 100 }},
-			{"fuel_rate_l_per_h", func() float64 { return g.fuelRate }},
-			{"energy_kwh", func() float64 { return g.energy.KWh() }},
-			{"running_time_h", func() float64 { return g.ran.Hours() }},
-			{"voltage_v", g.voltage},
-			{"frequency_hz", g.frequency},
-			{"state", func() float64 { return float64(g.state) }},
-			{"running", func() float64 { return flag(g.state == gensetRunning) }},
-			{"starting", func() float64 {
-				return flag(g.state == gensetCranking || g.state == gensetResting || g.state == gensetWarmingUp)
-			}},
-			{"fault", func() float64 { return flag(g.state == gensetFailed) }},
+			{Name: "power_kw", read: func() float64 { return g.Power.KW() }},
+			{Name: "speed_rpm", read: func() float64 { return g.SpeedRPM }},
+			{Name: "coolant_temperature_c", read: func() float64 { return g.CoolantC }},
+			{Name: "fuel_level_pct", read: func() float64 { return g.FuelL / g.model.tankL * 100 }},
+			{Name: "fuel_rate_l_per_h", read: func() float64 { return g.FuelRate }},
+			{Name: "energy_kwh", read: func() float64 { return g.Energy.KWh() }},
+			{Name: "running_time_h", read: func() float64 { return g.Ran.Hours() }},
+			{Name: "voltage_v", read: g.voltage},
+			{Name: "frequency_hz", read: g.frequency},
+			state("state", func() float64 { return float64(g.State) }),
+			signal("running", func() bool { return g.State == gensetRunning }),
+			signal("starting", func() bool {
+				return g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp
+			}),
+			signal("fault", func() bool { return g.State == gensetFailed }),
 		},
 		setpoints: []Setting{
 			control("run", 0, &g.run),
@@ -128,30 +138,40 @@ func (g *genset) points() points {
 	}
 }
 
-func (g *genset) offer(now moment) offer {
-	g.elapsed += now.step
-	if next := g.next(); next != g.state {
-		g.state, g.elapsed = next, 0
+func (g *genset) offer(now moment, _ bus) offer {
+	g.Elapsed += now.step
+	if next := g.next(); next != g.State {
+		g.State, g.Elapsed = next, 0
 		if next == gensetCranking {
-			g.cranked++
+			g.Cranked++
 		}
 	}
-	if g.state == gensetStopped {
-		g.cranked = 0
+	if g.State == gensetStopped {
+		g.Cranked = 0
 	}
-	if g.state != gensetRunning {
-		return offer{rank: rankGenset}
+	if g.State != gensetRunning {
+		return offer{}
 	}
 	rated := powerOfKW(g.model.ratedKW)
 	target, most := powerOfKW(g.setpointKW), rated
 	if g.run == 0 {
 		target = 0
 	}
-	wanted := approach(g.power, target, powerOfKW(g.model.rampKWPerS*now.seconds()))
+	wanted := approach(g.Power, target, powerOfKW(g.model.rampKWPerS*now.seconds()))
 	if g.run == 0 {
 		most = wanted // a set that unloads takes up no more
 	}
-	return offer{rank: rankGenset, wanted: wanted, most: most, forms: true, rating: rated}
+	governor := g.governor(target.KW(), most)
+	return offer{active: wanted, governor: &governor}
+}
+
+// governor is how the set holds an island while it is to give so much, and can give
+// no more than most.
+func (g *genset) governor(referenceKW float64, most Power) governor {
+	return governor{
+		forms: true, rating: powerOfKW(g.model.ratedKW), most: most, reference: powerOfKW(referenceKW) + g.Restoring,
+		droop: g.model.island.droop, inertia: g.model.island.inertia, lag: g.model.island.lag, driving: g.Driving,
+	}
 }
 
 // next returns the state that follows: crank, rest and retry until the engine
@@ -159,36 +179,36 @@ func (g *genset) offer(now moment) offer {
 // control is taken back.
 func (g *genset) next() gensetState {
 	switch {
-	case g.state == gensetFailed && g.run == 0:
+	case g.State == gensetFailed && g.run == 0:
 		return gensetStopped
-	case g.state >= gensetWarmingUp && g.state <= gensetCoolingDown && g.fuelL <= 0:
+	case g.State >= gensetWarmingUp && g.State <= gensetCoolingDown && (g.FuelL <= 0 || g.LetGo):
 		return gensetFailed
-	case g.state == gensetStopped && g.run == 1:
+	case g.State == gensetStopped && g.run == 1:
 		return gensetCranking
-	case (g.state == gensetCranking || g.state == gensetResting || g.state == gensetWarmingUp) && g.run == 0:
+	case (g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp) && g.run == 0:
 		return gensetStopped
-	case g.state == gensetCranking && g.elapsed >= g.model.crank:
+	case g.State == gensetCranking && g.Elapsed >= g.model.crank:
 		return g.afterCranking()
-	case g.state == gensetResting && g.elapsed >= g.model.rest:
+	case g.State == gensetResting && g.Elapsed >= g.model.rest:
 		return gensetCranking
-	case g.state == gensetWarmingUp && g.elapsed >= g.model.warmUp:
+	case g.State == gensetWarmingUp && g.Elapsed >= g.model.warmUp:
 		return gensetRunning
-	case g.state == gensetRunning && g.run == 0 && g.power == 0:
+	case g.State == gensetRunning && g.run == 0 && g.Power == 0:
 		return gensetCoolingDown
-	case g.state == gensetCoolingDown && g.run == 1:
+	case g.State == gensetCoolingDown && g.run == 1:
 		return gensetRunning
-	case g.state == gensetCoolingDown && g.elapsed >= g.model.coolDown:
+	case g.State == gensetCoolingDown && g.Elapsed >= g.model.coolDown:
 		return gensetStopped
 	default:
-		return g.state
+		return g.State
 	}
 }
 
 func (g *genset) afterCranking() gensetState {
 	switch {
-	case g.startBlocked == 0 && g.fuelL > 0:
+	case g.startBlocked == 0 && g.FuelL > 0:
 		return gensetWarmingUp
-	case g.cranked >= g.model.attempts:
+	case g.Cranked >= g.model.attempts:
 		return gensetFailed
 	default:
 		return gensetResting
@@ -197,42 +217,44 @@ func (g *genset) afterCranking() gensetState {
 
 // fired reports whether the engine burns fuel.
 func (g *genset) fired() bool {
-	return g.state == gensetWarmingUp || g.state == gensetRunning || g.state == gensetCoolingDown
+	return g.State == gensetWarmingUp || g.State == gensetRunning || g.State == gensetCoolingDown
 }
 
-func (g *genset) commit(now moment, power Power, on bus) {
-	g.power, g.on = power, on
-	g.energy.Add(power, now.step)
+func (g *genset) commit(now moment, got flow) {
+	power := got.active
+	g.Power, g.Reactive, g.Driving, g.On, g.LetGo = power, got.reactive, got.driving, got.on, got.fell
+	g.Restoring = g.model.island.restore(g.Restoring, g.governor(g.setpointKW, powerOfKW(g.model.ratedKW)), got, g.nominalHz, now)
+	g.Energy.Add(power, now.step)
 	targetRPM, targetC := 0.0, g.airC
-	g.fuelRate = 0
+	g.FuelRate = 0
 	switch {
 	case g.fired():
 		targetRPM, targetC = g.model.ratedRPM, g.model.runningC
-		g.fuelRate = fuelPerHour(power.KW(), g.model.ratedKW)
-		g.ran += now.step
-	case g.state == gensetCranking:
+		g.FuelRate = fuelPerHour(power.KW(), g.model.ratedKW)
+		g.Ran += now.step
+	case g.State == gensetCranking:
 		targetRPM = crankingRPM
 	}
-	g.speedRPM += (targetRPM - g.speedRPM) * (1 - math.Exp(-now.seconds()/speedConstantS))
-	g.coolantC += (targetC - g.coolantC) * (1 - math.Exp(-now.seconds()/coolantConstantS))
-	change := (g.refillLPerH - g.leakLPerH - g.fuelRate) * now.hours()
-	g.fuelL = clamp(g.fuelL+change, 0, g.model.tankL)
+	g.SpeedRPM += (targetRPM - g.SpeedRPM) * (1 - math.Exp(-now.seconds()/speedConstantS))
+	g.CoolantC += (targetC - g.CoolantC) * (1 - math.Exp(-now.seconds()/coolantConstantS))
+	change := (g.refillLPerH - g.leakLPerH - g.FuelRate) * now.hours()
+	g.FuelL = clamp(g.FuelL+change, 0, g.model.tankL)
 }
 
 // voltage is that of the bus while the set is connected to it, and otherwise
 // what its own speed gives.
 func (g *genset) voltage() float64 {
-	if g.state == gensetRunning {
-		return g.on.voltageV
+	if g.State == gensetRunning {
+		return g.On.VoltageV
 	}
-	return g.model.nominalV * g.speedRPM / g.model.ratedRPM
+	return g.model.nominalV * g.SpeedRPM / g.model.ratedRPM
 }
 
 func (g *genset) frequency() float64 {
-	if g.state == gensetRunning {
-		return g.on.frequencyHz
+	if g.State == gensetRunning {
+		return g.On.FrequencyHz
 	}
-	return g.model.nominalHz * g.speedRPM / g.model.ratedRPM
+	return g.nominalHz * g.SpeedRPM / g.model.ratedRPM
 }
 
 // fuelPerHour returns the fuel of a running set in litres an hour: the chart,

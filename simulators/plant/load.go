@@ -16,6 +16,8 @@ type loadModel struct {
 	noisePct       float64   // standard deviation
 	powerFactor    float64   // inductive
 	nonCriticalPct float64   // the part behind the non-critical contactor
+	shedPart       float64   // of the nominal frequency, below which that contactor opens by itself
+	restore        time.Duration
 }
 
 // officeDay is the daily profile that a load has unless it is told another: a
@@ -33,6 +35,8 @@ func readLoad(m *document.Mapping) model {
 		noisePct:       m.Number("noise_pct", 0, 50, 3),
 		powerFactor:    m.Number("power_factor", 0.1, 1, 0.95),
 		nonCriticalPct: m.Number("non_critical_pct", 0, 100, 40),
+		shedPart:       m.Number("under_frequency_shed_pct", 90, 99, 98) / 100,
+		restore:        seconds(m, "under_frequency_restore_s", 0, 3600, 5*time.Minute),
 	}
 	if model.baseKW > model.maximumKW {
 		m.Fault("base_kw", "%v is above maximum_kw (%v)", model.baseKW, model.maximumKW)
@@ -40,37 +44,51 @@ func readLoad(m *document.Mapping) model {
 	return model
 }
 
-func (model loadModel) build(random *rand.Rand) device {
-	return &load{model: model, variation: noise{random: random, constant: 2 * time.Minute}}
+func (model loadModel) build(site site, random *rand.Rand) device {
+	return &load{model: model, nominalHz: site.nominalHz, random: random}
 }
+
+// loadConstant is the time over which the consumption forgets where it was.
+const loadConstant = 2 * time.Minute
 
 type load struct {
 	model     loadModel
-	variation noise
+	nominalHz float64
+	random    *rand.Rand
 
 	nonCritical, limitKW float64 // setpoints
 	baseKW               float64 // input
 
-	demand, power    Power // wanted and served, 0 or more
-	reactive         Power
-	energy, unserved Energy
-	on               bus
+	loadState
 }
+
+type loadState struct {
+	Variation        noise
+	Demand, Power    Power // wanted and served, 0 or more
+	Reactive         Power
+	Shed             bool          // the frequency was low: the non-critical part is off
+	Healthy          time.Duration // how long it has been back since then
+	Energy, Unserved Energy
+	On               bus
+}
+
+func (l *load) state() any { return &l.loadState }
 
 func (l *load) points() points {
 	return points{
 		quantities: []quantity{
-			{"power_kw", func() float64 { return l.power.KW() }},
-			{"reactive_power_kvar", func() float64 { return l.reactive.KW() }},
-			{"demand_kw", func() float64 { return l.demand.KW() }},
-			{"unserved_kw", func() float64 { return (l.demand - l.power).KW() }},
-			{"voltage_v", func() float64 { return l.on.voltageV }},
-			{"current_a", func() float64 { return lineCurrent(l.power, l.reactive, l.on.voltageV) }},
-			{"energy_kwh", func() float64 { return l.energy.KWh() }},
-			{"unserved_energy_kwh", func() float64 { return l.unserved.KWh() }},
-			{"supplied", func() float64 { return flag(l.on.live) }},
-			{"shedding", func() float64 { return flag(l.power < l.demand) }},
-			{"non_critical_open", func() float64 { return flag(l.nonCritical == 0) }},
+			{Name: "power_kw", read: func() float64 { return l.Power.KW() }},
+			{Name: "reactive_power_kvar", read: func() float64 { return l.Reactive.KW() }},
+			{Name: "demand_kw", read: func() float64 { return l.Demand.KW() }},
+			{Name: "unserved_kw", read: func() float64 { return (l.Demand - l.Power).KW() }},
+			{Name: "voltage_v", read: func() float64 { return l.On.VoltageV }},
+			{Name: "current_a", read: func() float64 { return lineCurrent(l.Power, l.Reactive, l.On.VoltageV) }},
+			{Name: "energy_kwh", read: func() float64 { return l.Energy.KWh() }},
+			{Name: "unserved_energy_kwh", read: func() float64 { return l.Unserved.KWh() }},
+			signal("supplied", func() bool { return l.On.Live }),
+			signal("shedding", func() bool { return l.Power < l.Demand }),
+			signal("non_critical_open", func() bool { return l.nonCritical == 0 || l.Shed }),
+			signal("under_frequency", func() bool { return l.Shed }),
 		},
 		setpoints: []Setting{
 			control("non_critical_connected", 1, &l.nonCritical),
@@ -82,23 +100,47 @@ func (l *load) points() points {
 	}
 }
 
-func (l *load) offer(now moment) offer {
-	demandKW := l.baseKW * dailyPart(now.at, l.model.hourlyPct) * (1 + l.model.noisePct/100*l.variation.next(now.step))
+func (l *load) offer(now moment, on bus) offer {
+	l.watchFrequency(now, on)
+	demandKW := l.baseKW * dailyPart(now.at, l.model.hourlyPct) * (1 + l.model.noisePct/100*l.Variation.next(now.step, loadConstant, l.random))
 	if l.nonCritical == 0 {
 		demandKW *= 1 - l.model.nonCriticalPct/100
 	}
-	l.demand = powerOfKW(clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW)))
-	return offer{rank: rankLoad, wanted: -l.demand, least: -l.demand, tangent: l.tangent()}
+	l.Demand = powerOfKW(clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW)))
+	served := l.Demand
+	if l.Shed && l.nonCritical == 1 {
+		served = powerOfKW(l.Demand.KW() * (1 - l.model.nonCriticalPct/100))
+	}
+	return offer{active: -served, tangent: l.tangent()}
+}
+
+// restoredPart is the part of the nominal frequency from which shed load waits to
+// come back.
+const restoredPart = 0.995
+
+// watchFrequency sheds the non-critical part at a low frequency, and takes it back
+// when that has been sound for long enough.
+func (l *load) watchFrequency(now moment, on bus) {
+	switch {
+	case on.Live && on.FrequencyHz < l.model.shedPart*l.nominalHz:
+		l.Shed, l.Healthy = true, 0
+	case !l.Shed:
+	case !on.Live || on.FrequencyHz < restoredPart*l.nominalHz:
+		l.Healthy = 0
+	default:
+		if l.Healthy += now.step; l.Healthy >= l.model.restore {
+			l.Shed, l.Healthy = false, 0
+		}
+	}
 }
 
 // tangent is the reactive power for each unit of active power.
 func (l *load) tangent() float64 { return math.Tan(math.Acos(l.model.powerFactor)) }
 
-func (l *load) commit(now moment, power Power, on bus) {
-	l.power, l.on = -power, on
-	l.reactive = reactiveOf(l.power, l.tangent())
-	l.energy.Add(l.power, now.step)
-	l.unserved.Add(l.demand-l.power, now.step)
+func (l *load) commit(now moment, got flow) {
+	l.Power, l.Reactive, l.On = -got.active, -got.reactive, got.on
+	l.Energy.Add(l.Power, now.step)
+	l.Unserved.Add(l.Demand-l.Power, now.step)
 }
 
 // reactiveOf returns the reactive power that goes with an active one.

@@ -95,13 +95,13 @@ func TestEnergyLosesNothing(t *testing.T) {
 	for range 36_000 { // one hour in steps of 100 ms
 		e.Add(Power(1), 100*time.Millisecond) // one milliwatt
 	}
-	if e != (Energy{rest: 3_600_000}) || e.KWh() != 1e-6 {
+	if e != (Energy{Rest: 3_600_000}) || e.KWh() != 1e-6 {
 		t.Errorf("one milliwatt hour is %+v, %v kWh", e, e.KWh())
 	}
 	for range 999 {
 		e.Add(1, time.Hour)
 	}
-	if e != (Energy{wattHours: 1}) || e.KWh() != 0.001 {
+	if e != (Energy{WattHours: 1}) || e.KWh() != 0.001 {
 		t.Errorf("one watt hour is %+v, %v kWh", e, e.KWh())
 	}
 }

@@ -1,5 +1,5 @@
-// Package plant is the physics of a simulated microgrid: devices that hang on
-// one electrical bus and are computed together in fixed steps of simulated time.
+// Package plant is the physics of a simulated plant: devices that hang on
+// electrical buses and are computed together in fixed steps of simulated time.
 //
 // A plant is repeatable: with the same definition, the same writes at the same
 // ticks and nothing else it goes through the same states, whatever the wall
@@ -8,16 +8,11 @@
 package plant
 
 import (
-	"encoding/binary"
-	"hash/fnv"
-	"math"
+	"math/rand/v2"
 	"sort"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/voltageems/voltageems-go/system/ems"
 )
 
 // Plant is a running simulation. Step is called by one goroutine at a time;
@@ -25,9 +20,11 @@ import (
 type Plant struct {
 	definition *Definition
 	members    []*member // ordered by id
-	grid       *grid
+	devices    []device  // of the members
+	network    network
+	events     *Events
 	tick       uint64
-	latest     atomic.Pointer[Snapshot]
+	latest     atomic.Pointer[Truth]
 
 	mu       sync.Mutex // guards what is requested
 	stepping sync.Mutex
@@ -37,185 +34,112 @@ type Plant struct {
 type member struct {
 	id, kind  string
 	device    device
+	random    *rand.PCG
 	points    points
 	setpoints settings
 	inputs    settings
 }
 
-// settings are what was last asked of a device. They reach it when the next
-// tick begins.
-type settings struct {
-	list      []Setting
-	index     map[string]int
-	requested []float64
-}
-
-func newSettings(list []Setting) settings {
-	s := settings{list: list, index: map[string]int{}, requested: make([]float64, len(list))}
-	for i, one := range list {
-		s.index[one.Name] = i
-		s.requested[i] = one.Initial
-	}
-	return s
-}
-
-func (s *settings) apply() {
-	for i, one := range s.list {
-		*one.value = s.requested[i]
-	}
-}
-
 // New builds the plant of a definition that was read without a fault.
 func New(definition *Definition) *Plant {
-	p := &Plant{definition: definition}
+	p := &Plant{definition: definition, events: newEvents()}
 	for _, one := range definition.Devices {
-		built := one.model.build(randomOf(definition.Seed, one.ID))
+		random := randomOf(definition.Seed, one.ID)
+		built := one.model.build(site{nominalHz: definition.NominalHz}, rand.New(random))
 		named := built.points()
 		p.members = append(p.members, &member{
-			id: one.ID, kind: one.Type, device: built, points: named,
+			id: one.ID, kind: one.Type, device: built, random: random, points: named,
 			setpoints: newSettings(named.setpoints), inputs: newSettings(named.inputs),
 		})
-		if connection, ok := built.(*grid); ok {
-			p.grid = connection
-		}
 	}
 	sort.Slice(p.members, func(i, j int) bool { return p.members[i].id < p.members[j].id })
+	for _, m := range p.members {
+		p.devices = append(p.devices, m.device)
+	}
+	p.network = newNetwork(definition, p.ids())
 	return p
 }
 
 // Definition returns what the plant was built from.
 func (p *Plant) Definition() *Definition { return p.definition }
 
+// Events returns the last events of the plant.
+func (p *Plant) Events() *Events { return p.events }
+
 // Step computes one tick and returns its values. wall is when that happened; it
 // has no influence on the physics.
-func (p *Plant) Step(wall time.Time) *Snapshot {
+func (p *Plant) Step(wall time.Time) *Truth {
 	p.stepping.Lock()
 	defer p.stepping.Unlock()
+	var events []Event
 	p.mu.Lock()
 	for _, m := range p.members {
-		m.setpoints.apply()
-		m.inputs.apply()
+		events = append(events, m.setpoints.apply(m.id, EventWrite)...)
+		events = append(events, m.inputs.apply(m.id, EventInput)...)
 	}
 	p.mu.Unlock()
 
 	p.tick++
-	now := moment{
-		at:       p.definition.Start.Add(time.Duration(p.tick) * p.definition.Step),
-		step:     p.definition.Step,
-		location: p.definition.Location,
+	now := moment{at: p.simulated(), step: p.definition.Step, location: p.definition.Location}
+	offers := make([]offer, len(p.devices))
+	for i, d := range p.devices {
+		offers[i] = d.offer(now, p.network.state[p.network.place[i]])
 	}
-	offers := make([]offer, len(p.members))
-	for i, m := range p.members {
-		offers[i] = m.device.offer(now)
+	for i, got := range p.network.settle(p.devices, offers, now.step) {
+		p.devices[i].commit(now, got)
 	}
-	settled := settle(offers, p.grid.connected())
-	on := p.grid.electrical(offers, settled)
-	for i, m := range p.members {
-		if m.device == p.grid {
-			m.device.commit(now, settled.grid, on)
-			continue
+	truth := p.observe(wall)
+	p.note(events, p.latest.Load(), truth)
+	p.latest.Store(truth)
+	return truth
+}
+
+// simulated returns the time at the end of the last tick.
+func (p *Plant) simulated() time.Time {
+	return p.definition.Start.Add(time.Duration(p.tick) * p.definition.Step)
+}
+
+// note keeps the events of a tick: what was asked for, with its effect, and every
+// signal that changed.
+func (p *Plant) note(events []Event, before, after *Truth) {
+	if before == nil {
+		before = after
+	}
+	for i := range events {
+		one := &events[i]
+		one.Tick = after.Tick
+		place := p.place(one.Device)
+		for k, q := range p.members[place].points.quantities {
+			if from, to := before.Devices[place].Values[k], after.Devices[place].Values[k]; from != to {
+				one.Effect = append(one.Effect, Change{Name: q.Name, From: from, To: to})
+			}
 		}
-		m.device.commit(now, settled.power[i], on)
 	}
-	snapshot := p.snapshot(now, wall)
-	p.latest.Store(snapshot)
-	return snapshot
-}
-
-// Latest returns the values of the last tick, nil before the first.
-func (p *Plant) Latest() *Snapshot { return p.latest.Load() }
-
-// Names of the quantities of a device, in the order of Snapshot values, nil if
-// there is no such device.
-func (p *Plant) Names(id string) []string {
-	m := p.member(id)
-	if m == nil {
-		return nil
-	}
-	return quantityNames(m.points.quantities)
-}
-
-func quantityNames(list []quantity) []string {
-	names := make([]string, len(list))
-	for i, q := range list {
-		names[i] = q.Name
-	}
-	return names
-}
-
-// Setpoints returns what the registers of a device may write.
-func (p *Plant) Setpoints(id string) []Setting { return p.settings(id, setpointsOf) }
-
-// Inputs returns what the operator of the simulator may set on a device.
-func (p *Plant) Inputs(id string) []Setting { return p.settings(id, inputsOf) }
-
-func (p *Plant) settings(id string, of func(*member) *settings) []Setting {
-	m := p.member(id)
-	if m == nil {
-		return nil
-	}
-	return of(m).list
-}
-
-func setpointsOf(m *member) *settings { return &m.setpoints }
-func inputsOf(m *member) *settings    { return &m.inputs }
-
-// Requested returns the setpoints last written to a device, in the order of
-// Setpoints; they may be newer than the last tick.
-func (p *Plant) Requested(id string) []float64 { return p.requested(id, setpointsOf) }
-
-// RequestedInputs returns the inputs last set on a device, in the order of
-// Inputs.
-func (p *Plant) RequestedInputs(id string) []float64 { return p.requested(id, inputsOf) }
-
-func (p *Plant) requested(id string, of func(*member) *settings) []float64 {
-	m := p.member(id)
-	if m == nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return append([]float64(nil), of(m).requested...)
-}
-
-// Write asks for a setpoint. It takes effect when the next tick begins.
-func (p *Plant) Write(id, setpoint string, value float64) error {
-	return p.request(id, "setpoint", setpoint, value, setpointsOf)
-}
-
-// SetInput sets an input. It takes effect when the next tick begins.
-func (p *Plant) SetInput(id, input string, value float64) error {
-	return p.request(id, "input", input, value, inputsOf)
-}
-
-func (p *Plant) request(id, what, name string, value float64, of func(*member) *settings) error {
-	m := p.member(id)
-	if m == nil {
-		return ems.Errorf(ems.CodeNotFound, "no device %q: the plant has %s", id, strings.Join(p.ids(), ", "))
-	}
-	s := of(m)
-	i, ok := s.index[name]
-	if !ok {
-		return ems.Errorf(ems.CodeNotFound, "device %s has no %s %q: it has %s", id, what, name, strings.Join(settingNames(s.list), ", "))
-	}
-	if one := s.list[i]; !one.Accepts(value) {
-		if one.Boolean {
-			return ems.Errorf(ems.CodeInvalid, "%s %s of %s cannot be %v: use 0 or 1", what, name, id, value)
+	for i, m := range p.members {
+		for k, q := range m.points.quantities {
+			from, to := before.Devices[i].Values[k], after.Devices[i].Values[k]
+			if q.event && from != to {
+				events = append(events, Event{Tick: after.Tick, Kind: EventSignal, Device: m.id, Name: q.Name, From: from, To: to})
+			}
 		}
-		return ems.Errorf(ems.CodeInvalid, "%s %s of %s cannot be %v: use %v to %v", what, name, id, value, one.Least, one.Most)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.requested[i] = value
-	return nil
+	p.events.Add(events...)
+}
+
+// place returns where a member stands, -1 if there is none of that id.
+func (p *Plant) place(id string) int {
+	i := sort.Search(len(p.members), func(i int) bool { return p.members[i].id >= id })
+	if i == len(p.members) || p.members[i].id != id {
+		return -1
+	}
+	return i
 }
 
 func (p *Plant) member(id string) *member {
-	i := sort.Search(len(p.members), func(i int) bool { return p.members[i].id >= id })
-	if i == len(p.members) || p.members[i].id != id {
-		return nil
+	if i := p.place(id); i >= 0 {
+		return p.members[i]
 	}
-	return p.members[i]
+	return nil
 }
 
 func (p *Plant) ids() []string {
@@ -226,71 +150,10 @@ func (p *Plant) ids() []string {
 	return ids
 }
 
-func settingNames(list []Setting) []string {
-	names := make([]string, len(list))
-	for i, one := range list {
-		names[i] = one.Name
+// now returns the number of the last tick, 0 before the first.
+func (p *Plant) now() uint64 {
+	if latest := p.Latest(); latest != nil {
+		return latest.Tick
 	}
-	return names
-}
-
-// Snapshot is the truth about a plant at the end of one tick. It is never
-// changed once it was published.
-type Snapshot struct {
-	Tick      uint64
-	Simulated time.Time
-	Wall      time.Time
-	Devices   []DeviceSnapshot // ordered by id
-	Digest    uint64           // FNV-1a of all values of this tick
-}
-
-// DeviceSnapshot is the values of one device: quantities in the order of
-// Plant.Names, setpoints and inputs as the tick used them.
-type DeviceSnapshot struct {
-	ID        string
-	Type      string
-	Values    []float64
-	Setpoints []float64
-	Inputs    []float64
-}
-
-// Device returns the values of one device.
-func (s *Snapshot) Device(id string) (DeviceSnapshot, bool) {
-	i := sort.Search(len(s.Devices), func(i int) bool { return s.Devices[i].ID >= id })
-	if i == len(s.Devices) || s.Devices[i].ID != id {
-		return DeviceSnapshot{}, false
-	}
-	return s.Devices[i], true
-}
-
-func (p *Plant) snapshot(now moment, wall time.Time) *Snapshot {
-	s := &Snapshot{Tick: p.tick, Simulated: now.at, Wall: wall, Devices: make([]DeviceSnapshot, len(p.members))}
-	hash := fnv.New64a()
-	var number [8]byte
-	note := func(value uint64) {
-		binary.BigEndian.PutUint64(number[:], value)
-		_, _ = hash.Write(number[:]) // a hash never fails
-	}
-	note(p.tick)
-	for i, m := range p.members {
-		d := DeviceSnapshot{ID: m.id, Type: m.kind}
-		for _, q := range m.points.quantities {
-			d.Values = append(d.Values, q.read())
-		}
-		for _, one := range m.setpoints.list {
-			d.Setpoints = append(d.Setpoints, *one.value)
-		}
-		for _, one := range m.inputs.list {
-			d.Inputs = append(d.Inputs, *one.value)
-		}
-		_, _ = hash.Write([]byte(m.id))
-		for _, list := range [][]float64{d.Values, d.Setpoints, d.Inputs} {
-			for _, value := range list {
-				note(math.Float64bits(value))
-			}
-		}
-		s.Devices[i] = d
-	}
-	s.Digest = hash.Sum64()
-	return s
+	return 0
 }

@@ -21,22 +21,22 @@ func (p Power) KW() float64 { return float64(p) / milliwattsPerKW }
 // Energy counts energy without loss: whole watt hours, and below them whole
 // milliwatt milliseconds.
 type Energy struct {
-	wattHours int64
-	rest      int64 // mW ms, from 0 to restPerWattHour - 1
+	WattHours int64
+	Rest      int64 // mW ms, from 0 to restPerWattHour - 1
 }
 
 const restPerWattHour = 1000 * 3_600_000 // mW ms
 
 // Add counts a power of 0 or more held for a whole number of milliseconds.
 func (e *Energy) Add(p Power, duration time.Duration) {
-	e.rest += int64(p) * duration.Milliseconds()
-	e.wattHours += e.rest / restPerWattHour
-	e.rest %= restPerWattHour
+	e.Rest += int64(p) * duration.Milliseconds()
+	e.WattHours += e.Rest / restPerWattHour
+	e.Rest %= restPerWattHour
 }
 
 // KWh returns the energy in kilowatt hours.
 func (e Energy) KWh() float64 {
-	return float64(e.wattHours)/1000 + float64(e.rest)/(1000*restPerWattHour)
+	return float64(e.WattHours)/1000 + float64(e.Rest)/(1000*restPerWattHour)
 }
 
 // approach moves from towards target by at most limit, a change of 0 or more.

@@ -18,6 +18,9 @@ type pvModel struct {
 	ambientC               float64
 	windMPerS              float64
 	cloudCoverPct          float64
+	deadBandHz             float64       // above the nominal frequency, within which nothing is taken back
+	droop                  float64       // part of the nominal frequency over which all of the rating is taken back
+	response               time.Duration // time constant of that
 }
 
 func readPV(m *document.Mapping) model {
@@ -30,46 +33,62 @@ func readPV(m *document.Mapping) model {
 		ambientC:               m.Number("ambient_temperature_c", -40, 60, 22),
 		windMPerS:              m.Number("wind_speed_m_per_s", 0, 40, 2),
 		cloudCoverPct:          m.Number("cloud_cover_pct", 0, 100, 20),
+		deadBandHz:             m.Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
+		droop:                  m.Number("over_frequency_droop_pct", 2, 7, 5) / 100,
+		// The open loop response time of the standard is that to 90 % of a change.
+		response: time.Duration(m.Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
 	}
 }
 
-func (model pvModel) build(random *rand.Rand) device {
-	return &pv{model: model, clouds: noise{random: random, constant: 5 * time.Minute}}
+func (model pvModel) build(site site, random *rand.Rand) device {
+	return &pv{model: model, nominalHz: site.nominalHz, random: random}
 }
 
+// cloudConstant is the time over which clouds forget where they were.
+const cloudConstant = 5 * time.Minute
+
 type pv struct {
-	model  pvModel
-	clouds noise
+	model     pvModel
+	nominalHz float64
+	random    *rand.Rand
 
 	enabled, limitPct                  float64 // setpoints
 	cloudCoverPct, ambientC, windMPerS float64 // inputs
 
-	elevationDeg, irradiance, cellC float64
-	dcKW                            float64
-	available                       Power // without limit and with the inverter on
-	power                           Power
-	energy                          Energy
-	on                              bus
+	pvState
 }
+
+type pvState struct {
+	Clouds                          noise
+	ElevationDeg, Irradiance, CellC float64
+	DCKW                            float64
+	Available                       Power // without limit and with the inverter on
+	Power                           Power
+	Driving                         Power // what its governor gives
+	Energy                          Energy
+	On                              bus
+}
+
+func (p *pv) state() any { return &p.pvState }
 
 func (p *pv) points() points {
 	return points{
 		quantities: []quantity{
-			{"power_kw", func() float64 { return p.power.KW() }},
-			{"available_power_kw", func() float64 { return p.available.KW() }},
-			{"dc_power_kw", func() float64 { return p.dcKW }},
-			{"dc_voltage_v", p.dcVoltage},
-			{"irradiance_w_per_m2", func() float64 { return p.irradiance }},
-			{"sun_elevation_deg", func() float64 { return p.elevationDeg }},
-			{"cell_temperature_c", func() float64 { return p.cellC }},
-			{"ambient_temperature_c", func() float64 { return p.ambientC }},
-			{"energy_kwh", func() float64 { return p.energy.KWh() }},
-			{"voltage_v", func() float64 { return p.on.voltageV }},
-			{"frequency_hz", func() float64 { return p.on.frequencyHz }},
-			{"running", func() float64 { return flag(p.power > 0) }},
-			{"curtailed", func() float64 { return flag(p.power < p.available) }},
-			{"daylight", func() float64 { return flag(p.elevationDeg > 0) }},
-			{"bus_fault", func() float64 { return flag(!p.on.live) }},
+			{Name: "power_kw", read: func() float64 { return p.Power.KW() }},
+			{Name: "available_power_kw", read: func() float64 { return p.Available.KW() }},
+			{Name: "dc_power_kw", read: func() float64 { return p.DCKW }},
+			{Name: "dc_voltage_v", read: p.dcVoltage},
+			{Name: "irradiance_w_per_m2", read: func() float64 { return p.Irradiance }},
+			{Name: "sun_elevation_deg", read: func() float64 { return p.ElevationDeg }},
+			{Name: "cell_temperature_c", read: func() float64 { return p.CellC }},
+			{Name: "ambient_temperature_c", read: func() float64 { return p.ambientC }},
+			{Name: "energy_kwh", read: func() float64 { return p.Energy.KWh() }},
+			{Name: "voltage_v", read: func() float64 { return p.On.VoltageV }},
+			{Name: "frequency_hz", read: func() float64 { return p.On.FrequencyHz }},
+			signal("running", func() bool { return p.Power > 0 }),
+			signal("curtailed", func() bool { return p.Power < p.Available }),
+			signal("daylight", func() bool { return p.ElevationDeg > 0 }),
+			signal("bus_fault", func() bool { return !p.On.Live }),
 		},
 		setpoints: []Setting{
 			control("enabled", 1, &p.enabled),
@@ -83,43 +102,55 @@ func (p *pv) points() points {
 	}
 }
 
-func (p *pv) offer(now moment) offer {
-	p.elevationDeg, _ = sunPosition(now.at, now.location)
+func (p *pv) offer(now moment, on bus) offer {
+	p.ElevationDeg, _ = sunPosition(now.at, now.location)
 	mean := p.cloudCoverPct / 100
 	// Clouds wander about the mean most freely under a half-covered sky, and not
 	// at all under a clear or a wholly covered one.
-	cover := clamp(mean+0.8*mean*(1-mean)*p.clouds.next(now.step), 0, 1)
-	p.irradiance = throughClouds(clearSky(p.elevationDeg), cover)
-	p.cellC = cellTemperature(p.irradiance, p.ambientC, p.windMPerS)
-	potentialKW := pvDC(p.irradiance, p.cellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
+	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
+	p.Irradiance = throughClouds(clearSky(p.ElevationDeg), cover)
+	p.CellC = cellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
+	potentialKW := pvDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
 	rated := p.model.inverterRatedKW / p.model.inverterEfficiency
-	p.available = powerOfKW(pvAC(potentialKW, rated, p.model.inverterEfficiency))
+	p.Available = powerOfKW(pvAC(potentialKW, rated, p.model.inverterEfficiency))
 
 	wanted := Power(0)
 	if p.enabled == 1 {
-		wanted = min(p.available, powerOfKW(p.model.inverterRatedKW*p.limitPct/100))
+		wanted = min(p.Available, powerOfKW(p.model.inverterRatedKW*p.limitPct/100))
 	}
-	p.dcKW = potentialKW
-	return offer{rank: rankPV, wanted: wanted, most: wanted}
+	p.DCKW = potentialKW
+	g := p.governor(wanted)
+	return offer{active: min(wanted, g.at(on.FrequencyHz, p.nominalHz)), governor: &g}
 }
 
-func (p *pv) commit(now moment, power Power, on bus) {
-	p.power, p.on = power, on
-	if p.available > 0 {
-		p.dcKW *= float64(power) / float64(p.available)
-	} else {
-		p.dcKW = 0
+// governor gives less the higher the frequency is.
+// Source: IEEE 1547-2018, 6.5.2.7: p = ppre - (f - f0 - db) / (f0 k).
+func (p *pv) governor(wanted Power) governor {
+	rated := p.model.inverterRatedKW
+	return governor{
+		rating: powerOfKW(rated), most: wanted, reference: wanted + powerOfKW(rated*p.model.deadBandHz/(p.model.droop*p.nominalHz)),
+		droop: p.model.droop, lag: p.model.response, driving: p.Driving,
 	}
-	p.energy.Add(power, now.step)
+}
+
+func (p *pv) commit(now moment, got flow) {
+	power := got.active
+	p.Power, p.Driving, p.On = power, got.driving, got.on
+	if p.Available > 0 {
+		p.DCKW *= float64(power) / float64(p.Available)
+	} else {
+		p.DCKW = 0
+	}
+	p.Energy.Add(power, now.step)
 }
 
 // dcVoltage falls with the cell temperature as the power does and is 0 in the
 // dark.
 func (p *pv) dcVoltage() float64 {
-	if p.irradiance <= 0 {
+	if p.Irradiance <= 0 {
 		return 0
 	}
-	return p.model.dcVoltageV * (1 + p.model.temperatureCoefficient*(p.cellC-25))
+	return p.model.dcVoltageV * (1 + p.model.temperatureCoefficient*(p.CellC-25))
 }
 
 // cellTemperature returns the temperature of a cell in C from the irradiance in

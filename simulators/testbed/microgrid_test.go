@@ -185,11 +185,11 @@ func TestEveryPointReadsTheTruth(t *testing.T) {
 		{"battery", "power_setpoint_kw", -37.5}, {"genset", "run", 1}, {"genset", "power_setpoint_kw", 62.5},
 		{"pv", "power_limit_pct", 41.5}, {"load", "demand_limit_kw", 66.25}, {"load", "non_critical_connected", 0}, {"grid", "import_alarm_kw", 12.345},
 	} {
-		if err := bed.Plant().Write(w.device, w.setpoint, w.value); err != nil {
+		if err := bed.Plant().Write(w.device, w.setpoint, w.value, "test"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := bed.Plant().SetInput("battery", "cell_temperature_rise_c", 31); err != nil {
+	if err := bed.Plant().SetInput("battery", "cell_temperature_rise_c", 31, "test"); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 { // the clock may run ahead of the plant by 10 s at most
@@ -422,7 +422,7 @@ func TestUndisturbedPlantRaisesNoAlarm(t *testing.T) {
 	source.definition.Step = time.Second
 	p := plant.New(source.definition)
 	for base, want := range map[float64]string{0: "grid_reverse_power", 80: ""} { // at noon
-		if err := p.SetInput("load", "base_kw", base); err != nil {
+		if err := p.SetInput("load", "base_kw", base, "test"); err != nil {
 			t.Fatal(err)
 		}
 		p.Step(time.Time{})
@@ -430,7 +430,7 @@ func TestUndisturbedPlantRaisesNoAlarm(t *testing.T) {
 			t.Errorf("a load of %v kW: %q fire, want %q", base, got, want)
 		}
 	}
-	if err := p.SetInput("load", "base_kw", 80); err != nil {
+	if err := p.SetInput("load", "base_kw", 80, "test"); err != nil {
 		t.Fatal(err)
 	}
 	for range 8 * 3600 {
@@ -452,7 +452,7 @@ func TestUndisturbedPlantRaisesNoAlarm(t *testing.T) {
 		{"genset", "fuel_leak_l_per_h", 36000, 25, "genset_low_fuel"},
 		{"battery", "self_discharge_kw", 36000, 10, "battery_low_state_of_charge genset_low_fuel"},
 	} {
-		if err := p.SetInput(c.device, c.input, c.value); err != nil {
+		if err := p.SetInput(c.device, c.input, c.value, "test"); err != nil {
 			t.Fatal(err)
 		}
 		for range c.seconds {

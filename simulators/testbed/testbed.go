@@ -34,6 +34,7 @@ type Options struct {
 // Testbed is a running plant.
 type Testbed struct {
 	plant     *plant.Plant
+	runner    *plant.Runner
 	units     []unit
 	servers   []*modbusserver.Server
 	control   *control.Server
@@ -91,6 +92,10 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 		}
 	}
 	t.show(t.plant.Step(options.Clock.Now()))
+	t.runner = plant.NewRunner(t.plant, options.Clock, t.show, func(lost time.Duration) {
+		dropped.Add(lost.Seconds())
+		options.Logger.Warn("the simulation fell behind and goes on from where it was", "lost", lost)
+	})
 	for i, e := range endpoints {
 		if e.devices == nil {
 			t.control = control.Serve(e.listener, t.plant, metrics, options.Logger)
@@ -110,12 +115,7 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	t.running.Go(func() {
-		t.plant.Run(ctx, options.Clock, t.show, func(lost time.Duration) {
-			dropped.Add(lost.Seconds())
-			options.Logger.Warn("the simulation fell behind and goes on from where it was", "lost", lost)
-		})
-	})
+	t.running.Go(func() { t.runner.Run(ctx) })
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (t *Testbed) newUnit(id string, table *device.Map) unit {
 			return result
 		}
 		for _, w := range writes {
-			if err := t.plant.Write(id, w.Setpoint, w.Value); err != nil {
+			if err := t.plant.Write(id, w.Setpoint, w.Value, "modbus"); err != nil {
 				return mbserver.SlaveDeviceFailure
 			}
 		}
@@ -138,9 +138,9 @@ func (t *Testbed) newUnit(id string, table *device.Map) unit {
 // show brings the values of one tick into the registers. The setpoints are read
 // while the unit is locked, as they are written: a write that came after the tick
 // was computed is not undone by it.
-func (t *Testbed) show(snapshot *plant.Snapshot) {
+func (t *Testbed) show(truth *plant.Truth) {
 	for _, u := range t.units {
-		values, _ := snapshot.Device(u.id)
+		values, _ := truth.Device(u.id)
 		u.registers.Update(func(image *modbusserver.Image) {
 			u.table.Encode(image.Set, values.Values, t.plant.Requested(u.id))
 		})

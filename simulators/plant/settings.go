@@ -1,0 +1,116 @@
+package plant
+
+import (
+	"strings"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// settings are what was last asked of a device. They reach it when the next
+// tick begins.
+type settings struct {
+	list      []Setting
+	index     map[string]int
+	requested []float64
+	by        []string // who asked for each since the last tick, "" if nobody did
+}
+
+func newSettings(list []Setting) settings {
+	s := settings{list: list, index: map[string]int{}, requested: make([]float64, len(list)), by: make([]string, len(list))}
+	for i, one := range list {
+		s.index[one.Name] = i
+		s.requested[i] = one.Initial
+	}
+	return s
+}
+
+// apply gives the device what was asked for, and returns an event for each that
+// somebody asked for.
+func (s *settings) apply(device string, kind EventKind) []Event {
+	var events []Event
+	for i, one := range s.list {
+		if s.by[i] != "" {
+			events = append(events, Event{Kind: kind, Device: device, Name: one.Name, From: *one.value, To: s.requested[i], By: s.by[i]})
+			s.by[i] = ""
+		}
+		*one.value = s.requested[i]
+	}
+	return events
+}
+
+// Setpoints returns what the registers of a device may write.
+func (p *Plant) Setpoints(id string) []Setting { return p.settings(id, setpointsOf) }
+
+// Inputs returns what the operator of the simulator may set on a device.
+func (p *Plant) Inputs(id string) []Setting { return p.settings(id, inputsOf) }
+
+func (p *Plant) settings(id string, of func(*member) *settings) []Setting {
+	m := p.member(id)
+	if m == nil {
+		return nil
+	}
+	return of(m).list
+}
+
+func setpointsOf(m *member) *settings { return &m.setpoints }
+func inputsOf(m *member) *settings    { return &m.inputs }
+
+// Requested returns the setpoints last written to a device, in the order of
+// Setpoints; they may be newer than the last tick.
+func (p *Plant) Requested(id string) []float64 { return p.requested(id, setpointsOf) }
+
+// RequestedInputs returns the inputs last set on a device, in the order of
+// Inputs.
+func (p *Plant) RequestedInputs(id string) []float64 { return p.requested(id, inputsOf) }
+
+func (p *Plant) requested(id string, of func(*member) *settings) []float64 {
+	m := p.member(id)
+	if m == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]float64(nil), of(m).requested...)
+}
+
+// Write asks for a setpoint, and says who does. It takes effect when the next tick
+// begins.
+func (p *Plant) Write(id, setpoint string, value float64, by string) error {
+	return p.request(id, "setpoint", setpoint, value, by, setpointsOf)
+}
+
+// SetInput sets an input, and says who does. It takes effect when the next tick
+// begins.
+func (p *Plant) SetInput(id, input string, value float64, by string) error {
+	return p.request(id, "input", input, value, by, inputsOf)
+}
+
+func (p *Plant) request(id, what, name string, value float64, by string, of func(*member) *settings) error {
+	m := p.member(id)
+	if m == nil {
+		return ems.Errorf(ems.CodeNotFound, "no device %q: the plant has %s", id, strings.Join(p.ids(), ", "))
+	}
+	s := of(m)
+	i, ok := s.index[name]
+	if !ok {
+		return ems.Errorf(ems.CodeNotFound, "device %s has no %s %q: it has %s", id, what, name, strings.Join(settingNames(s.list), ", "))
+	}
+	if one := s.list[i]; !one.Accepts(value) {
+		if one.Boolean {
+			return ems.Errorf(ems.CodeInvalid, "%s %s of %s cannot be %v: use 0 or 1", what, name, id, value)
+		}
+		return ems.Errorf(ems.CodeInvalid, "%s %s of %s cannot be %v: use %v to %v", what, name, id, value, one.Least, one.Most)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.requested[i], s.by[i] = value, by
+	return nil
+}
+
+func settingNames(list []Setting) []string {
+	names := make([]string, len(list))
+	for i, one := range list {
+		names[i] = one.Name
+	}
+	return names
+}

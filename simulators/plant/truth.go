@@ -1,0 +1,121 @@
+package plant
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"math"
+	"sort"
+	"time"
+)
+
+// Truth is all values of a plant at the end of one tick. It is never changed once
+// it was published.
+type Truth struct {
+	Tick      uint64
+	Simulated time.Time
+	Wall      time.Time
+	Devices   []DeviceTruth // ordered by id
+	Buses     []BusTruth    // in the order of the definition
+	Digest    uint64        // FNV-1a of all values of this tick but the wall clock's
+}
+
+// DeviceTruth is the values of one device: quantities in the order of Plant.Names,
+// setpoints and inputs as the tick used them.
+type DeviceTruth struct {
+	ID        string
+	Type      string
+	Values    []float64
+	Setpoints []float64
+	Inputs    []float64
+}
+
+// BusTruth is the state of one bus.
+type BusTruth struct {
+	ID          string
+	Live        bool
+	VoltageV    float64 // between two conductors, 0 where it is dead
+	FrequencyHz float64 // 0 where it is dead
+}
+
+// Device returns the values of one device.
+func (t *Truth) Device(id string) (DeviceTruth, bool) {
+	i := sort.Search(len(t.Devices), func(i int) bool { return t.Devices[i].ID >= id })
+	if i == len(t.Devices) || t.Devices[i].ID != id {
+		return DeviceTruth{}, false
+	}
+	return t.Devices[i], true
+}
+
+// Latest returns the values of the last tick, nil before the first.
+func (p *Plant) Latest() *Truth { return p.latest.Load() }
+
+// Names of the quantities of a device, in the order of its values, nil if there is
+// no such device.
+func (p *Plant) Names(id string) []string {
+	m := p.member(id)
+	if m == nil {
+		return nil
+	}
+	return quantityNames(m.points.quantities)
+}
+
+func quantityNames(list []quantity) []string {
+	names := make([]string, len(list))
+	for i, q := range list {
+		names[i] = q.Name
+	}
+	return names
+}
+
+// observe reads all values, as of a tick that ended at a simulated time.
+func (p *Plant) observe(wall time.Time) *Truth {
+	t := &Truth{
+		Tick: p.tick, Simulated: p.simulated(), Wall: wall,
+		Devices: make([]DeviceTruth, len(p.members)), Buses: make([]BusTruth, len(p.network.state)),
+	}
+	for i, b := range p.network.state {
+		t.Buses[i] = BusTruth{ID: p.network.names[i], Live: b.Live, VoltageV: b.VoltageV, FrequencyHz: b.FrequencyHz}
+	}
+	for i, m := range p.members {
+		quantities, setpoints, inputs := m.points.quantities, m.setpoints.list, m.inputs.list
+		values := make([]float64, len(quantities)+len(setpoints)+len(inputs))
+		for k, q := range quantities {
+			values[k] = q.read()
+		}
+		rest := values[len(quantities):]
+		for k, one := range setpoints {
+			rest[k] = *one.value
+		}
+		for k, one := range inputs {
+			rest[len(setpoints)+k] = *one.value
+		}
+		t.Devices[i] = DeviceTruth{
+			ID: m.id, Type: m.kind, Values: values[:len(quantities):len(quantities)],
+			Setpoints: rest[:len(setpoints):len(setpoints)], Inputs: rest[len(setpoints):],
+		}
+	}
+	t.Digest = t.digest()
+	return t
+}
+
+func (t *Truth) digest() uint64 {
+	hash := fnv.New64a()
+	number := make([]byte, 0, 1<<10)
+	number = binary.BigEndian.AppendUint64(number, t.Tick)
+	for _, b := range t.Buses {
+		for _, value := range []float64{flag(b.Live), b.VoltageV, b.FrequencyHz} {
+			number = binary.BigEndian.AppendUint64(number, math.Float64bits(value))
+		}
+	}
+	_, _ = hash.Write(number) // a hash never fails
+	for _, d := range t.Devices {
+		number = append(number[:0], d.ID...)
+		for _, list := range [][]float64{d.Values, d.Setpoints, d.Inputs} {
+			for _, value := range list {
+				number = binary.BigEndian.AppendUint64(number, math.Float64bits(value))
+			}
+		}
+		_, _ = hash.Write(number)
+	}
+	return hash.Sum64()
+}
