@@ -16,6 +16,7 @@ import (
 
 	"github.com/voltageems/voltageems-go/simulators/document"
 	"github.com/voltageems/voltageems-go/simulators/plant"
+	"github.com/voltageems/voltageems-go/system/ems"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,6 +35,8 @@ devices:
 type fixture struct {
 	t      *testing.T
 	plant  *plant.Plant
+	runner *plant.Runner
+	folder string
 	server *Server
 	client *http.Client
 }
@@ -51,8 +54,11 @@ func start(t *testing.T) *fixture {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "simulator_answer"}, func() float64 { return 42 }))
-	f := &fixture{t: t, plant: plant.New(definition), client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
-	f.server = Serve(listener, f.plant, registry, slog.New(slog.DiscardHandler))
+	f := &fixture{t: t, plant: plant.New(definition), folder: t.TempDir(), client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	f.runner = plant.NewRunner(f.plant, ems.NewManualClock(time.Unix(1_900_000_000, 0)), func(*plant.Truth) {}, func(time.Duration) {})
+	f.server = Serve(listener, Options{
+		Plant: f.plant, Runner: f.runner, Conditions: f.folder, Metrics: registry, Logger: slog.New(slog.DiscardHandler),
+	})
 	t.Cleanup(func() {
 		f.client.CloseIdleConnections()
 		if err := f.server.Close(); err != nil {
@@ -149,7 +155,7 @@ func TestInputsShowRanges(t *testing.T) {
 func TestBadRequestsAreExplained(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	const routes = "; there are GET /health, /truth, /inputs, /metrics and PUT /inputs/{device}/{input}"
+	const routes = "; GET /openapi.yaml says what there is"
 	cases := []struct {
 		method, path, body string
 		status             int

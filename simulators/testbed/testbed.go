@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sort"
 	"strings"
 	"sync"
@@ -98,7 +99,9 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 	})
 	for i, e := range endpoints {
 		if e.devices == nil {
-			t.control = control.Serve(e.listener, t.plant, metrics, options.Logger)
+			t.control = control.Serve(e.listener, control.Options{
+				Plant: t.plant, Runner: t.runner, Conditions: filepath.Join(options.Folder, "conditions"), Metrics: metrics, Logger: options.Logger,
+			})
 			options.Logger.Info("listening", "api", "control", "address", e.listener.Addr().String())
 			continue
 		}
