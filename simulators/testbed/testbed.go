@@ -135,7 +135,9 @@ func (t *Testbed) newUnit(id string, table *device.Map) unit {
 		}
 		return mbserver.Success
 	}
-	return unit{id: id, registers: modbusserver.NewUnit(table.Ranges(), write), table: table}
+	registers := modbusserver.NewUnit(table.Ranges(), write)
+	registers.Update(func(image *modbusserver.Image) { table.EncodeConstants(id, image.Set) })
+	return unit{id: id, registers: registers, table: table}
 }
 
 // show brings the values of one tick into the registers. The setpoints are read
