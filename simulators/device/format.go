@@ -101,7 +101,31 @@ func unpack(registers []uint16, t Type, order Order) float64 {
 	}
 }
 
+// unavailable is what stands for a value that there is not: the sentinels of SunSpec,
+// which many other devices use too.
+func unavailable(t Type) uint64 {
+	switch t {
+	case Int16:
+		return 1 << 15
+	case Int32:
+		return 1 << 31
+	case Int64:
+		return 1 << 63
+	case Uint16, Uint32, Uint64:
+		return math.MaxUint64
+	case Float32:
+		return uint64(math.Float32bits(float32(math.NaN())))
+	case Float64:
+		return math.Float64bits(math.NaN())
+	default: // counters
+		return 0
+	}
+}
+
 func bitsOf(raw float64, t Type) uint64 {
+	if math.IsNaN(raw) {
+		return unavailable(t)
+	}
 	whole := math.Round(raw)
 	switch t {
 	case Int16:

@@ -60,9 +60,9 @@ func Bind(profile *Profile, quantities []string, setpoints []plant.Setting, faul
 // Ranges returns the addresses of the map.
 func (m *Map) Ranges() []modbusserver.Range { return m.profile.Ranges() }
 
-// Encode hands values to set, register by register: quantities and setpoints are
+// Encode hands values to set, register by register: what is shown and setpoints are
 // in the order in which they were bound.
-func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values ...uint16), quantities, setpoints []float64) {
+func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values ...uint16), shown Shown, setpoints []float64) {
 	bits := map[place]uint16{}
 	for i, r := range m.profile.Registers {
 		if r.Constant != nil {
@@ -72,9 +72,9 @@ func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values .
 		if r.Setpoint {
 			value = setpoints[m.sources[i]]
 		} else {
-			value = quantities[m.sources[i]]
+			value = shown.Quantities[m.sources[i]]
 		}
-		if r.Codes != nil {
+		if r.Codes != nil && !math.IsNaN(value) {
 			value = r.Codes[int(clamped(value, len(r.Codes)))]
 		}
 		switch {
@@ -83,7 +83,11 @@ func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values .
 		case r.Type == Bool:
 			set(r.Table, r.Address, bit(value))
 		default:
-			set(r.Table, r.Address, pack((value-r.Offset)/r.Scale, r.Type, r.Order)...)
+			words := pack((value-r.Offset)/r.Scale, r.Type, r.Order)
+			if shown.Swapped != nil && !r.Setpoint && shown.Swapped[m.sources[i]] {
+				slices.Reverse(words)
+			}
+			set(r.Table, r.Address, words...)
 		}
 	}
 	for at, register := range bits {
@@ -111,7 +115,7 @@ func (m *Map) EncodeConstants(id string, set func(table modbusserver.Table, addr
 func clamped(value float64, codes int) float64 { return limited(value, 0, float64(codes-1)) }
 
 func bit(value float64) uint16 {
-	if value != 0 {
+	if value != 0 { // a bit has nothing that stands for no value: it is set
 		return 1
 	}
 	return 0

@@ -218,7 +218,7 @@ func (r recorder) set(table modbusserver.Table, address uint16, values ...uint16
 func TestEncode(t *testing.T) {
 	t.Parallel()
 	got := recorder{}
-	mustBind(t, sheet).Encode(got.set, []float64{1, 123.456, -12.34, 1}, []float64{1, -12.3, 50})
+	mustBind(t, sheet).Encode(got.set, Shown{Quantities: []float64{1, 123.456, -12.34, 1}}, []float64{1, -12.3, 50})
 	want := recorder{
 		{modbusserver.InputRegisters, 0}: 0xE979, {modbusserver.InputRegisters, 1}: 0x42F6,
 		{modbusserver.InputRegisters, 2}:      277, // (-12.34 + 40) / 0.1
@@ -273,7 +273,7 @@ func FuzzReadProfile(f *testing.F) {
 			t.Fatal(err)
 		}
 		encoded := recorder{}
-		m.Encode(encoded.set, make([]float64, len(quantities)), make([]float64, len(setpoints)))
+		m.Encode(encoded.set, Shown{Quantities: make([]float64, len(quantities))}, make([]float64, len(setpoints)))
 		for _, r := range profile.Registers {
 			var values []uint16
 			for n := range r.Type.width() {

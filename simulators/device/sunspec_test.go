@@ -68,7 +68,7 @@ func serveMap(t *testing.T, m *Map, quantities, setpoints []float64) (address st
 	})
 	unit.Update(func(image *modbusserver.Image) {
 		m.EncodeConstants("pv7", image.Set)
-		m.Encode(image.Set, quantities, setpoints)
+		m.Encode(image.Set, Shown{Quantities: quantities}, setpoints)
 	})
 	server, err := modbusserver.Serve(listener, map[byte]*modbusserver.Unit{1: unit}, modbusserver.Options{
 		Name: "sunspec", Clock: ems.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
@@ -141,7 +141,7 @@ func TestSunSpecLayout(t *testing.T) {
 		}
 	}
 	m.EncodeConstants("pv7", set)
-	m.Encode(set, []float64{0, -0.01, 0, 0}, []float64{0, 0, 100})
+	m.Encode(set, Shown{Quantities: []float64{0, -0.01, 0, 0}}, []float64{0, 0, 100})
 	for address, want := range map[uint16]uint16{
 		40000: 0x5375, 40001: 0x6E53, 40002: 1, 40003: 66, 40004: 'M'<<8 | 'a', 40069: 0x8000,
 		40070: 103, 40071: 50, 40072: 0, 40073: 0xFFFF, 40076: 0xFFFF, 40084: 0xFFFF, // W = -10 W in units of 10

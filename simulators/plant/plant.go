@@ -24,7 +24,9 @@ type Plant struct {
 	network    network
 	events     *Events
 	tick       uint64
-	latest     atomic.Pointer[Truth]
+	// disturbances move inputs; they are guarded by stepping, as the tick is.
+	disturbances []Disturbance
+	latest       atomic.Pointer[Truth]
 
 	mu       sync.Mutex // guards what is requested
 	stepping sync.Mutex
@@ -73,6 +75,7 @@ func (p *Plant) Step(wall time.Time) *Truth {
 	defer p.stepping.Unlock()
 	var events []Event
 	p.mu.Lock()
+	events = append(events, p.disturb(p.tick+1)...)
 	for _, m := range p.members {
 		events = append(events, m.setpoints.apply(m.id, EventWrite)...)
 		events = append(events, m.inputs.apply(m.id, EventInput)...)

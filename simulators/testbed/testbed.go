@@ -49,6 +49,7 @@ type unit struct {
 	id        string
 	registers *modbusserver.Unit
 	table     *device.Map
+	view      *device.View
 }
 
 // Start reads a plant, opens all its addresses and lets it run until Close. The
@@ -86,7 +87,7 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 	for i, e := range endpoints {
 		byEndpoint[i] = map[byte]*modbusserver.Unit{}
 		for _, one := range e.devices {
-			u := t.newUnit(one.ID, source.maps[one.ID])
+			u := t.newUnit(one.ID, source.maps[one.ID], source.views[one.ID])
 			t.units = append(t.units, u)
 			byEndpoint[i][one.Unit] = u.registers
 			t.addresses[one.ID] = e.listener.Addr().String()
@@ -122,7 +123,7 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 	return nil
 }
 
-func (t *Testbed) newUnit(id string, table *device.Map) unit {
+func (t *Testbed) newUnit(id string, table *device.Map, view *device.View) unit {
 	write := func(in modbusserver.Table, address uint16, values []uint16) mbserver.Exception {
 		writes, result := table.Decode(in, address, values)
 		if result != mbserver.Success {
@@ -137,7 +138,7 @@ func (t *Testbed) newUnit(id string, table *device.Map) unit {
 	}
 	registers := modbusserver.NewUnit(table.Ranges(), write)
 	registers.Update(func(image *modbusserver.Image) { table.EncodeConstants(id, image.Set) })
-	return unit{id: id, registers: registers, table: table}
+	return unit{id: id, registers: registers, table: table, view: view}
 }
 
 // show brings the values of one tick into the registers. The setpoints are read
@@ -147,7 +148,7 @@ func (t *Testbed) show(truth *plant.Truth) {
 	for _, u := range t.units {
 		values, _ := truth.Device(u.id)
 		u.registers.Update(func(image *modbusserver.Image) {
-			u.table.Encode(image.Set, values.Values, t.plant.Requested(u.id))
+			u.table.Encode(image.Set, u.view.Show(values.Values, truth.Tick, truth.Simulated), t.plant.Requested(u.id))
 		})
 	}
 }
