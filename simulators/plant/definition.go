@@ -12,11 +12,12 @@ import (
 
 // Definition is a plant as its plant.yaml describes it, checked.
 type Definition struct {
-	Name     string
-	Seed     uint64
-	Start    time.Time // simulated time before the first tick; its zone is that of the load profiles
-	Step     time.Duration
-	Location Location
+	Name        string
+	Description string // one line, "" if there is none
+	Seed        uint64
+	Start       time.Time // simulated time before the first tick; its zone is that of the load profiles
+	Step        time.Duration
+	Location    Location
 	// NominalHz is the nominal frequency of the whole plant, from 50 to 60.
 	NominalHz float64
 	Control   string // host:port of the truth and control API, on loopback
@@ -73,10 +74,11 @@ func ReadDefinition(file string, data []byte, addresses Addresses, faults *docum
 		return nil
 	}
 	definition := &Definition{
-		Name:  m.Text("name"),
-		Seed:  uint64(m.Integer("seed", 0, 1<<53)),
-		Start: readTime(m, "start"),
-		Step:  readStep(m, "step"),
+		Name:        m.Text("name"),
+		Description: m.Text("description", ""),
+		Seed:        uint64(m.Integer("seed", 0, 1<<53)),
+		Start:       readTime(m, "start"),
+		Step:        readStep(m, "step"),
 	}
 	definition.NominalHz = m.Number("nominal_frequency_hz", leastHz, mostHz, leastHz)
 	place := m.Mapping("location", false)

@@ -45,6 +45,15 @@ func load(folder string, addresses plant.Addresses) (*loaded, error) {
 	return result, nil
 }
 
+// Read reads a plant without running it, with all faults of its files as an error.
+func Read(folder string, addresses plant.Addresses) (*plant.Definition, error) {
+	source, err := load(folder, addresses)
+	if err != nil {
+		return nil, err
+	}
+	return source.definition, nil
+}
+
 func (l *loaded) bind(folder, file string, faults *document.Faults) {
 	profiles := map[string]*device.Profile{}
 	for _, one := range l.definition.Devices {

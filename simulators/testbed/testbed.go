@@ -28,6 +28,8 @@ import (
 type Options struct {
 	Folder    string          // holds plant.yaml and what it names
 	Addresses plant.Addresses // replace those of plant.yaml
+	Mode      *plant.Mode     // nil for real time
+	From      string          // the state to begin with: a file, or a name of conditions in the folder; "" for the beginning
 	Clock     ems.Clock
 	Logger    *slog.Logger
 }
@@ -117,10 +119,34 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 			options.Logger.Info("listening", "device", one.ID, "address", t.addresses[one.ID], "unit", one.Unit)
 		}
 	}
+	if err := t.begin(options); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
 	t.running.Go(func() { t.runner.Run(ctx) })
 	return nil
+}
+
+// begin puts the plant into the state and the mode that it begins with.
+func (t *Testbed) begin(options Options) error {
+	if options.From != "" {
+		file := options.From
+		if filepath.Base(file) == file && filepath.Ext(file) == "" {
+			file = filepath.Join(options.Folder, "conditions", file+".json")
+		}
+		snapshot, err := control.ReadSnapshot(file)
+		if err != nil {
+			return err
+		}
+		if _, err := t.runner.Restore(options.From, snapshot); err != nil {
+			return err
+		}
+	}
+	if options.Mode == nil {
+		return nil
+	}
+	return t.runner.SetMode(*options.Mode)
 }
 
 func (t *Testbed) newUnit(id string, table *device.Map, view *device.View) unit {

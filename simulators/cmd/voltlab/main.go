@@ -49,7 +49,10 @@ func newCommand() *cobra.Command {
 		newServeCommand(),
 		newSetupCommand(),
 		newBenchCommand(),
+		newPlantsCommand(),
 		newDevicesCommand(),
+		newTruthCommand(),
+		newMetersCommand(),
 	)
 	return root
 }
