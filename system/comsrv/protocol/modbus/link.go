@@ -93,6 +93,7 @@ type link struct {
 	free   time.Time // no request leaves earlier
 	late   lateReplies
 	refuse dialFailure
+	cut    cut
 	ctx    context.Context // of the request under way, because the interface
 	ask    *ask            // of the Modbus library carries neither
 }
@@ -157,6 +158,7 @@ type ask struct {
 	call     func(modbus.Client) ([]byte, error)
 	counters *unitMetrics
 	trace    *tracer // nil: nobody watches
+	frame    []byte  // of maxFrame bytes, for the reply, which is part of it
 }
 
 // exchange makes one request. Its errors are those of before and of ctx, a
