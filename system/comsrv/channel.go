@@ -3,7 +3,6 @@ package comsrv
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -51,9 +50,7 @@ type channel struct {
 
 	mu     sync.Mutex
 	status rtdb.ChannelStatus
-	groups []groupState   // copies, of which only what others may read is used
-	doubts map[int]doubts // of points that were not good at any time, by index
-	latest []latest       // of each point
+	groups []groupState // copies, of which only what others may read is used
 }
 
 // latest is what the device last answered for a point.
@@ -61,7 +58,8 @@ type latest struct {
 	quality ems.Quality
 	raw     float64
 	text    string
-	at      time.Time // of the last good one; zero if there was none
+	at      time.Time // of the last good one if it is a text; zero if there was none
+	doubts  doubts
 }
 
 // maxOrders bounds the commands that wait for one channel.
@@ -93,7 +91,6 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	c.counters = parts.metrics.of(strconv.FormatUint(uint64(entry.ID), 10))
 	c.heartbeat = newHeartbeat(&c.Channel)
 	c.publisher = newPublisher(&c.Channel, c.parts, c.counters)
-	c.latest, c.doubts = make([]latest, len(entry.Points)), map[int]doubts{}
 	c.show()
 	return c, nil
 }
@@ -388,20 +385,6 @@ func (c *channel) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status, c.groups = status, append(c.groups[:0], c.publisher.groups...)
-	for i := range c.publisher.points {
-		point := &c.publisher.points[i]
-		c.latest[i] = latest{quality: point.quality, raw: point.raw, text: point.text, at: point.at}
-		if point.quality == ems.Good || point.reason == "" {
-			continue
-		}
-		doubt := c.doubts[i]
-		if point.quality == ems.Uncertain {
-			doubt.uncertain = point.reason
-		} else {
-			doubt.bad = point.reason
-		}
-		c.doubts[i] = doubt
-	}
 }
 
 // shown returns the state of the channel and of its poll groups as show copied it.
@@ -411,10 +394,11 @@ func (c *channel) shown() (rtdb.ChannelStatus, []groupState) {
 	return c.status, slices.Clone(c.groups)
 }
 
-// answered returns what the device last answered for each point, nothing of a
-// channel that is not enabled, and why points are or were not good.
-func (c *channel) answered() ([]latest, map[int]doubts) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.latest), maps.Clone(c.doubts)
+// answered returns what the device last answered for points, by index, and why they
+// are or were not good; nothing of a channel that is not enabled.
+func (c *channel) answered(indexes []int) []latest {
+	if c.publisher == nil {
+		return nil
+	}
+	return c.publisher.answered(indexes)
 }

@@ -31,6 +31,7 @@ type script struct {
 	connects int
 	raw      []float64
 	bad      map[int]string
+	texts    map[int]string
 }
 
 func (s *script) Connect(context.Context) error {
@@ -54,7 +55,7 @@ func (s *script) ReadBatch(context.Context, string) ([]protocol.Reading, error) 
 	}
 	var readings []protocol.Reading
 	for i, raw := range s.raw {
-		reading := protocol.Reading{Point: i, Raw: raw}
+		reading := protocol.Reading{Point: i, Raw: raw, Text: s.texts[i]}
 		if reason, bad := s.bad[i]; bad {
 			reading.Quality, reading.Reason = ems.Bad, reason
 		}

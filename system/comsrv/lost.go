@@ -11,16 +11,14 @@ import (
 // lost returns the points that one table has and another lacks, by type. A text is no
 // value in Redis: of a number that becomes one nothing is to stay there.
 func lost(before, after []config.MappedPoint) map[ems.PointType][]ems.PointID {
-	has := map[ems.PointRef]bool{}
+	texts := map[ems.PointRef]bool{} // of the points that stay: whether one is a text
 	for i := range after {
-		if after[i].Mapping.IsText() {
-			continue
-		}
-		has[ems.PointRef{Type: after[i].Type, Point: after[i].ID}] = true
+		texts[ems.PointRef{Type: after[i].Type, Point: after[i].ID}] = after[i].Mapping.IsText()
 	}
 	missing := map[ems.PointType][]ems.PointID{}
 	for i := range before {
-		if point := &before[i]; !has[ems.PointRef{Type: point.Type, Point: point.ID}] {
+		point := &before[i]
+		if isText, stays := texts[ems.PointRef{Type: point.Type, Point: point.ID}]; !stays || isText && !point.Mapping.IsText() {
 			missing[point.Type] = append(missing[point.Type], point.ID)
 		}
 	}
