@@ -339,7 +339,7 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 	c.counters.failed.Inc()
 	c.counters.online.Set(0)
 	pause := c.retry.NextBackOff()
-	c.due = now.Add(pause)
+	c.due = c.publisher.groups[0].slots.retry(now, pause)
 	if first {
 		c.logger.Warn("the device cannot be reached; its points are bad until it answers", "error", err)
 	}
