@@ -234,6 +234,13 @@ func TestWhatStaysIsNotForgotten(t *testing.T) {
 	if answered := p.channel.answered([]int{2})[0]; answered.text != "1152921504606846977" {
 		t.Errorf("%+v", answered)
 	}
+	for _, digits := range []string{"", "1152921504606846975", ""} { // none where the number is exact
+		p.device.texts[2] = digits
+		p.poll()
+		if answered := p.channel.answered([]int{2})[0]; answered.text != digits {
+			t.Errorf("the digits %q are shown as %q", digits, answered.text)
+		}
+	}
 	group := &p.channel.publisher.groups[0]
 	p.channel.publisher.lose(group, errors.New("silence"))
 	p.channel.publisher.publish(t.Context())
