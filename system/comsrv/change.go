@@ -218,7 +218,7 @@ func (s *Service) endAll(p *plan, ends []*channel) {
 			reason = "the channel was stopped"
 		}
 		var successor *config.Channel // at the same device
-		if next != nil && next.Enabled && next.Protocol == channel.Protocol && next.Address == channel.Address {
+		if next != nil && next.Enabled && next.Protocol == channel.Protocol && config.PlainAddress(next.Address) == config.PlainAddress(channel.Address) {
 			successor = &next.Channel
 		}
 		channel.end(reason, successor)

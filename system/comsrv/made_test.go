@@ -123,3 +123,28 @@ func (p *plant) awaitPoint(id ems.ChannelID, kind string, value float64) {
 		return nil
 	}, fmt.Sprintf("channel %d %s is %v", id, kind, value))
 }
+
+// TestChannelsOfADeviceWriteNothingTwice: whoever asks for a second point that writes
+// the same is told, and nothing changes.
+func TestChannelsOfADeviceWriteNothingTwice(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	f.channels(f.field(1, d, ""))
+	p.site, _ = p.readSite()
+	p.start()
+	const twice = "A:1 (limit) writes to 10 of unit 1, as A:1 (limit) of channel 1 does at the same device"
+	again := documentOf(t, 7, d, func(document map[string]any) {
+		document["address"] = strings.Replace(d.address, "127.0.0.1", "localhost", 1)
+		document["points"].(map[string]string)["adjustment_mapping"] = limitMapping
+	})
+	p.Refused(http.MethodPost, "/api/channels/validate", again, http.StatusBadRequest, ems.CodeInvalid, twice)
+	p.Refused(http.MethodPost, "/api/channels", again, http.StatusBadRequest, ems.CodeInvalid, twice)
+	p.ok(http.MethodPost, "/api/channels", documentOf(t, 7, d, nil))
+	p.Refused(http.MethodPut, "/api/channels/7", again, http.StatusBadRequest, ems.CodeInvalid, twice)
+	f.write("points/1/adjustment_mapping.csv", onUnit(7, limitMapping))
+	p.Refused(http.MethodPost, "/api/channels/reload", "", http.StatusConflict, ems.CodeConflict,
+		"A:1 (limit) writes to 10 of unit 7, as A:1 (limit) of channel 1 does at the same device")
+	p.ok(http.MethodDelete, "/api/channels/7", "")
+	p.reload()
+}

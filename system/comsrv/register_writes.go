@@ -111,7 +111,7 @@ func (s *Service) checkWrite(channel *channel, place protocol.Range, values []ui
 		}
 	}
 	for _, other := range s.commands.roster.Load().channels {
-		if other.Protocol != channel.Protocol || other.Address != channel.Address {
+		if !other.SameDevice(&channel.Channel) {
 			continue
 		}
 		for i := range other.Points {

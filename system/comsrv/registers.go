@@ -100,7 +100,7 @@ func (s *Service) readRegisters(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := channel.checkRead(place); err != nil {
+	if err := s.checkRead(&channel.Channel, place); err != nil {
 		return err
 	}
 	deadline, err := request.deadline(s.clock.Now())
@@ -151,17 +151,18 @@ func (s *Service) addressable(c echo.Context) (*channel, protocol.Addressable, e
 	return channel, driver, nil
 }
 
-// checkRead refuses what must not be read.
-func (c *channel) checkRead(place protocol.Range) error {
-	start, end := int(place.Address), int(place.Address)+place.Count
-	switch {
-	case config.Broadcasts(c.Protocol, place.Unit):
+// checkRead refuses what must not be read: of what every channel of the device
+// forbids.
+func (s *Service) checkRead(asked *config.Channel, place protocol.Range) error {
+	if config.Broadcasts(asked.Protocol, place.Unit) {
 		return ems.Errorf(ems.CodeInvalid, "unit 0 is every unit of the line, and none of them answers: name one")
-	case c.Modbus.Reads.Forbids(place.Unit, place.Function, start, end):
-		return ems.Errorf(ems.CodeConflict, "channels.yaml forbids to read from there: leave its ranges out")
-	default:
-		return nil
 	}
+	for _, other := range s.commands.roster.Load().channels {
+		if other.SameDevice(asked) && other.Modbus.Reads.Forbids(place.Unit, place.Function, int(place.Address), int(place.Address)+place.Count) {
+			return ems.Errorf(ems.CodeConflict, "channel %d forbids to read from there: leave its ranges (modbus.forbidden) out", other.ID)
+		}
+	}
+	return nil
 }
 
 // perform lets the goroutine of the channel do something between two exchanges,

@@ -93,6 +93,7 @@ func (s *siteReader) readChannels() []Channel {
 	}
 	checkInterlocks(all, channels)
 	checkShared(all)
+	checkWritten(all)
 	return channels
 }
 

@@ -147,7 +147,10 @@ func (s *siteReader) readMappingTable(file string, kind ems.PointType, channel *
 			return
 		}
 		if sound && kind.Writable() {
-			targets.add(row, &mapping)
+			if address, other := targets.meets(&mapping); other != "" {
+				row.fault("register_address", "%d is written by %s too: give each place one point that writes it", address, other)
+			}
+			targets.add(&mapping, row.file+":"+strconv.Itoa(row.line))
 		}
 		if id != 0 {
 			rows[id] = mappingRow{line: row.line, mapping: mapping}
@@ -183,7 +186,7 @@ func (r *tableRow) mapping(kind ems.PointType, channel *Channel) (mapping Mappin
 	return mapping, len(r.faults.list) == before
 }
 
-// writeTargets are the bits that points of a channel write, by where they are.
+// writeTargets are the bits that points write, by where they are.
 type writeTargets map[writeTarget][]writtenBits
 
 type writeTarget struct {
@@ -194,22 +197,31 @@ type writeTarget struct {
 
 type writtenBits struct {
 	bits  uint16
-	where string // file and line
+	where string // says where the point is to be found
 }
 
-// add notes what a mapping writes, and tells a fault where another one writes
-// the same: one of the two would undo the other.
-func (t writeTargets) add(row *tableRow, mapping *Mapping) {
-	where, other := row.file+":"+strconv.Itoa(row.line), ""
-	for address := int(mapping.Address); address < mapping.End() && address <= math.MaxUint16; address++ {
-		at := writeTarget{unit: mapping.Unit, read: mapping.ReadFunction(), address: uint16(address)}
+// meets returns the first place of a mapping that another one writes too, and which:
+// one of the two would undo the other.
+func (t writeTargets) meets(mapping *Mapping) (address int, other string) {
+	for address = int(mapping.Address); address < mapping.End() && address <= math.MaxUint16; address++ {
 		bits := mapping.place(address - int(mapping.Address))
-		for _, taken := range t[at] {
-			if taken.bits&bits != 0 && other == "" {
-				other = taken.where
-				row.fault("register_address", "%d is written by %s too: give each place one point that writes it", address, other)
+		for _, taken := range t[mapping.target(address)] {
+			if taken.bits&bits != 0 {
+				return address, taken.where
 			}
 		}
-		t[at] = append(t[at], writtenBits{bits: bits, where: where})
 	}
+	return 0, ""
+}
+
+// add notes what a mapping writes.
+func (t writeTargets) add(mapping *Mapping, where string) {
+	for address := int(mapping.Address); address < mapping.End() && address <= math.MaxUint16; address++ {
+		at := mapping.target(address)
+		t[at] = append(t[at], writtenBits{bits: mapping.place(address - int(mapping.Address)), where: where})
+	}
+}
+
+func (m *Mapping) target(address int) writeTarget {
+	return writeTarget{unit: m.Unit, read: m.ReadFunction(), address: uint16(address)}
 }
