@@ -71,7 +71,7 @@ func documentBody(c echo.Context) ([]byte, error) {
 // proposal is what a request wants of the channels.
 type proposal struct {
 	next    *wanted
-	channel ems.ChannelID
+	channel ems.ChannelID // that must fit; 0 is none
 	store   func(context.Context) error
 }
 
@@ -94,7 +94,7 @@ func (s *Service) propose(c echo.Context, dry bool, work func() (proposal, error
 		if err := wants.next.fit(s.wanted, wants.channel, "nothing is changed"); err != nil {
 			return err
 		}
-		if err := s.checkModels(ctx, wants.next, wants.channel); err != nil {
+		if err := s.checkModels(ctx, wants.next); err != nil {
 			return err
 		}
 		done, err = s.alter(ctx, wants.next, dry, wants.store)
@@ -225,7 +225,8 @@ func (s *Service) deleteChannel(c echo.Context) error {
 		return err
 	}
 	done, err := s.propose(c, dry, func() (proposal, error) {
-		if err := s.checkOwner(id); err != nil {
+		aside := s.wanted.isAside(id) // then its document goes, and the channel of the folder goes on
+		if err := s.checkOwner(id); err != nil && !aside {
 			return proposal{}, err
 		}
 		if _, found := s.wanted.made[id]; !found {
@@ -233,7 +234,9 @@ func (s *Service) deleteChannel(c echo.Context) error {
 		}
 		next := s.wanted.with()
 		delete(next.made, id)
-		delete(next.switches, id)
+		if !aside {
+			delete(next.switches, id)
+		}
 		return proposal{next: next, channel: id, store: func(ctx context.Context) error {
 			if err := s.db.DeleteMade(ctx, id); ems.CodeOf(err) != ems.CodeNotFound {
 				return err
@@ -262,16 +265,20 @@ func (s *Service) switchChannel(c echo.Context, enabled bool) error {
 		return err
 	}
 	done, err := s.propose(c, dry, func() (proposal, error) {
-		says, found := s.wanted.says(id)
+		same, found := s.wanted.says(id, enabled)
 		if !found {
 			return proposal{}, ems.Errorf(ems.CodeNotFound, "there is no channel %d", id)
 		}
 		next, kept := s.wanted.with(), &enabled
-		if next.switches[id] = enabled; says == enabled {
+		if next.switches[id] = enabled; same {
 			delete(next.switches, id)
 			kept = nil
 		}
-		return proposal{next: next, channel: id, store: func(ctx context.Context) error { return s.db.Switch(ctx, id, kept) }}, nil
+		started := id
+		if !enabled { // also what cannot be used may be stopped
+			started = 0
+		}
+		return proposal{next: next, channel: started, store: func(ctx context.Context) error { return s.db.Switch(ctx, id, kept) }}, nil
 	})
 	switch {
 	case err != nil:
@@ -324,6 +331,9 @@ func (s *Service) reload(c echo.Context) error {
 		}
 		next := s.wanted.with()
 		next.site = folder
+		for id, one := range next.made { // which may fit this folder and did not fit the one before, or the reverse
+			next.made[id] = next.read(id, one.text)
+		}
 		dropped := next.dropSwitches()
 		return proposal{next: next, store: func(ctx context.Context) error {
 			for _, id := range dropped {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -146,5 +147,91 @@ func TestChannelsOfADeviceWriteNothingTwice(t *testing.T) {
 	p.Refused(http.MethodPost, "/api/channels/reload", "", http.StatusConflict, ems.CodeConflict,
 		"A:1 (limit) writes to 10 of unit 7, as A:1 (limit) of channel 1 does at the same device")
 	p.ok(http.MethodDelete, "/api/channels/7", "")
+	p.reload()
+}
+
+// TestWhatDoesNotFitHeals with the reload of a site that it fits. Until then it may be
+// stopped, which holds, and not be started; a document set aside is not looked at.
+func TestWhatDoesNotFitHeals(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	variable := ""
+	p.readSite = func() (*config.Site, error) { return config.ReadSite(f.dir, []string{variable}, Protocols()) }
+	p.start()
+	p.ok(http.MethodPost, "/api/channels", documentOf(t, 7, d, nil))
+	p.stop()
+	variable = "COMSRV_CHANNEL_7_ADDRESS=nowhere"
+	p.site, _ = p.readSite()
+	p.start()
+	shown := func() channelView {
+		_, reply := p.call(http.MethodGet, "/api/channels/7", "")
+		return decode[channelView](t, reply)
+	}
+	const fault = `environment: COMSRV_CHANNEL_7_ADDRESS: "nowhere" is not host:port`
+	if view := shown(); view.Enabled || !strings.HasPrefix(view.Reason, "it cannot be used: "+fault) {
+		t.Errorf("%+v", view)
+	}
+	p.Refused(http.MethodPost, "/api/channels/7/start", "", http.StatusBadRequest, ems.CodeInvalid, fault)
+	p.ok(http.MethodPost, "/api/channels/7/stop", "")
+	if view := shown(); !view.Switched || !strings.HasPrefix(view.Reason, "it cannot be used: ") {
+		t.Errorf("%+v", view)
+	}
+	p.reload()
+	p.stop()
+	variable = ""
+	p.start()
+	if got := p.reload(); fmt.Sprint(got.Changed) != "[7]" {
+		t.Errorf("%+v", got)
+	}
+	if view := shown(); view.Enabled || !view.Switched {
+		t.Errorf("%+v", view)
+	}
+	p.ok(http.MethodPost, "/api/channels/7/start", "")
+	p.awaitStatus(7, true, "")
+	variable = "COMSRV_CHANNEL_7_ADDRESS=nowhere"
+	p.Refused(http.MethodPost, "/api/channels/reload", "", http.StatusConflict, ems.CodeConflict, "it leaves another channel unfit: channel 7: "+fault)
+	f.channels("  - {id: 7, name: folder, protocol: virtual}")
+	if got := p.reload(); fmt.Sprint(got.Changed, got.Aside) != "[7] [7]" {
+		t.Errorf("%+v", got)
+	}
+	p.ok(http.MethodPost, "/api/channels/7/stop", "")
+	if view := shown(); view.Enabled || !view.Switched || view.Name != "folder" {
+		t.Errorf("%+v", view)
+	}
+}
+
+// TestAModelHoldsTheFolder: a reload takes nothing away that a model made through the
+// API names. Models of the folder change with it.
+func TestAModelHoldsTheFolder(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	whole := f.field(1, d, "")
+	f.channels(whole)
+	p.site, _ = p.readSite()
+	p.start()
+	for _, model := range []ems.Model{
+		{ID: "api-m", Mapping: ems.ModelMapping{Channel: 1, Data: map[string]ems.ModelPoint{"power": "1"}}},
+		{ID: "folder", Mapping: ems.ModelMapping{Channel: 1, Data: map[string]ems.ModelPoint{"power": "1"}}},
+	} {
+		if err := p.DB.UpsertModel(t.Context(), model); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.write("points/1/telemetry.csv", strings.Replace(powerTable, "1,power", "2,power", 1))
+	f.write("points/1/telemetry_mapping.csv", strings.Replace(powerMapping, "1,1,3", "2,1,3", 1))
+	p.Refused(http.MethodPost, "/api/channels/reload", "", http.StatusConflict, ems.CodeConflict, "model api-m names comsrv:1:T:1: change or remove the model first")
+	f.channels()
+	p.Refused(http.MethodPost, "/api/channels/reload?dry_run=true", "", http.StatusConflict, ems.CodeConflict, "model api-m names channel 1")
+	p.awaitStatus(1, true, "")
+	if err := p.DB.DeleteModel(t.Context(), "api-m"); err != nil {
+		t.Fatal(err)
+	}
+	f.channels(whole)
+	if got := p.reload(); fmt.Sprint(got.Changed) != "[1]" {
+		t.Errorf("%+v", got)
+	}
+	f.channels()
 	p.reload()
 }
