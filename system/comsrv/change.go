@@ -177,8 +177,10 @@ func (s *Service) carry(ctx context.Context, p *plan) {
 	s.commands.changed.Store(true)
 	s.startAll()
 	for _, channel := range ends {
-		if next := p.after(channel.ID); next == nil || !next.Enabled {
+		if next := s.commands.roster.Load().byID[channel.ID]; next == nil || !next.Enabled {
 			s.metrics.forget(channel.ID)
+		} else if channel.Enabled {
+			s.metrics.forgetGroups(channel, next)
 		}
 	}
 	for _, channel := range ends {

@@ -1,8 +1,11 @@
 package comsrv
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,4 +237,59 @@ func TestAModelHoldsTheFolder(t *testing.T) {
 	}
 	f.channels()
 	p.reload()
+}
+
+// TestNothingStaysOfAPollGroup that a change took away: neither its series nor what
+// Redis holds of it.
+func TestNothingStaysOfAPollGroup(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	grouped := func(groups string) {
+		f.channels(f.field(1, d, ", poll_groups: "+groups))
+		table := "point_id,signal_name,scale,offset,unit,reverse,data_type,poll_group\n1,power,1,0,kW,,,fast\n2,energy,1,0,kWh,,,"
+		if strings.Contains(groups, "slow") {
+			table += "slow"
+		}
+		f.write("points/1/telemetry.csv", table+"\n")
+		f.write("points/1/telemetry_mapping.csv", powerMapping+"2,1,3,2,float32,ABCD,\n")
+	}
+	holds := func(want ...string) {
+		t.Helper()
+		p.eventually(func() error {
+			var got []string
+			fields, err := p.Raw.HKeys(context.Background(), "comsrv:1:status").Result()
+			for _, field := range fields {
+				if strings.Contains(field, ":") {
+					got = append(got, field)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				return errors.Join(err, errors.New(diff))
+			}
+			return err
+		}, "the poll groups in Redis")
+	}
+	overruns := func() (count int) {
+		for _, series := range p.seriesOf(1) {
+			if series.name == "voltage_comsrv_overruns_total" {
+				count++
+			}
+		}
+		return count
+	}
+	grouped("{fast: 150ms, slow: 200ms}")
+	p.site, _ = p.readSite()
+	p.start()
+	holds("group:default", "group:fast", "group:slow", "stale_after_ms:fast", "stale_after_ms:slow")
+	if got := overruns(); got != 3 {
+		t.Errorf("%d series", got)
+	}
+	grouped("{fast: 150ms}")
+	p.reload()
+	holds("group:default", "group:fast", "stale_after_ms:fast")
+	if got := overruns(); got != 2 {
+		t.Errorf("%d series", got)
+	}
 }
