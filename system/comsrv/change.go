@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol/modbus"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -170,6 +171,12 @@ func (s *Service) carry(ctx context.Context, p *plan) {
 			s.logger.Error("a channel cannot be used", "channel", p.entries[i].ID, "error", err)
 			p.entries[i].unfit, p.entries[i].Enabled = err.Error(), false
 			made, _ = s.build(&p.entries[i]) // without a driver nothing can fail
+		}
+		if former := p.before.byID[made.ID]; former != nil {
+			made.trace = former.trace
+			if driver, can := made.driver.(protocol.Traceable); can {
+				made.trace.resume(driver, s.clock)
+			}
 		}
 		p.channels[i] = made
 	}

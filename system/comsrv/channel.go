@@ -45,7 +45,7 @@ type channel struct {
 	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{}              // Redis has newly appeared
 	settings  chan setting               // values that wait to be set
-	trace     trace                      // of its frames
+	trace     *trace                     // of its frames; it goes on where another channel takes the place of this one
 	tasks     chan func(context.Context) // what people ask of the device beside commands
 	leave     leave
 
@@ -73,6 +73,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	parts.logger = parts.logger.With("channel", entry.ID, "name", entry.Name)
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
+		trace:  &trace{},
 		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
 		tasks: make(chan func(context.Context), maxTasks),
 		leave: leave{quit: make(chan struct{})},

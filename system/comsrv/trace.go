@@ -38,7 +38,20 @@ func (t *trace) start(driver protocol.Traceable, clock ems.Clock, until time.Tim
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.first, t.frames, t.size, t.until = t.next(), nil, 0, until
+	t.watch(driver, clock)
+}
+
+func (t *trace) watch(driver protocol.Traceable, clock ems.Clock) {
 	driver.Trace(func(frame protocol.Frame) { t.add(driver, frame, clock.Now()) })
+}
+
+// resume goes on with the frames of another driver, if somebody wants them still.
+func (t *trace) resume(driver protocol.Traceable, clock ems.Clock) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if clock.Now().Before(t.until) {
+		t.watch(driver, clock)
+	}
 }
 
 // stop forgets all frames. driver is nil where there is none.

@@ -170,3 +170,41 @@ func TestTracesThatAreRefused(t *testing.T) {
 		return nil
 	}, "the reason")
 }
+
+// TestATraceGoesOn over a change of its channel, with the numbers that follow.
+func TestATraceGoesOn(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	f.channels(f.field(1, d, ""))
+	p.site, _ = p.readSite()
+	p.start()
+	p.ok(http.MethodPost, "/api/channels/1/trace", `{"duration_ms": 600000}`)
+	page := func(after uint64) (view traceView) {
+		t.Helper()
+		p.eventually(func() error {
+			view = decode[traceView](t, p.ok(http.MethodGet, fmt.Sprintf("/api/channels/1/trace?after=%d", after), ""))
+			if len(view.Frames) == 0 {
+				return fmt.Errorf("no frames after %d", after)
+			}
+			return nil
+		}, "frames")
+		return view
+	}
+	page(0)
+	for _, what := range []string{"other", ", enabled: false", ""} {
+		f.channels(f.field(1, d, strings.Replace(what, "other", ", description: other", 1)))
+		p.reload()
+		view := decode[traceView](t, p.ok(http.MethodGet, "/api/channels/1/trace", ""))
+		if !view.Active || len(view.Frames) == 0 || view.Frames[0].Number != 1 {
+			t.Fatalf("%q: active %v, %d frames", what, view.Active, len(view.Frames))
+		}
+		if strings.Contains(what, "enabled") {
+			continue
+		}
+		last := view.Frames[len(view.Frames)-1].Number
+		if more := page(last); more.Missed != 0 || more.Frames[0].Number != last+1 {
+			t.Errorf("%q: missed %d, the next frame is %d and not %d", what, more.Missed, more.Frames[0].Number, last+1)
+		}
+	}
+}
