@@ -2,6 +2,7 @@ package comsrv
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -209,9 +210,9 @@ func (s *Service) build(entry *entry) (*channel, error) {
 	case err != nil:
 		return nil, err
 	case entry.unfit != "":
-		made.status.Reason = clip("it cannot be used: " + entry.unfit)
+		made.rest("it cannot be used: "+entry.unfit, "replace or remove it, or mend the site and POST /api/channels/reload")
 	case entry.switched && !entry.Enabled:
-		made.status.Reason = "the channel was stopped by hand"
+		made.rest("the channel was stopped by hand", fmt.Sprintf("start it with POST /api/channels/%d/start", entry.ID))
 	}
 	return made, nil
 }

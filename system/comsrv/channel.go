@@ -48,6 +48,7 @@ type channel struct {
 	trace     *trace                     // of its frames; it goes on where another channel takes the place of this one
 	tasks     chan func(context.Context) // what people ask of the device beside commands
 	leave     leave
+	rests     error // why nothing can be asked of it; nil where it is enabled
 
 	mu     sync.Mutex
 	status rtdb.ChannelStatus
@@ -79,7 +80,7 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 		leave: leave{quit: make(chan struct{})},
 	}
 	if !entry.Enabled {
-		c.status.Reason = "the channel is disabled"
+		c.rest("the channel is disabled", "enable it where it is written")
 		return c, nil
 	}
 	factory, known := parts.drivers[entry.Protocol]
@@ -133,6 +134,12 @@ func (c *channel) run(ctx context.Context, place, places int) {
 		}
 		timer.ResetTo(c.wakeAt())
 	}
+}
+
+// rest says why the channel is not run, and what to do for it.
+func (c *channel) rest(reason, remedy string) {
+	c.status.Reason = clip(reason)
+	c.rests = ems.Errorf(ems.CodeConflict, "channel %d is not run: %s; %s", c.ID, c.status.Reason, remedy)
 }
 
 // plan lays the slots of all poll groups. Everything is read first at the earliest

@@ -80,7 +80,7 @@ func TestAChannelThroughTheAPIAlone(t *testing.T) {
 		t.Errorf("%d %+v", status, view)
 	}
 	p.awaitStatus(7, false, "the channel was stopped by hand")
-	p.Refused(http.MethodPost, "/api/channels/7/points/A/1", `{"value": 31}`, http.StatusConflict, ems.CodeConflict, "channel 7 is disabled")
+	p.Refused(http.MethodPost, "/api/channels/7/points/A/1", `{"value": 31}`, http.StatusConflict, ems.CodeConflict, "channel 7 is not run: the channel was stopped by hand; start it with POST /api/channels/7/start")
 	d.float(0, 22)
 	status, reply = p.call(http.MethodPost, "/api/channels/7/start", "")
 	if view := decode[channelView](t, reply); status != http.StatusOK || !view.Enabled || view.Switched {

@@ -3,6 +3,7 @@ package comsrv
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"math"
 	"time"
 
@@ -60,7 +61,27 @@ func (s *Service) writeRegisters(c echo.Context) error {
 	if err := s.note(ctx, channel, write); err != nil {
 		s.logger.Error("how a register write ended cannot be stored", "channel", channel.ID, "write", write.ID, "state", write.State, "error", err)
 	}
+	if err := ended(channel.ID, &write); err != nil {
+		return err
+	}
 	return httpserver.OK(c, write)
+}
+
+// ended returns nil for a write that was done, and else what a command that ends so
+// answers.
+func ended(channel ems.ChannelID, write *ems.RegisterWrite) error {
+	code, message := ems.CodeUnknown, "whether the device has executed the write is unknown: "
+	switch write.State {
+	case ems.CommandDone:
+		return nil
+	case ems.CommandFailed:
+		code, message = ems.CodeConflict, "the write failed: "
+	case ems.CommandExpired:
+		code, message = ems.CodeExpired, "the write expired: "
+	}
+	return &ems.Error{Code: code, Message: message + write.Reason, Details: []string{
+		"write " + write.ID, fmt.Sprintf("ask GET /api/channels/%d/registers/writes", channel),
+	}}
 }
 
 // note keeps a register write for the audit, whoever has left meanwhile.

@@ -142,7 +142,7 @@ func (s *Service) addressable(c echo.Context) (*channel, protocol.Addressable, e
 		return nil, nil, err
 	}
 	if !channel.Enabled {
-		return nil, nil, ems.Errorf(ems.CodeConflict, "channel %d is disabled", channel.ID)
+		return nil, nil, channel.rests
 	}
 	driver, can := channel.driver.(protocol.Addressable)
 	if !can {
@@ -192,6 +192,7 @@ func (c *channel) perform(ctx context.Context, deadline time.Time, do func(ctx c
 	case <-c.leave.quit:
 		late = c.refusal()
 	case <-ctx.Done():
+		late = ems.Errorf(ems.CodeConflict, "whoever asked did not wait for it, nothing was sent")
 	case <-timer.C():
 	}
 	if begun.CompareAndSwap(false, true) {

@@ -153,7 +153,7 @@ func TestScansThatAreRefused(t *testing.T) {
 	}
 	for _, test := range [][3]string{
 		{"/api/channels/1/sunspec/scan", "", "409 channel 1 has protocol virtual, which has no registers"},
-		{"/api/channels/2/sunspec/scan", "", "409 channel 2 is disabled"},
+		{"/api/channels/2/sunspec/scan", "", "409 channel 2 is not run: the channel is disabled; enable it where it is written"},
 		{"/api/channels/3/sunspec/scan", `{"units": [0]}`, "400 unit 0 is every unit of the line, and none of them answers: name one"},
 		{"/api/channels/3/sunspec/scan", `{"address": "127.0.0.1:1"}`, "400 the channel has an address and a timeout already: use /api/sunspec/scan for another"},
 		{"/api/channels/4/sunspec/scan", "", "404 there is no channel 4"},

@@ -158,7 +158,7 @@ func viewFrame(number uint64, frame *protocol.Frame) frameView {
 // traceable returns the driver of a channel, if that has frames to show.
 func (c *channel) traceable() (protocol.Traceable, error) {
 	if !c.Enabled {
-		return nil, ems.Errorf(ems.CodeConflict, "channel %d is disabled", c.ID)
+		return nil, c.rests
 	}
 	driver, can := c.driver.(protocol.Traceable)
 	if !can {

@@ -137,7 +137,7 @@ func TestTracesThatAreRefused(t *testing.T) {
 	}
 	for _, test := range []struct{ method, path, body, want string }{
 		{http.MethodPost, "1/trace", "", "409 channel 1 has protocol virtual, which has no frames to show"},
-		{http.MethodPost, "2/trace", "", "409 channel 2 is disabled"},
+		{http.MethodPost, "2/trace", "", "409 channel 2 is not run: the channel is disabled; enable it where it is written"},
 		{http.MethodPost, "3/trace", "", "404 there is no channel 3"},
 		{http.MethodPost, "10/trace", `{"duration_ms": 600001}`, "400 duration_ms 600001 is not between 1 and 600000"},
 		{http.MethodPost, "10/trace", `{"duration_ms": 0}`, "400 duration_ms 0 is not between 1 and 600000"},

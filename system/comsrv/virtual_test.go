@@ -101,7 +101,7 @@ func TestWhatCannotBeSetIsRefused(t *testing.T) {
 		{"2001/points/T/3", `{"value": 1}`, http.StatusNotFound, ems.CodeNotFound, "channel 2001 has no point T:3"},
 		{"2001/points/X/1", `{"value": 1}`, http.StatusBadRequest, ems.CodeInvalid, `unknown point type "X"`},
 		{"2001/points/T/01", `{"value": 1}`, http.StatusBadRequest, ems.CodeInvalid, `point "01" is not a number of 1 or more`},
-		{"2002/points/T/1", `{"value": 1}`, http.StatusConflict, ems.CodeConflict, "channel 2002 is disabled"},
+		{"2002/points/T/1", `{"value": 1}`, http.StatusConflict, ems.CodeConflict, "channel 2002 is not run: the channel is disabled; enable it where it is written"},
 		{"2003/points/T/1", `{"value": 1}`, http.StatusNotFound, ems.CodeNotFound, "there is no channel 2003"},
 		{"1/points/T/1", `{"value": 1}`, http.StatusConflict, ems.CodeConflict, "the points of channel 1 come from its device: only those of a virtual channel can be set"},
 	} {

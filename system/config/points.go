@@ -58,7 +58,13 @@ func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 				s.faults.add(pointsFile, row.line, "point_id %d has no row in %s", id, mappingFile)
 				continue
 			}
-			points = append(points, MappedPoint{Point: row.point, Mapping: mapping.mapping})
+			point := MappedPoint{Point: row.point, Mapping: mapping.mapping}
+			if !mapsEveryPoint(channel.Protocol) {
+				point.ForReader = row.forReader
+			} else if mapping.sound && kind.Writable() && point.Scale != 0 {
+				s.checkHeld(pointsFile, row.line, &point)
+			}
+			points = append(points, point)
 		}
 		for id, mapping := range mappings {
 			if _, ok := rows[id]; !ok {
@@ -77,9 +83,26 @@ func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 
 func typeOrder(t ems.PointType) int { return strings.IndexByte("TSCA", byte(t)) }
 
+// checkHeld makes sure that the type of a point which is written holds what its
+// table says of its values.
+func (s *siteReader) checkHeld(file string, line int, point *MappedPoint) {
+	for _, cell := range []struct {
+		column string
+		value  *float64
+	}{{"min", point.Min}, {"max", point.Max}, {"safe_value", point.SafeValue}} {
+		if cell.value == nil {
+			continue
+		}
+		if err := point.CheckHeld(*cell.value); err != nil {
+			s.faults.add(file, line, "%s %v", cell.column, err)
+		}
+	}
+}
+
 type pointRow struct {
-	line  int
-	point ems.Point
+	line      int
+	point     ems.Point
+	forReader string // its data_type
 }
 
 func (s *siteReader) readPointTable(file string, kind ems.PointType, channel *Channel, names map[string]string) (rows map[ems.PointID]pointRow, whole bool) {
@@ -98,7 +121,7 @@ func (s *siteReader) readPointTable(file string, kind ems.PointType, channel *Ch
 			return
 		}
 		if point.ID != 0 {
-			rows[point.ID] = pointRow{line: row.line, point: point}
+			rows[point.ID] = pointRow{line: row.line, point: point, forReader: row.text("data_type")}
 		}
 	})
 	return rows, whole
@@ -135,6 +158,7 @@ func (r *tableRow) checkPoint(point *ems.Point, names map[string]string) {
 type mappingRow struct {
 	line    int
 	mapping Mapping
+	sound   bool
 }
 
 func (s *siteReader) readMappingTable(file string, kind ems.PointType, channel *Channel, targets writeTargets) (rows map[ems.PointID]mappingRow, whole bool) {
@@ -153,7 +177,7 @@ func (s *siteReader) readMappingTable(file string, kind ems.PointType, channel *
 			targets.add(&mapping, row.file+":"+strconv.Itoa(row.line))
 		}
 		if id != 0 {
-			rows[id] = mappingRow{line: row.line, mapping: mapping}
+			rows[id] = mappingRow{line: row.line, mapping: mapping, sound: sound}
 		}
 	})
 	return rows, whole
