@@ -30,6 +30,9 @@ func (s *Service) writeRegisters(c echo.Context) error {
 	if err := httpserver.Body(c, &request); err != nil {
 		return err
 	}
+	if request.Values == nil {
+		return ems.Errorf(ems.CodeInvalid, "values are needed: what to write")
+	}
 	place, err := request.place(lastRead+1, math.MaxUint8, len(request.Values))
 	if err != nil {
 		return err

@@ -91,12 +91,15 @@ func (s *Service) readRegisters(c echo.Context) error {
 	}
 	var request struct {
 		rangeRequest
-		Count int `json:"count"`
+		Count *int `json:"count"`
 	}
 	if err := httpserver.Body(c, &request); err != nil {
 		return err
 	}
-	place, err := request.place(1, lastRead, request.Count)
+	if request.Count == nil {
+		return ems.Errorf(ems.CodeInvalid, "count is needed: how many registers or coils to read")
+	}
+	place, err := request.place(1, lastRead, *request.Count)
 	if err != nil {
 		return err
 	}

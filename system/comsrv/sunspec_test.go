@@ -160,7 +160,7 @@ func TestScansThatAreRefused(t *testing.T) {
 		{"/api/sunspec/scan", `{"address": "127.0.0.1"}`, `400 address: "127.0.0.1" is not host:port, for example 192.168.1.20:502`},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "timeout_ms": 10001}`, "400 timeout_ms 10001 is not between 1 and 10000"},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [` + strings.TrimSuffix(many, ",") + `]}`, "400 33 units are more than the 32 of one scan"},
-		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [256]}`, "400 the body is not the JSON that is expected: units[0]: number 256 where a whole number that fits is expected"},
+		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [256]}`, "400 the body is not the JSON that is expected: units[0]: number 256 where a whole number from 0 to 255 is expected"},
 	} {
 		status, reply := p.call(http.MethodPost, test[0], test[1])
 		if got := fmt.Sprintf("%d %s", status, reply.Error.Message); got != test[2] {

@@ -96,7 +96,7 @@ func TestWhatCannotBeSetIsRefused(t *testing.T) {
 		{"2001/points/T/1", `{}`, http.StatusBadRequest, ems.CodeInvalid, `the body has no value: send {"value": 12.5}`},
 		{"2001/points/T/1", `{"value": 200.5}`, http.StatusBadRequest, ems.CodeInvalid, "200.5 is above the greatest value of load, 200"},
 		{"2001/points/T/1", `{"value": -1}`, http.StatusBadRequest, ems.CodeInvalid, "-1 is below the least value of load, 0"},
-		{"2001/points/T/2", `{"value": 1}`, http.StatusConflict, ems.CodeConflict, "double is computed from other points: channels.yaml says how"},
+		{"2001/points/T/2", `{"value": 1}`, http.StatusConflict, ems.CodeConflict, "double is computed from other points: its expression says how"},
 		{"2001/points/A/1", `{"value": 1}`, http.StatusConflict, ems.CodeConflict, "limit is written by a command: use POST in place of PUT"},
 		{"2001/points/T/3", `{"value": 1}`, http.StatusNotFound, ems.CodeNotFound, "channel 2001 has no point T:3"},
 		{"2001/points/X/1", `{"value": 1}`, http.StatusBadRequest, ems.CodeInvalid, `unknown point type "X"`},
