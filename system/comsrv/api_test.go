@@ -405,3 +405,21 @@ func TestRedisAwayOverHTTP(t *testing.T) {
 		return nil
 	}, "healthy again")
 }
+
+// TestNoRequestTakesUnknownParameters: a table that was to be tried must not be applied.
+func TestNoRequestTakesUnknownParameters(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, without(1))
+	p.start()
+	known := strings.NewReplacer(":channel", "1", ":type", "T", ":point", "1", ":token", "x", ":command", "x")
+	asked := 0
+	for _, route := range p.service.server.Echo.Routes() {
+		if strings.HasPrefix(route.Path, "/api/") {
+			asked++
+			p.Refused(route.Method, known.Replace(route.Path)+"?dry_rnu=true", "", http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "dry_rnu"`)
+		}
+	}
+	if asked < 20 {
+		t.Errorf("%d routes", asked)
+	}
+}

@@ -21,32 +21,14 @@ import (
 const maxDocuments = 64 << 20
 
 func (s *Service) addChangeRoutes() {
-	s.server.Echo.POST("/api/channels", s.createChannel)
-	s.server.Echo.POST("/api/channels/reload", s.reload)
-	s.server.Echo.POST("/api/channels/validate", s.validateChannel)
-	s.server.Echo.PUT("/api/channels/:channel", s.replaceChannel)
-	s.server.Echo.DELETE("/api/channels/:channel", s.deleteChannel)
-	s.server.Echo.POST("/api/channels/:channel/start", s.startChannel)
-	s.server.Echo.POST("/api/channels/:channel/stop", s.stopChannel)
-	s.server.Echo.GET("/api/channels/:channel/document", s.getDocument)
-}
-
-// dryRun reads ?dry_run=, which must not be misspelt: what was meant to be tried
-// would be done.
-func dryRun(c echo.Context) (bool, error) {
-	for name := range c.QueryParams() {
-		if name != "dry_run" {
-			return false, ems.Errorf(ems.CodeInvalid, "unknown parameter %q: there is only dry_run", name)
-		}
-	}
-	switch text := c.QueryParam("dry_run"); {
-	case !c.QueryParams().Has("dry_run"), text == "false":
-		return false, nil
-	case text == "true":
-		return true, nil
-	default:
-		return false, ems.Errorf(ems.CodeInvalid, "dry_run %q is neither true nor false", text)
-	}
+	s.server.Echo.POST("/api/channels", s.createChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/reload", s.reload, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/validate", s.validateChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.PUT("/api/channels/:channel", s.replaceChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.DELETE("/api/channels/:channel", s.deleteChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/:channel/start", s.startChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/:channel/stop", s.stopChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.GET("/api/channels/:channel/document", s.getDocument, httpserver.Parameters())
 }
 
 // documentBody reads the body of a request that holds a channel, YAML or JSON.
@@ -149,7 +131,7 @@ func (s *Service) checkOwner(id ems.ChannelID) error {
 }
 
 func (s *Service) createChannel(c echo.Context) error {
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -161,7 +143,7 @@ func (s *Service) replaceChannel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -220,7 +202,7 @@ func (s *Service) deleteChannel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -260,7 +242,7 @@ func (s *Service) switchChannel(c echo.Context, enabled bool) error {
 	if err != nil {
 		return err
 	}
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -316,7 +298,7 @@ func (s *Service) getDocument(c echo.Context) error {
 // reload reads the site folder again and puts its channels in use, all of them or
 // none. Those that stay the same go on.
 func (s *Service) reload(c echo.Context) error {
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}

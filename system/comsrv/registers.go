@@ -27,9 +27,9 @@ const lastRead = 4 // the functions after it write
 
 func (s *Service) addRegisterRoutes() {
 	const path = "/api/channels/:channel/registers/"
-	s.server.Echo.POST(path+"read", s.readRegisters)
-	s.server.Echo.POST(path+"write", s.writeRegisters)
-	s.server.Echo.GET(path+"writes", s.listRegisterWrites)
+	s.server.Echo.POST(path+"read", s.readRegisters, httpserver.Parameters())
+	s.server.Echo.POST(path+"write", s.writeRegisters, httpserver.Parameters())
+	s.server.Echo.GET(path+"writes", s.listRegisterWrites, httpserver.Parameters("limit", "after"))
 }
 
 // rangeRequest names registers or coils. All but the deadline is needed.

@@ -24,8 +24,8 @@ const (
 )
 
 func (s *Service) addSunSpecRoutes() {
-	s.server.Echo.POST("/api/channels/:channel/sunspec/scan", s.scanChannel)
-	s.server.Echo.POST("/api/sunspec/scan", s.scanAddress)
+	s.server.Echo.POST("/api/channels/:channel/sunspec/scan", s.scanChannel, httpserver.Parameters())
+	s.server.Echo.POST("/api/sunspec/scan", s.scanAddress, httpserver.Parameters())
 }
 
 // scanRequest is the body of a scan. The address and its timeout are those of the

@@ -169,9 +169,9 @@ func (c *channel) traceable() (protocol.Traceable, error) {
 
 func (s *Service) addTraceRoutes() {
 	const path = "/api/channels/:channel/trace"
-	s.server.Echo.POST(path, s.startTrace)
-	s.server.Echo.GET(path, s.readTrace)
-	s.server.Echo.DELETE(path, s.stopTrace)
+	s.server.Echo.POST(path, s.startTrace, httpserver.Parameters())
+	s.server.Echo.GET(path, s.readTrace, httpserver.Parameters("limit", "after"))
+	s.server.Echo.DELETE(path, s.stopTrace, httpserver.Parameters())
 }
 
 // startTrace keeps the frames of a channel for a time.

@@ -88,7 +88,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 		status = http4xx.Code
 		fault.Code, fault.Message = codeOfStatus(status), strings.ToLower(http.StatusText(status))
 		if status == http.StatusRequestEntityTooLarge {
-			fault.Message = fmt.Sprintf("the body is larger than the %d MiB that a request may have", maxBody>>20)
+			fault.Message = fmt.Sprintf("the body is too large: a request may have %d MiB", maxBody>>20)
 		}
 	case errors.Is(err, context.Canceled):
 		// The service ends, or the caller has left and hears nothing of this.

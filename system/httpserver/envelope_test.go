@@ -262,7 +262,7 @@ func TestBodyEndsAtOneMegabyte(t *testing.T) {
 			t.Errorf("%s: %s %.200s", check.name, response.Status, text)
 		}
 		if check.want != http.StatusOK {
-			servicetest.Same(t, text, `{"success":false,"error":{"code":"INVALID","message":"the body is larger than the 1 MiB that a request may have"}}`+"\n")
+			servicetest.Same(t, text, `{"success":false,"error":{"code":"INVALID","message":"the body is too large: a request may have 1 MiB"}}`+"\n")
 		}
 	}
 }
