@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	yamlLine   = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
-	yamlMisfit = regexp.MustCompile("^cannot unmarshal (!!\\w+)(?: `(.*)`)? into (.+)$")
+	yamlLine   = regexp.MustCompile(`(?s)^(?:yaml: )?line (\d+): (.*)$`)
+	yamlMisfit = regexp.MustCompile("(?s)^cannot unmarshal (!\\S*)(?: `(.*)`)? into (.+)$")
 )
 
 // addYAML turns the decoder's messages, which may be several, into faults.
