@@ -174,7 +174,9 @@ func (s *Service) carry(ctx context.Context, p *plan) {
 			made, _ = s.build(&p.entries[i]) // without a driver nothing can fail
 		}
 		if former := p.before.byID[made.ID]; former != nil {
-			made.trace = former.trace
+			if made.trace = former.trace; former.Enabled && made.Enabled {
+				s.metrics.forgetGroups(former, made)
+			}
 			if driver, can := made.driver.(protocol.Traceable); can {
 				made.trace.resume(driver, s.clock)
 			}
@@ -185,10 +187,8 @@ func (s *Service) carry(ctx context.Context, p *plan) {
 	s.commands.changed.Store(true)
 	s.startAll()
 	for _, channel := range ends {
-		if next := s.commands.roster.Load().byID[channel.ID]; next == nil || !next.Enabled {
+		if next := p.after(channel.ID); next == nil || !next.Enabled {
 			s.metrics.forget(channel.ID)
-		} else if channel.Enabled {
-			s.metrics.forgetGroups(channel, next)
 		}
 	}
 	for _, channel := range ends {

@@ -70,7 +70,7 @@ func (d *document) find(node *yaml.Node, kind reflect.Type, path []any, wanted f
 	}
 	for i, inner := range node.Content {
 		var step any = i
-		within := kind
+		var within reflect.Type
 		switch {
 		case node.Kind == yaml.SequenceNode && kind.Kind() == reflect.Slice:
 			within = kind.Elem()
