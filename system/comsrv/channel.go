@@ -44,9 +44,10 @@ type channel struct {
 	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{}              // Redis has newly appeared
 	settings  chan setting               // values that wait to be set
-	trace     trace                      // of its frames
+	trace     *trace                     // of its frames; it goes on where another channel takes the place of this one
 	tasks     chan func(context.Context) // what people ask of the device beside commands
 	leave     leave
+	rests     error // why nothing can be asked of it; nil where it is enabled
 
 	mu     sync.Mutex
 	status rtdb.ChannelStatus
@@ -71,12 +72,13 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	parts.logger = parts.logger.With("channel", entry.ID, "name", entry.Name)
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
+		trace:  &trace{},
 		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
 		tasks: make(chan func(context.Context), maxTasks),
 		leave: leave{quit: make(chan struct{})},
 	}
 	if !entry.Enabled {
-		c.status.Reason = "the channel is disabled"
+		c.rest("the channel is disabled", "enable it where it is written")
 		return c, nil
 	}
 	factory, known := parts.drivers[entry.Protocol]
@@ -129,6 +131,12 @@ func (c *channel) run(ctx context.Context, place, places int) {
 		}
 		timer.ResetTo(c.wakeAt())
 	}
+}
+
+// rest says why the channel is not run, and what to do for it.
+func (c *channel) rest(reason, remedy string) {
+	c.status.Reason = clip(reason)
+	c.rests = ems.Errorf(ems.CodeConflict, "channel %d is not run: %s; %s", c.ID, c.status.Reason, remedy)
 }
 
 // plan lays the slots of all poll groups. Everything is read first at the earliest

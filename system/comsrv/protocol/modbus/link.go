@@ -44,6 +44,12 @@ type place struct {
 	serial            config.Serial
 }
 
+// plain returns the same place, however its address is written.
+func (p place) plain() place {
+	p.address = config.PlainAddress(p.address)
+	return p
+}
+
 // take returns the connection of a channel, which must be returned with leave.
 func (l *Links) take(channel *config.Channel) *link {
 	at := place{
@@ -52,12 +58,12 @@ func (l *Links) take(channel *config.Channel) *link {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	taken := l.shared[at]
+	taken := l.shared[at.plain()]
 	if taken == nil || channel.Modbus.OwnConnection {
 		taken = newLink(at, l.clock)
 	}
 	if !channel.Modbus.OwnConnection {
-		l.shared[at] = taken
+		l.shared[at.plain()] = taken
 	}
 	taken.holders++
 	return taken
@@ -68,8 +74,8 @@ func (l *Links) leave(left *link) {
 	l.mu.Lock()
 	left.holders--
 	last := left.holders == 0
-	if last && l.shared[left.place] == left {
-		delete(l.shared, left.place)
+	if at := left.plain(); last && l.shared[at] == left {
+		delete(l.shared, at)
 	}
 	l.mu.Unlock()
 	if last {
