@@ -23,6 +23,7 @@ type health struct {
 // unitHealth is what is known of one unit.
 type unitHealth struct {
 	answers bool      // it did when it was asked last, and is still asked
+	at      time.Time // when it did last
 	until   time.Time // left alone until then
 	reason  string    // why; empty when it does not fail
 	pauses  *backoff.ExponentialBackOff
@@ -95,18 +96,19 @@ func (h *health) failing(unit uint8) bool {
 	return h.of(unit).reason != ""
 }
 
-// answering reports whether a unit did answer when it was asked last.
-func (h *health) answering(unit uint8) bool {
+// answered reports whether a unit did when it was asked last, and when that was.
+func (h *health) answered(unit uint8) (answers bool, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.of(unit).answers
+	known := h.of(unit)
+	return known.answers, known.at
 }
 
 // answer notes that a unit answers.
 func (h *health) answer(unit uint8) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	*h.of(unit) = unitHealth{answers: true}
+	*h.of(unit) = unitHealth{answers: true, at: h.clock.Now()}
 }
 
 // fail notes that a unit does not answer. The first pause is about the timeout
