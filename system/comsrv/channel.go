@@ -217,11 +217,14 @@ func (c *channel) yield(ctx context.Context) {
 }
 
 // connect reads all groups at once from a device that was not reachable, and tells
-// Redis.
+// Redis. It ends at once when the channel is to end: a silent gateway costs a timeout
+// for each of its units.
 func (c *channel) connect(ctx context.Context) {
 	began := c.clock.Now()
-	points, bad, err := c.readAll(ctx)
-	if ctx.Err() != nil {
+	connecting, cancel := c.untilQuit(ctx)
+	defer cancel()
+	points, bad, err := c.readAll(connecting)
+	if connecting.Err() != nil || c.isEnding() {
 		return
 	}
 	ended := c.clock.Now()
@@ -251,6 +254,9 @@ func (c *channel) readAll(ctx context.Context) (points, bad int, err error) {
 		points, bad = points+read, bad+unread
 		if failures[i] = err; err != nil {
 			failed++
+		}
+		if ctx.Err() != nil || c.isEnding() {
+			return 0, 0, context.Canceled
 		}
 	}
 	if failed == len(groups) {

@@ -32,6 +32,29 @@ func (c *channel) end(reason string, next *config.Channel) {
 	}
 }
 
+// untilQuit returns a context that ends when the channel is to end, too.
+func (c *channel) untilQuit(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	go func() {
+		select {
+		case <-c.leave.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// isEnding reports whether the channel is to end.
+func (c *channel) isEnding() bool {
+	select {
+	case <-c.leave.quit:
+		return true
+	default:
+		return false
+	}
+}
+
 // holdsIn reports whether every point whose value may hold for a time is in another
 // table as it is in this one, so that its safe value can be written from there.
 func (c *channel) holdsIn(next *config.Channel) bool {

@@ -45,6 +45,7 @@ func TestAChannelIsThereWhileAUnitAnswers(t *testing.T) {
 	device := newBank()
 	p := newPeer(t, device.serve)
 	driver, clock := fastAndSlow(t, p.address(), "fast", "slow")
+	openOn(t, driver.links, shared(2, p.address(), 9)).held() // so that what is known of the units outlives a connect
 	for _, group := range []string{"fast", "slow"} {
 		if _, err := driver.ReadBatch(t.Context(), group); err != nil {
 			t.Fatal(err)
@@ -81,6 +82,17 @@ func TestAChannelIsThereWhileAUnitAnswers(t *testing.T) {
 	}
 	if there, _ = polls(1); !there[0] {
 		t.Error("it answers, and the channel is not there")
+	}
+	device.answerOnly()
+	if there, _ = polls(2); there[1] {
+		t.Error("nobody answers, and the channel is there")
+	}
+	device.answerOnly(2)
+	if err := driver.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if there, _ = polls(1); !there[0] { // whatever was known of it before
+		t.Error("it answers, and the channel is not there when it is connected anew")
 	}
 }
 
