@@ -220,6 +220,9 @@ func (c *channel) yield(ctx context.Context) {
 // Redis. It ends at once when the channel is to end: a silent gateway costs a timeout
 // for each of its units.
 func (c *channel) connect(ctx context.Context) {
+	if c.isEnding() {
+		return
+	}
 	began := c.clock.Now()
 	connecting, cancel := c.untilQuit(ctx)
 	defer cancel()
