@@ -185,7 +185,7 @@ func (c *channel) releaseHolds(ctx context.Context) {
 			continue
 		}
 		safe := *c.Points[index].SafeValue
-		if err := c.writeDirectly(ctx, index, safe); err != nil {
+		if err := c.writeDirectly(ctx, index, safe, false); err != nil {
 			c.logger.Error("a safe value cannot be written", "point", ref.String(), "value", safe, "error", err)
 			continue
 		}

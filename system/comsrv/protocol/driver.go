@@ -133,6 +133,9 @@ type Reading struct {
 type Write struct {
 	Point int     // index within the points of the channel
 	Raw   float64 // as the device takes it, after scale and offset were undone
+	// Regular is one of many writes that nobody waits for: none is worth asking a unit
+	// that is left alone because it does not answer.
+	Regular bool
 	// Before is asked when all is prepared and the next thing is that bytes
 	// leave for the device. Its error stops the write, and nothing was sent.
 	Before func() error

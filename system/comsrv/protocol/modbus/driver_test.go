@@ -87,7 +87,7 @@ func TestAgainstAnotherImplementation(t *testing.T) {
 		t.Error(diff, bad)
 	}
 	all := register(1, 3, 13, config.Uint16)
-	if err := driver.take(context.Background(), 1, false); err != nil {
+	if err := driver.take(context.Background(), 1, reading); err != nil {
 		t.Fatal(err)
 	}
 	defer driver.link.give()

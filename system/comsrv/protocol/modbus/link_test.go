@@ -125,7 +125,8 @@ func TestChannelsThatShareNoConnection(t *testing.T) {
 }
 
 // TestADeadUnitOfAnotherChannel: what one channel knows of a unit holds for all
-// behind the connection, and each attempt to reach it costs them one timeout.
+// behind the connection, and each attempt to reach it costs them one timeout. Commands
+// make attempts of their own, one in each timeout; all others are answered at once.
 func TestADeadUnitOfAnotherChannel(t *testing.T) {
 	t.Parallel()
 	device := newBank()
@@ -136,30 +137,36 @@ func TestADeadUnitOfAnotherChannel(t *testing.T) {
 	alive, dead, twin := shared(1, p.address(), 1), shared(2, p.address(), 2), shared(3, p.address(), 2)
 	dead.Timeout, twin.Timeout = testTimeout, testTimeout
 	first, second, third := openOn(t, links, alive), openOn(t, links, dead), openOn(t, links, twin)
-	tries := func() []int {
+	tries := func() (polls, commands []int) {
 		var resting *restError
-		var counts []int
-		for _, pause := range []float64{0, 0.7, 0.6, 1.5, 1} { // of about 1 and 2 timeouts
+		for _, pause := range []float64{0, 0.7, 0.6, 1.5, 1.1} { // of about 1 and 2 timeouts
 			clock.Advance(time.Duration(pause * float64(testTimeout)))
 			wantGood(t, first, map[ems.PointID]float64{1: 0, 2: 0})
-			before := framesTo(p, 2)
+			before, written := framesTo(p, 2), writesTo(p, 2)
 			for _, driver := range []*Driver{second, third} {
 				_, err := driver.ReadBatch(context.Background(), ems.DefaultGroup)
 				if err == nil || !strings.Contains(err.Error(), "did not answer in whole") {
 					t.Fatalf("the error is %v", err)
 				}
+				sent := writesTo(p, 2)
 				_, err = driver.WritePoint(context.Background(), protocol.Write{Point: 1, Raw: 7})
-				wantFault(t, err, protocol.NotSent)
-				if !errors.As(err, &resting) {
+				if writesTo(p, 2) > sent {
+					wantFault(t, err, protocol.Unanswered)
+				} else if wantFault(t, err, protocol.NotSent); !errors.As(err, &resting) || !strings.Contains(err.Error(), "the unit does not answer") {
 					t.Fatalf("the error is %v", err)
 				}
 			}
-			counts = append(counts, framesTo(p, 2)-before)
+			sent := writesTo(p, 2) - written
+			commands, polls = append(commands, sent), append(polls, framesTo(p, 2)-before-sent)
 		}
-		return counts
+		return polls, commands
 	}
-	if diff := cmp.Diff([]int{1, 0, 1, 0, 1}, tries()); diff != "" {
-		t.Error("requests to the dead unit:", diff)
+	polls, commands := tries()
+	if diff := cmp.Diff([]int{1, 0, 1, 0, 1}, polls); diff != "" { // as if there were no commands
+		t.Error("polls of the dead unit:", diff)
+	}
+	if diff := cmp.Diff([]int{1, 0, 1, 1, 1}, commands); diff != "" {
+		t.Error("commands to the dead unit:", diff)
 	}
 	// One that begins anew asks at once, whatever the others know.
 	before := framesTo(p, 2)
@@ -173,8 +180,100 @@ func TestADeadUnitOfAnotherChannel(t *testing.T) {
 	clock.Advance(2 * longestPause)
 	wantGood(t, third, map[ems.PointID]float64{1: 0, 2: 0})
 	wantGood(t, second, map[ems.PointID]float64{1: 0, 2: 0})
-	if p.connected() != 5 { // one more after each of the four attempts
+	if p.connected() != 9 { // one more after each of the eight attempts
 		t.Errorf("%d connections", p.connected())
+	}
+}
+
+// writesTo counts the writes of registers that a unit got.
+func writesTo(p *peer, unit byte) (count int) {
+	for _, frame := range allFrames(p) {
+		if frame[6] == unit && frame[7] == writeRegister {
+			count++
+		}
+	}
+	return count
+}
+
+// TestACommandEndsTheRestOfAUnit: it is sent at once to one that is left alone, and any
+// answer, also a refusal, lets it be polled again. What is written regularly is not.
+func TestACommandEndsTheRestOfAUnit(t *testing.T) {
+	t.Parallel()
+	for name, refused := range map[string]bool{"done": false, "refused": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			device := newBank()
+			device.answerOnly(1)
+			device.illegal = func(function byte, _ int) bool { return refused && function == writeRegister }
+			p := newPeer(t, device.serve)
+			links := newLinks(t, ems.NewManualClock(time.Unix(1_700_000_000, 0)))
+			dead := shared(2, p.address(), 2)
+			dead.Timeout = testTimeout
+			first, second := openOn(t, links, shared(1, p.address(), 1)), openOn(t, links, dead)
+			wantGood(t, first, map[ems.PointID]float64{1: 0, 2: 0})
+			if _, err := second.ReadBatch(t.Context(), ems.DefaultGroup); err == nil {
+				t.Fatal("a silent unit was read")
+			}
+			device.answerOnly(1, 2)
+			if _, err := second.ReadBatch(t.Context(), ems.DefaultGroup); err == nil || framesTo(p, 2) != 1 {
+				t.Fatalf("%v; it is not left alone", err)
+			}
+			var resting *restError
+			_, err := second.WritePoint(t.Context(), protocol.Write{Point: 1, Raw: 7, Regular: true})
+			if wantFault(t, err, protocol.NotSent); !errors.As(err, &resting) {
+				t.Error(err)
+			}
+			written, err := second.WritePoint(t.Context(), protocol.Write{Point: 1, Raw: 7})
+			if refused {
+				wantFault(t, err, protocol.Refused)
+			} else if err != nil || written.ReadBack == nil || *written.ReadBack != 7 {
+				t.Errorf("%+v, %v", written, err)
+			}
+			if good, bad := poll(t, second); len(good) != 2 || len(bad) > 0 {
+				t.Error(good, bad)
+			}
+		})
+	}
+}
+
+// TestOneCommandAtATimeTriesADeadUnit: while one is under way another one is answered
+// at once, and does not wait for the connection.
+func TestOneCommandAtATimeTriesADeadUnit(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	device.answerOnly(1)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	p := newPeer(t, func(p *peer, conn net.Conn, request []byte) bool {
+		if request[7] == writeRegister {
+			close(arrived)
+			<-release
+			return send(conn, device.reply(request))
+		}
+		return device.serve(p, conn, request)
+	})
+	links := newLinks(t, ems.NewManualClock(time.Unix(1_700_000_000, 0)))
+	dead, twin := shared(2, p.address(), 2), shared(3, p.address(), 2)
+	dead.Timeout = testTimeout
+	first, second, third := openOn(t, links, shared(1, p.address(), 1)), openOn(t, links, dead), openOn(t, links, twin)
+	wantGood(t, first, map[ems.PointID]float64{1: 0, 2: 0})
+	if _, err := second.ReadBatch(t.Context(), ems.DefaultGroup); err == nil {
+		t.Fatal("a silent unit was read")
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := third.WritePoint(context.Background(), protocol.Write{Point: 1, Raw: 7})
+		ended <- err
+	}()
+	<-arrived
+	_, err := second.WritePoint(t.Context(), protocol.Write{Point: 1, Raw: 8})
+	wantFault(t, err, protocol.NotSent)
+	device.answerOnly(1, 2)
+	close(release)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if writesTo(p, 2) != 1 {
+		t.Errorf("%d writes", writesTo(p, 2))
 	}
 }
 

@@ -34,8 +34,7 @@ func (d *Driver) ReadRange(ctx context.Context, place protocol.Range) ([]uint16,
 
 // WriteRange implements protocol.Addressable.
 func (d *Driver) WriteRange(ctx context.Context, place protocol.Range, values []uint16, before func() error) error {
-	d.held().health.wake(place.Unit)
-	if err := d.take(ctx, place.Unit, true); err != nil {
+	if err := d.take(ctx, place.Unit, commanding); err != nil {
 		return &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
 	}
 	defer d.link.give()

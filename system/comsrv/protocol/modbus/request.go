@@ -10,7 +10,7 @@ import (
 // read reads registers or bits of a unit in one turn. Its errors are those of
 // ask, and a *restError.
 func (d *Driver) read(ctx context.Context, unit, function uint8, start, size int) ([]byte, error) {
-	if err := d.take(ctx, unit, false); err != nil {
+	if err := d.take(ctx, unit, reading); err != nil {
 		return nil, err
 	}
 	defer d.link.give()
@@ -56,9 +56,9 @@ func worthRetry(err error) bool {
 }
 
 // take waits for a turn to talk to a unit, which ends with d.link.give.
-func (d *Driver) take(ctx context.Context, unit uint8, write bool) error {
+func (d *Driver) take(ctx context.Context, unit uint8, of purpose) error {
 	d.waiting = d.links.clock.Now()
-	err := d.held().take(ctx, unit, write)
+	err := d.held().take(ctx, unit, of)
 	if err != nil {
 		var resting *restError
 		if errors.As(err, &resting) {
@@ -92,13 +92,17 @@ func (d *Driver) countersOf(unit uint8) *unitMetrics {
 	return d.other.Load()
 }
 
-// judge takes down that a unit of the channel did not answer, while the caller
-// still has the turn. That no connection could be made says nothing of it.
+// judge takes down that a unit of the channel did not answer, or that it did with an
+// exception, while the caller still has the turn. That no connection could be made
+// says nothing of it.
 func (d *Driver) judge(ctx context.Context, unit uint8, err error) {
 	var broken *brokenError
+	var exception *modbus.ModbusError
 	silent := errors.As(err, &broken) && !broken.dialling
-	if exception := targetSilent(err); exception != nil {
-		silent, err = true, exceptionError(exception)
+	if of := targetSilent(err); of != nil {
+		silent, err = true, exceptionError(of)
+	} else if errors.As(err, &exception) {
+		d.praise(unit)
 	}
 	if silent && ctx.Err() == nil && d.counters[unit] != nil {
 		d.link.health.fail(unit, d.channel.Timeout, err.Error())

@@ -107,7 +107,7 @@ func TestWriteInPartStaysOnItsConnection(t *testing.T) {
 	device := newBank()
 	p := newPeer(t, device.serve)
 	driver := open(t, p.address(), time.Minute, point(ems.Control, 1, bitOf(1, 6, 5, 3)))
-	if err := driver.take(context.Background(), 1, true); err != nil {
+	if err := driver.take(context.Background(), 1, writing); err != nil {
 		t.Fatal(err)
 	}
 	prepared, err := driver.prepareWrite(context.Background(), &driver.channel.Points[0].Mapping, 1)
