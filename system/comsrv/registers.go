@@ -152,7 +152,9 @@ func (s *Service) addressable(c echo.Context) (*channel, protocol.Addressable, e
 }
 
 // checkRead refuses what must not be read.
-func (c *channel) checkRead(place protocol.Range) error {
+func (c *channel) checkRead(place protocol.Range) error { return checkRead(&c.Channel, place) }
+
+func checkRead(c *config.Channel, place protocol.Range) error {
 	start, end := int(place.Address), int(place.Address)+place.Count
 	switch {
 	case config.Broadcasts(c.Protocol, place.Unit):

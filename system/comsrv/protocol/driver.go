@@ -66,7 +66,8 @@ type Settable interface {
 // be read and written whether or not a point names them. Its methods are called as
 // those of Driver are, before it is connected too, and from within Yield.
 type Addressable interface {
-	// ReadRange reads registers, or coils as 0 and 1, by one request.
+	// ReadRange reads registers, or coils as 0 and 1, by one request. That the device
+	// refuses it is CONFLICT.
 	ReadRange(ctx context.Context, place Range) ([]uint16, error)
 	// WriteRange writes registers, or coils as 0 and 1, by one request that is sent at
 	// most once. before is asked when the next thing is that bytes leave; its error

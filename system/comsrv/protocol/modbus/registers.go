@@ -3,6 +3,7 @@ package modbus
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"sync"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
 )
 
 // ReadRange implements protocol.Addressable. A unit that is left alone is asked at
@@ -17,7 +19,11 @@ import (
 func (d *Driver) ReadRange(ctx context.Context, place protocol.Range) ([]uint16, error) {
 	d.held().health.wake(place.Unit)
 	data, err := d.read(ctx, place.Unit, place.Function, int(place.Address), place.Count)
-	if err != nil {
+	var exception *modbus.ModbusError
+	switch {
+	case errors.As(err, &exception) && targetSilent(err) == nil:
+		return nil, ems.Errorf(ems.CodeConflict, "%w", exceptionError(exception))
+	case err != nil:
 		return nil, plainError(err)
 	}
 	d.praise(place.Unit)
