@@ -195,7 +195,7 @@ func TestCommandWithoutAnswerIsUnknown(t *testing.T) {
 	p.awaitStatus(1, true, "")
 	sent := command("silent", ems.Control, 1, 1)
 	p.send(sent)
-	p.wantEnd(sent, ems.CommandUnknown, nil, "no answer: "+d.address+" did not answer in whole within 300ms")
+	p.wantEnd(sent, ems.CommandUnknown, nil, "not confirmed: "+d.address+" did not answer in whole within 300ms")
 	if diff := cmp.Diff([]string{"5@0=65280"}, d.written()); diff != "" {
 		t.Error(diff)
 	}

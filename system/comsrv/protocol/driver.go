@@ -166,7 +166,7 @@ func (f WriteFault) String() string {
 	case Refused:
 		return "refused by the device"
 	default:
-		return "no answer"
+		return "not confirmed"
 	}
 }
 

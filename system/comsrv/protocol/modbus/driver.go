@@ -317,10 +317,14 @@ func (g *group) decode(block *block, data []byte) {
 	}
 }
 
-// exceptionError says what an exception of the device means.
+// exceptionError says what an exception means, and who answered it.
 func exceptionError(exception *modbus.ModbusError) error {
-	return fmt.Errorf("the device answered exception %d (%s) to function %d",
-		exception.ExceptionCode, exceptionText(exception.ExceptionCode), exception.FunctionCode&^exceptionFlag)
+	who := "device"
+	if targetSilent(exception) != nil {
+		who = "gateway"
+	}
+	return fmt.Errorf("the %s answered exception %d (%s) to function %d",
+		who, exception.ExceptionCode, exceptionText(exception.ExceptionCode), exception.FunctionCode&^exceptionFlag)
 }
 
 const unknownException = "unknown"
