@@ -236,7 +236,7 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) (asked 
 			d.yield(ctx)
 		}
 		asked = true
-		data, err := d.read(ctx, unit.id, block.function, block.start, block.end-block.start)
+		data, err := d.read(ctx, unit.id, block.function, block.start, block.end-block.start, d.yield)
 		var exception *modbus.ModbusError
 		switch {
 		case err == nil:

@@ -430,6 +430,59 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// TestOthersGoBetweenTwoTries: a unit that gets another try gives way to commands to
+// others before, those of its own channel too.
+func TestOthersGoBetweenTwoTries(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	device.words[3][1] = 11
+	arrived, release := make(chan struct{}), make(chan struct{})
+	tries := 0
+	p := newPeer(t, func(p *peer, conn net.Conn, request []byte) bool {
+		if request[6] == 1 {
+			if tries++; tries == 1 {
+				close(arrived)
+				<-release
+				return false
+			}
+		}
+		return device.serve(p, conn, request)
+	})
+	links := newLinks(t, ems.SystemClock{})
+	channel := shared(1, p.address(), 1)
+	channel.Modbus.Retries, channel.Points = 2, append(channel.Points[:1], point(ems.Adjustment, 3, register(3, 6, 9, config.Uint16)))
+	channel.Points[1].Group = "written"
+	first, second := openOn(t, links, channel), openOn(t, links, shared(2, p.address(), 2))
+	turns := &second.held().turns
+	yields := 0
+	first.yield = func(ctx context.Context) {
+		if yields++; yields == 2 {
+			if _, err := first.WritePoint(ctx, protocol.Write{Point: 1, Raw: 7}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	var working sync.WaitGroup
+	working.Go(func() { wantGood(t, first, map[ems.PointID]float64{1: 11}) })
+	<-arrived
+	working.Go(func() {
+		if _, err := second.WritePoint(context.Background(), protocol.Write{Point: 1, Raw: 7}); err != nil {
+			t.Error(err)
+		}
+	})
+	awaitWaiting(t, turns, 1)
+	close(release)
+	working.Wait()
+	var order []int
+	for _, request := range allFrames(p) {
+		order = append(order, 10*int(request[6])+int(request[7]))
+	}
+	// Unit 1 is read, 2 and 3 are written and read back, and 1 is read again.
+	if diff := cmp.Diff([]int{13, 26, 23, 36, 33, 13}, order); diff != "" || yields != 2 {
+		t.Error(diff, yields, "yields")
+	}
+}
+
 // TestOneFailureToConnectIsEverybodys who waited meanwhile: a hundred channels
 // behind a host that is away fail together and not one after the other.
 func TestOneFailureToConnectIsEverybodys(t *testing.T) {

@@ -60,7 +60,7 @@ func (d *Driver) askForPresence(ctx context.Context, unit uint8) bool {
 	if d.yield != nil {
 		d.yield(ctx)
 	}
-	_, err := d.read(ctx, unit, block.function, block.start, block.end-block.start)
+	_, err := d.read(ctx, unit, block.function, block.start, block.end-block.start, d.yield)
 	var exception *modbus.ModbusError
 	if err != nil && (!errors.As(err, &exception) || targetSilent(err) != nil) {
 		if ctx.Err() == nil {

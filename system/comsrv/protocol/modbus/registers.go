@@ -18,7 +18,7 @@ import (
 // once: somebody waits for the answer.
 func (d *Driver) ReadRange(ctx context.Context, place protocol.Range) ([]uint16, error) {
 	d.held().health.wake(place.Unit)
-	data, err := d.read(ctx, place.Unit, place.Function, int(place.Address), place.Count)
+	data, err := d.read(ctx, place.Unit, place.Function, int(place.Address), place.Count, nil)
 	var exception *modbus.ModbusError
 	switch {
 	case errors.As(err, &exception) && targetSilent(err) == nil:

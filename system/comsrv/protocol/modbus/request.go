@@ -7,46 +7,67 @@ import (
 	"github.com/goburrow/modbus"
 )
 
-// read reads registers or bits of a unit in one turn. Its errors are those of
-// ask, and a *restError.
-func (d *Driver) read(ctx context.Context, unit, function uint8, start, size int) ([]byte, error) {
-	if err := d.take(ctx, unit, reading); err != nil {
-		return nil, err
+// read reads registers or bits of a unit. Its errors are those of ask, and a
+// *restError. What gets no answer is asked again, as often as the channel has it, unless
+// the unit is known to be silent. Each attempt has a turn of its own, so that others
+// wait for one timeout and not for all; between, where it is not nil, is called before
+// each but the first.
+func (d *Driver) read(ctx context.Context, unit, function uint8, start, size int, between func(context.Context)) (data []byte, err error) {
+	for tries := 1 + d.channel.Modbus.Retries; ; {
+		if taken := d.take(ctx, unit, reading); taken != nil {
+			if err == nil {
+				err = taken
+			}
+			return nil, err
+		}
+		if tries--; d.link.health.failing(unit) {
+			tries = 0
+		}
+		data, err = d.attempt(ctx, unit, function, start, size)
+		last := err == nil || tries == 0 || !worthRetry(err) || ctx.Err() != nil
+		if last {
+			d.judge(ctx, unit, err)
+		}
+		d.link.give()
+		if last {
+			return data, err
+		}
+		if between != nil {
+			between(ctx)
+		}
 	}
-	defer d.link.give()
-	return d.readHeld(ctx, unit, function, start, size)
 }
 
-// readHeld is read for a caller who has the turn. What gets no answer is asked
-// again, as often as the channel has it, unless the unit is known to be silent.
-func (d *Driver) readHeld(ctx context.Context, unit, function uint8, start, size int) ([]byte, error) {
+// readHeld is read for a caller who has the turn, and keeps it.
+func (d *Driver) readHeld(ctx context.Context, unit, function uint8, start, size int) (data []byte, err error) {
 	tries := 1 + d.channel.Modbus.Retries
 	if d.link.health.failing(unit) {
 		tries = 1
 	}
 	for {
-		data, err := d.ask(ctx, unit, nil, func(client modbus.Client) ([]byte, error) {
-			address, quantity := uint16(start), uint16(size)
-			switch function {
-			case readCoils:
-				return client.ReadCoils(address, quantity)
-			case readDiscreteInputs:
-				return client.ReadDiscreteInputs(address, quantity)
-			case readHolding:
-				return client.ReadHoldingRegisters(address, quantity)
-			default:
-				return client.ReadInputRegisters(address, quantity)
-			}
-		})
-		if err == nil {
-			return data, nil
-		}
-		tries--
-		if tries == 0 || !worthRetry(err) || ctx.Err() != nil {
+		data, err = d.attempt(ctx, unit, function, start, size)
+		if tries--; err == nil || tries == 0 || !worthRetry(err) || ctx.Err() != nil {
 			d.judge(ctx, unit, err)
-			return nil, err
+			return data, err
 		}
 	}
+}
+
+// attempt asks a unit once for registers or bits.
+func (d *Driver) attempt(ctx context.Context, unit, function uint8, start, size int) ([]byte, error) {
+	return d.ask(ctx, unit, nil, func(client modbus.Client) ([]byte, error) {
+		address, quantity := uint16(start), uint16(size)
+		switch function {
+		case readCoils:
+			return client.ReadCoils(address, quantity)
+		case readDiscreteInputs:
+			return client.ReadDiscreteInputs(address, quantity)
+		case readHolding:
+			return client.ReadHoldingRegisters(address, quantity)
+		default:
+			return client.ReadInputRegisters(address, quantity)
+		}
+	})
 }
 
 // worthRetry reports whether the same request may find an answer now.
