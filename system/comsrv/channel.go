@@ -217,17 +217,15 @@ func (c *channel) yield(ctx context.Context) {
 }
 
 // connect reads all groups at once from a device that was not reachable, and tells
-// Redis. It ends at once when the channel is to end: a silent gateway costs a timeout
-// for each of its units.
+// Redis. It goes on to no further group when the channel is to end: a silent gateway
+// costs a timeout for each of its units.
 func (c *channel) connect(ctx context.Context) {
 	if c.isEnding() {
 		return
 	}
 	began := c.clock.Now()
-	connecting, cancel := c.untilQuit(ctx)
-	defer cancel()
-	points, bad, err := c.readAll(connecting)
-	if connecting.Err() != nil || c.isEnding() {
+	points, bad, err := c.readAll(ctx)
+	if ctx.Err() != nil || c.isEnding() {
 		return
 	}
 	ended := c.clock.Now()

@@ -3,7 +3,6 @@ package comsrv
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/rtdb"
 	"github.com/voltageems/voltageems-go/system/testkit"
-	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
 )
 
 // script is a driver that does what a test says and takes time by the clock of
@@ -228,46 +226,16 @@ func TestDeviceIsRetriedWithPauses(t *testing.T) {
 	}
 }
 
-// TestConnectingEndsWithItsChannel, and does not wait for a device that is silent, nor
-// go on to its other poll groups.
+// TestConnectingEndsWithItsChannel, and does not go on to its other poll groups.
 func TestConnectingEndsWithItsChannel(t *testing.T) {
 	t.Parallel()
 	points := telemetry(3)
 	points[0].Group, points[1].Group, points[2].Group = "fast", "slow", ems.DefaultGroup
-	d := newDevice(t)
-	d.silent[3] = true
 	entry := config.Channel{
-		ID: 1, Address: d.address, PollPeriod: time.Second, Timeout: time.Hour, Points: points,
+		ID: 1, PollPeriod: time.Second, Timeout: time.Hour, Points: points,
 		PollGroups: config.PollGroups{"fast": 100 * time.Millisecond, "slow": 10 * time.Second},
 	}
 	c, script := scripted(t, nowhere, entry)
-	driver, err := c.drivers[c.Protocol](protocol.Setting{Channel: c.Channel, Clock: script.clock, Logger: c.logger, Yield: c.yield})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.driver = driver
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		c.run(context.Background(), 0, 1)
-	}()
-	testkit.Eventually(t, servicetest.Soon, func() error {
-		if polls := d.polled(); polls != 1 {
-			return fmt.Errorf("%d requests", polls)
-		}
-		return nil
-	}, "the device is asked")
-	c.end("it was removed", nil)
-	select {
-	case <-ended:
-	case <-time.After(servicetest.Soon):
-		t.Fatal("the channel waits for its device")
-	}
-	if polls := d.polled(); polls != 1 || c.status.Reason != "it was removed" {
-		t.Errorf("%d requests, %q", polls, c.status.Reason)
-	}
-	entry.ID++
-	c, script = scripted(t, nowhere, entry)
 	script.wants = func(int) (time.Duration, error) {
 		c.end("it was removed", nil)
 		return 0, errors.New("silence")

@@ -32,19 +32,6 @@ func (c *channel) end(reason string, next *config.Channel) {
 	}
 }
 
-// untilQuit returns a context that ends when the channel is to end, too.
-func (c *channel) untilQuit(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(parent)
-	go func() {
-		select {
-		case <-c.leave.quit:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
 // isEnding reports whether the channel is to end.
 func (c *channel) isEnding() bool {
 	select {
