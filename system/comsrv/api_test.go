@@ -232,7 +232,7 @@ func TestWriteOverHTTP(t *testing.T) {
 		{"/api/channels/1/points/A/1", `{"value": 10}`, http.StatusConflict, ems.CodeConflict,
 			"the command failed: refused by the device: the device answered exception 3 (illegal data value) to function 6"},
 		{"/api/channels/1/points/C/1", `{"value": 1, "deadline_ms": 20000}`, http.StatusGatewayTimeout, ems.CodeUnknown,
-			"whether the device has executed the command is unknown: no answer: " + d.address + " did not answer in whole within 300ms"},
+			"whether the device has executed the command is unknown: not confirmed: " + d.address + " did not answer in whole within 300ms"},
 	} {
 		status, reply := p.call(http.MethodPost, check.path, check.body)
 		if status != check.status || reply.Success || reply.Error.Code != check.code || reply.Error.Message != check.message {

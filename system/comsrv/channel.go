@@ -222,11 +222,15 @@ func (c *channel) yield(ctx context.Context) {
 }
 
 // connect reads all groups at once from a device that was not reachable, and tells
-// Redis.
+// Redis. It goes on to no further group when the channel is to end: a silent gateway
+// costs a timeout for each of its units.
 func (c *channel) connect(ctx context.Context) {
+	if c.isEnding() {
+		return
+	}
 	began := c.clock.Now()
 	points, bad, err := c.readAll(ctx)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || c.isEnding() {
 		return
 	}
 	ended := c.clock.Now()
@@ -256,6 +260,9 @@ func (c *channel) readAll(ctx context.Context) (points, bad int, err error) {
 		points, bad = points+read, bad+unread
 		if failures[i] = err; err != nil {
 			failed++
+		}
+		if ctx.Err() != nil || c.isEnding() {
+			return 0, 0, context.Canceled
 		}
 	}
 	if failed == len(groups) {

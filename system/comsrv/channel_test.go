@@ -230,3 +230,23 @@ func TestDeviceIsRetriedWithPauses(t *testing.T) {
 		t.Errorf("%d connections", driver.connects)
 	}
 }
+
+// TestConnectingEndsWithItsChannel, and does not go on to its other poll groups.
+func TestConnectingEndsWithItsChannel(t *testing.T) {
+	t.Parallel()
+	points := telemetry(3)
+	points[0].Group, points[1].Group, points[2].Group = "fast", "slow", ems.DefaultGroup
+	entry := config.Channel{
+		ID: 1, PollPeriod: time.Second, Timeout: time.Hour, Points: points,
+		PollGroups: config.PollGroups{"fast": 100 * time.Millisecond, "slow": 10 * time.Second},
+	}
+	c, script := scripted(t, nowhere, entry)
+	script.wants = func(int) (time.Duration, error) {
+		c.end("it was removed", nil)
+		return 0, errors.New("silence")
+	}
+	c.run(context.Background(), 0, 1)
+	if polls := len(script.began()); polls != 1 {
+		t.Errorf("%d groups were read of a channel that is to end", polls)
+	}
+}

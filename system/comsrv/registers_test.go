@@ -126,7 +126,7 @@ func TestRegistersAreWrittenOverHTTP(t *testing.T) {
 	if got := write(`{"unit": 1, "function": 6, "address": 51, "values": [78]}`); got != "409 CONFLICT the write failed: refused by the device: the device answered exception 3 (illegal data value) to function 6" {
 		t.Error(got)
 	}
-	if got := write(`{"unit": 1, "function": 5, "address": 60, "values": [1], "by": "Bob"}`); !strings.HasPrefix(got, "504 UNKNOWN whether the device has executed the write is unknown: no answer: ") || !strings.HasSuffix(got, " did not answer in whole within 2s") {
+	if got := write(`{"unit": 1, "function": 5, "address": 60, "values": [1], "by": "Bob"}`); !strings.HasPrefix(got, "504 UNKNOWN whether the device has executed the write is unknown: not confirmed: ") || !strings.HasSuffix(got, " did not answer in whole within 2s") {
 		t.Error(got)
 	}
 	want := []string{"5@50=65280", "6@51=77", "15@52=3", "16@53=2", "6@10=1", "15@10=1", "6@51=78", "5@60=65280"}

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/voltageems/voltageems-go/system/config"
@@ -34,7 +35,7 @@ func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
 	if math.IsNaN(raw) || math.IsInf(raw, 0) {
 		return 0, ems.Errorf(ems.CodeInvalid, "%v is no value that a device could take", raw)
 	}
-	refused := ems.Errorf(ems.CodeInvalid, "raw value %v does not fit %s", raw, mapping.DataType)
+	refused := ems.Errorf(ems.CodeInvalid, "raw value %v does not fit %s, which holds %s", raw, mapping.DataType, rangeOf(mapping))
 	switch mapping.DataType {
 	case config.Bool:
 		return encodeBit(raw)
@@ -65,6 +66,22 @@ func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
 	default:
 		return uint64(whole), nil
 	}
+}
+
+// rangeOf tells people which values a type holds.
+func rangeOf(mapping *config.Mapping) string {
+	switch mapping.DataType {
+	case config.Float16:
+		return "-65504 to 65504"
+	case config.Float32:
+		return fmt.Sprintf("%v to %v", float32(-math.MaxFloat32), float32(math.MaxFloat32))
+	}
+	least, limit := mapping.WholeNumbers()
+	most := uint64(math.MaxUint64)
+	if limit < 1<<64 {
+		most = uint64(limit) - 1
+	}
+	return fmt.Sprintf("%d to %d", int64(least), most)
 }
 
 // encodeDecimals puts a decimal digit into each four bits.

@@ -95,6 +95,8 @@ type link struct {
 	silence time.Duration // that parts two frames of a serial line
 
 	// All that follows belongs to whoever has the turn.
+	tries  bool  // the turn is that of a command to a unit that is left alone
+	unit   uint8 // which
 	port   port
 	free   time.Time // no request leaves earlier
 	late   lateReplies
@@ -127,23 +129,54 @@ func newLink(at place, clock ems.Clock) *link {
 	return made
 }
 
+// purpose is what a turn is for.
+type purpose int
+
+const (
+	reading purpose = iota
+	writing
+	commanding // a write that somebody waits for
+)
+
 // take waits for a turn to talk to a unit, which ends with give. A unit that is
-// left alone gets none.
-func (l *link) take(ctx context.Context, unit uint8, write bool) error {
-	if err := l.health.check(unit); err != nil {
+// left alone gets none, but for a command now and then.
+func (l *link) take(ctx context.Context, unit uint8, of purpose) error {
+	tries, err := l.admit(unit, of)
+	if err != nil {
 		return err
 	}
-	if err := l.turns.take(ctx, unit, write); err != nil {
-		return err
-	}
-	if err := l.health.check(unit); err != nil {
+	if err = l.turns.take(ctx, unit, of != reading); err == nil {
+		if !tries { // what was known of the unit may have changed meanwhile
+			tries, err = l.admit(unit, of)
+		}
+		if err == nil {
+			l.tries, l.unit = tries, unit
+			return nil
+		}
 		l.turns.give()
-		return err
 	}
-	return nil
+	if tries {
+		l.health.tried(unit)
+	}
+	return err
 }
 
-func (l *link) give() { l.turns.give() }
+// admit returns a *restError for a unit that is to be left alone, and whether a
+// command tries it all the same.
+func (l *link) admit(unit uint8, of purpose) (tries bool, err error) {
+	if of == commanding {
+		return l.health.try(unit)
+	}
+	return false, l.health.check(unit)
+}
+
+func (l *link) give() {
+	if l.tries {
+		l.tries = false
+		l.health.tried(l.unit)
+	}
+	l.turns.give()
+}
 
 // connect makes sure of a connection, unless one stands.
 func (l *link) connect(ctx context.Context, unit uint8, timeout time.Duration) error {
