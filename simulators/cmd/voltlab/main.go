@@ -50,6 +50,7 @@ func newCommand() *cobra.Command {
 		newSetupCommand(),
 		newBenchCommand(),
 		newPlantsCommand(),
+		newBareCommand(),
 		newDevicesCommand(),
 		newTruthCommand(),
 		newMetersCommand(),
