@@ -118,6 +118,7 @@ func readDevice(m *document.Mapping, check *addressCheck, wiring *wiring) Device
 	parameters := m.Mapping("parameters", true)
 	if slices.Contains(Types, one.Type) {
 		one.model = readModel(one.Type, parameters)
+		wiring.refer(parameters, one.model)
 		parameters.Close()
 	}
 	m.Close()

@@ -93,7 +93,7 @@ type site struct {
 }
 
 // Types lists the device types that plant.yaml may name.
-var Types = []string{"battery", "breaker", "genset", "grid", "load", "pv", "transformer"}
+var Types = []string{"battery", "breaker", "genset", "grid", "load", "meter", "pv", "transformer"}
 
 // readModel reads the parameters of a device of one of Types.
 func readModel(kind string, parameters *document.Mapping) model {
@@ -108,6 +108,8 @@ func readModel(kind string, parameters *document.Mapping) model {
 		return readGrid(parameters)
 	case "load":
 		return readLoad(parameters)
+	case "meter":
+		return readMeter(parameters)
 	case "transformer":
 		return readTransformer(parameters)
 	default:

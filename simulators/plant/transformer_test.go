@@ -24,7 +24,7 @@ devices:
   - {id: grid, type: grid, bus: mv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {voltage_noise_pct: 0, frequency_noise_hz: 0, short_circuit_power_mva: 100000, import_alarm_max_kw: 5000}}
   - {id: transformer, type: transformer, between: [mv, lv], listen: "127.0.0.1:0", profile: p.yaml, parameters: {rated_kva: 1000, no_load_losses_pct: 0.2, load_losses_pct: 0.7}}
   - {id: load, type: load, bus: lv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {base_kw: 800, maximum_kw: 3000, noise_pct: 0, power_factor: 1, hourly_pct: [100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100]}}
-  - {id: battery, type: battery, bus: lv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {capacity_kwh: 10000, rated_kw: 2000, ramp_kw_per_s: 100000}}
+  - {id: battery, type: battery, bus: lv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {capacity_kwh: 10000, rated_kw: 2000, ramp_kw_per_s: 100000, resistance_ohm: 0}}
 `
 
 // newStation builds it with changes of its text, from and to in turn.
