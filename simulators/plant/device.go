@@ -93,7 +93,7 @@ type site struct {
 }
 
 // Types lists the device types that plant.yaml may name.
-var Types = []string{"battery", "breaker", "genset", "grid", "load", "meter", "pv", "transformer"}
+var Types = []string{"battery", "breaker", "genset", "grid", "load", "meter", "pv", "transfer_switch", "transformer"}
 
 // readModel reads the parameters of a device of one of Types.
 func readModel(kind string, parameters *document.Mapping) model {
@@ -110,6 +110,8 @@ func readModel(kind string, parameters *document.Mapping) model {
 		return readLoad(parameters)
 	case "meter":
 		return readMeter(parameters)
+	case "transfer_switch":
+		return readTransferSwitch(parameters)
 	case "transformer":
 		return readTransformer(parameters)
 	default:

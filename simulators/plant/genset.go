@@ -89,6 +89,7 @@ type genset struct {
 
 type gensetStatus struct {
 	State           gensetState
+	Called          bool          // by a contact, as by its run control
 	Elapsed         time.Duration // in the state
 	Cranked         int           // attempts of this start
 	FuelL           float64
@@ -154,11 +155,11 @@ func (g *genset) offer(now moment, _ bus) offer {
 	}
 	rated := powerOfKW(g.model.ratedKW)
 	target, most := powerOfKW(g.setpointKW), rated
-	if g.run == 0 {
+	if !g.wanted() {
 		target = 0
 	}
 	wanted := approach(g.Power, target, powerOfKW(g.model.rampKWPerS*now.seconds()))
-	if g.run == 0 {
+	if !g.wanted() {
 		most = wanted // a set that unloads takes up no more
 	}
 	governor := g.governor(target.KW(), most)
@@ -174,18 +175,23 @@ func (g *genset) governor(referenceKW float64, most Power) governor {
 	}
 }
 
+func (g *genset) start(closed bool) { g.Called = closed }
+
+// wanted reports whether the set is to run.
+func (g *genset) wanted() bool { return g.run == 1 || g.Called }
+
 // next returns the state that follows: crank, rest and retry until the engine
 // fires, warm up, run, unload and cool down. A failed set stays so until its run
 // control is taken back.
 func (g *genset) next() gensetState {
 	switch {
-	case g.State == gensetFailed && g.run == 0:
+	case g.State == gensetFailed && !g.wanted():
 		return gensetStopped
 	case g.State >= gensetWarmingUp && g.State <= gensetCoolingDown && (g.FuelL <= 0 || g.LetGo):
 		return gensetFailed
-	case g.State == gensetStopped && g.run == 1:
+	case g.State == gensetStopped && g.wanted():
 		return gensetCranking
-	case (g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp) && g.run == 0:
+	case (g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp) && !g.wanted():
 		return gensetStopped
 	case g.State == gensetCranking && g.Elapsed >= g.model.crank:
 		return g.afterCranking()
@@ -193,9 +199,9 @@ func (g *genset) next() gensetState {
 		return gensetCranking
 	case g.State == gensetWarmingUp && g.Elapsed >= g.model.warmUp:
 		return gensetRunning
-	case g.State == gensetRunning && g.run == 0 && g.Power == 0:
+	case g.State == gensetRunning && !g.wanted() && g.Power == 0:
 		return gensetCoolingDown
-	case g.State == gensetCoolingDown && g.run == 1:
+	case g.State == gensetCoolingDown && g.wanted():
 		return gensetRunning
 	case g.State == gensetCoolingDown && g.Elapsed >= g.model.coolDown:
 		return gensetStopped

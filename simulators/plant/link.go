@@ -46,11 +46,14 @@ func (p *Plant) newLinks() []link {
 	return links
 }
 
-// start hands on, before the tick, which contacts the last one left closed.
+// start hands on, before the tick, which contacts the last one left closed. One of
+// several that lead to the same device is enough.
 func (p *Plant) start() {
-	for _, l := range p.links {
-		if from, ok := p.devices[l.from].(contact); ok {
-			p.devices[l.to].(startable).start(from.starts())
+	for _, closed := range []bool{false, true} {
+		for _, l := range p.links {
+			if from, ok := p.devices[l.from].(contact); ok && (!closed || from.starts()) {
+				p.devices[l.to].(startable).start(closed)
+			}
 		}
 	}
 }
