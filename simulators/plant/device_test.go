@@ -250,7 +250,7 @@ func TestGensetStartsRunsAndStops(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t, quickGenset, steadyLoad)
 	write(t, p, "genset", "run", 1)
-	if got := states(t, p, 20); got != "1:1 4:3 8:4" {
+	if got := states(t, p, 20); got != "1:1 4:3 8:7 9:4" {
 		t.Errorf("start went %s", got)
 	}
 	expect(t, p, "genset", "power_kw", 50, 0) // its initial setpoint, half its rating
@@ -290,7 +290,7 @@ func TestGensetThatDoesNotFireFails(t *testing.T) {
 	steps(p, 1)
 	expect(t, p, "genset", "state", 0, 0)
 	write(t, p, "genset", "run", 1)
-	if got := states(t, p, 10); got != "1:1 4:3 8:4" {
+	if got := states(t, p, 10); got != "1:1 4:3 8:7 9:4" {
 		t.Errorf("second start went %s", got)
 	}
 	set(t, p, "genset", "fuel_leak_l_per_h", 1e6)

@@ -53,16 +53,6 @@ func TestPVWatts(t *testing.T) {
 	near(t, "DC in the heat", pvDC(900, 500, 100, -0.003), 0, 0)
 }
 
-func TestFuelChart(t *testing.T) {
-	t.Parallel()
-	for load, want := range map[float64]float64{25: 9.8, 50: 15.5, 75: 22.0, 100: 28.0} {
-		near(t, "fuel of 100 kW", fuelPerHour(load, 100), want, 0.03*want)
-		near(t, "fuel of 500 kW", fuelPerHour(5*load, 500), 5*want, 0.15*want)
-	}
-	near(t, "fuel between two loads", fuelPerHour(62.5, 100), (15.5+22)/2, 1e-9)
-	near(t, "fuel without load", fuelPerHour(0, 100), 9.8-(15.5-9.8), 1e-9)
-}
-
 func TestCellWarmingSettles(t *testing.T) {
 	t.Parallel()
 	temperature := 25.0
