@@ -68,9 +68,9 @@ func TestDailyPart(t *testing.T) {
 	profile := make([]float64, 24)
 	profile[7], profile[8], profile[23], profile[0] = 40, 80, 10, 30
 	zone := time.FixedZone("", 2*3600)
-	near(t, "full hour", dailyPart(time.Date(2026, 1, 1, 7, 0, 0, 0, zone), profile), 0.40, 1e-12)
-	near(t, "between hours", dailyPart(time.Date(2026, 1, 1, 7, 30, 0, 0, zone), profile), 0.60, 1e-12)
-	near(t, "over midnight", dailyPart(time.Date(2026, 1, 1, 23, 45, 0, 0, zone), profile), 0.25, 1e-12)
+	near(t, "full hour", dailyPart(time.Date(2026, 1, 1, 7, 0, 0, 0, zone), profile, profile), 0.40, 1e-12)
+	near(t, "between hours", dailyPart(time.Date(2026, 1, 1, 7, 30, 0, 0, zone), profile, profile), 0.60, 1e-12)
+	near(t, "over midnight", dailyPart(time.Date(2026, 1, 1, 23, 45, 0, 0, zone), profile, profile), 0.25, 1e-12)
 }
 
 func TestLineCurrent(t *testing.T) {
