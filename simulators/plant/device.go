@@ -93,7 +93,7 @@ type site struct {
 }
 
 // Types lists the device types that plant.yaml may name.
-var Types = []string{"battery", "breaker", "genset", "grid", "load", "meter", "pv", "transfer_switch", "transformer"}
+var Types = []string{"battery", "breaker", "ev_charger", "genset", "grid", "load", "meter", "pv", "transfer_switch", "transformer"}
 
 // readModel reads the parameters of a device of one of Types.
 func readModel(kind string, parameters *document.Mapping) model {
@@ -102,6 +102,8 @@ func readModel(kind string, parameters *document.Mapping) model {
 		return readBattery(parameters)
 	case "breaker":
 		return readBreaker(parameters)
+	case "ev_charger":
+		return readCharger(parameters)
 	case "genset":
 		return readGenset(parameters)
 	case "grid":
