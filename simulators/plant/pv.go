@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
 // pvModel is a horizontal array behind one inverter.
@@ -103,16 +104,16 @@ func (p *pv) points() points {
 }
 
 func (p *pv) offer(now moment, on bus) offer {
-	p.ElevationDeg, _ = sunPosition(now.at, now.location)
+	p.ElevationDeg, _ = physics.SunPosition(now.at, now.location.LatitudeDeg, now.location.LongitudeDeg)
 	mean := p.cloudCoverPct / 100
 	// Clouds wander about the mean most freely under a half-covered sky, and not
 	// at all under a clear or a wholly covered one.
 	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
-	p.Irradiance = throughClouds(clearSky(p.ElevationDeg), cover)
-	p.CellC = cellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
-	potentialKW := pvDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
+	p.Irradiance = physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover)
+	p.CellC = physics.CellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
+	potentialKW := physics.PVWattsDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
 	rated := p.model.inverterRatedKW / p.model.inverterEfficiency
-	p.Available = powerOfKW(pvAC(potentialKW, rated, p.model.inverterEfficiency))
+	p.Available = powerOfKW(physics.PVWattsAC(potentialKW, rated, p.model.inverterEfficiency))
 
 	wanted := Power(0)
 	if p.enabled == 1 {
@@ -151,36 +152,4 @@ func (p *pv) dcVoltage() float64 {
 		return 0
 	}
 	return p.model.dcVoltageV * (1 + p.model.temperatureCoefficient*(p.CellC-25))
-}
-
-// cellTemperature returns the temperature of a cell in C from the irradiance in
-// W/m2, the air in C and the wind in m/s.
-// Source: D. L. King et al., Sandia Photovoltaic Array Performance Model,
-// SAND2004-3535, for glass-glass modules on an open rack:
-// a = -3.47, b = -0.0594, dT = 3.
-func cellTemperature(irradiance, ambientC, windMPerS float64) float64 {
-	const a, b, difference = -3.47, -0.0594, 3.0
-	module := irradiance*math.Exp(a+b*windMPerS) + ambientC
-	return module + irradiance/1000*difference
-}
-
-// pvDC returns the DC power at the maximum power point, in the unit of rated.
-// Source: A. P. Dobos, PVWatts Version 5 Manual, NREL/TP-6A20-62641:
-// P = Pdc0 E/1000 (1 + g (Tc - 25)).
-func pvDC(irradiance, cellC, rated, coefficient float64) float64 {
-	return math.Max(0, rated*irradiance/1000*(1+coefficient*(cellC-25)))
-}
-
-// pvAC returns the AC power of an inverter from its DC power, in the same unit,
-// with rated the DC power at which the AC rating is reached.
-// Source: A. P. Dobos, PVWatts Version 5 Manual, NREL/TP-6A20-62641:
-// eta = nominal/0.9637 (-0.0162 z - 0.0059/z + 0.9858), z = P/rated, clipped at
-// nominal x rated.
-func pvAC(dc, rated, nominal float64) float64 {
-	if dc <= 0 {
-		return 0
-	}
-	part := dc / rated
-	efficiency := nominal / 0.9637 * (-0.0162*part - 0.0059/part + 0.9858)
-	return clamp(efficiency*dc, 0, nominal*rated)
 }
