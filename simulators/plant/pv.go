@@ -9,7 +9,7 @@ import (
 	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
-// pvModel is a horizontal array behind one inverter.
+// pvModel is an array behind one inverter.
 type pvModel struct {
 	dcRatedKW              float64 // at 1000 W/m2 and 25 C
 	inverterRatedKW        float64 // AC
@@ -19,6 +19,7 @@ type pvModel struct {
 	ambientC               float64
 	windMPerS              float64
 	cloudCoverPct          float64
+	plane                  physics.Plane
 	deadBandHz             float64       // above the nominal frequency, within which nothing is taken back
 	droop                  float64       // part of the nominal frequency over which all of the rating is taken back
 	response               time.Duration // time constant of that
@@ -34,15 +35,20 @@ func readPV(m *document.Mapping) model {
 		ambientC:               m.Number("ambient_temperature_c", -40, 60, 22),
 		windMPerS:              m.Number("wind_speed_m_per_s", 0, 40, 2),
 		cloudCoverPct:          m.Number("cloud_cover_pct", 0, 100, 20),
-		deadBandHz:             m.Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
-		droop:                  m.Number("over_frequency_droop_pct", 2, 7, 5) / 100,
+		plane: physics.Plane{
+			TiltDeg:    m.Number("tilt_deg", 0, 90, 0),
+			AzimuthDeg: m.Number("azimuth_deg", 0, 360, 180),
+			Albedo:     m.Number("albedo", 0, 1, 0.2),
+		},
+		deadBandHz: m.Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
+		droop:      m.Number("over_frequency_droop_pct", 2, 7, 5) / 100,
 		// The open loop response time of the standard is that to 90 % of a change.
 		response: time.Duration(m.Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
 	}
 }
 
 func (model pvModel) build(site site, random *rand.Rand) device {
-	return &pv{model: model, nominalHz: site.nominalHz, random: random}
+	return &pv{model: model, nominalHz: site.nominalHz, random: random, pvState: pvState{Curtailment: noCurtailment()}}
 }
 
 // cloudConstant is the time over which clouds forget where they were.
@@ -53,33 +59,37 @@ type pv struct {
 	nominalHz float64
 	random    *rand.Rand
 
-	enabled, limitPct                  float64 // setpoints
+	enabled                            float64 // setpoint
+	curtailment                        curtailment
 	cloudCoverPct, ambientC, windMPerS float64 // inputs
 
 	pvState
 }
 
 type pvState struct {
-	Clouds                          noise
-	ElevationDeg, Irradiance, CellC float64
-	DCKW                            float64
-	Available                       Power // without limit and with the inverter on
-	Power                           Power
-	Driving                         Power // what its governor gives
-	Energy                          Energy
-	On                              bus
+	Clouds                 noise
+	ElevationDeg, CellC    float64
+	Horizontal, Irradiance float64 // W/m2
+	Curtailment            curtailmentState
+	DCKW                   float64
+	Available              Power // without limit and with the inverter on
+	Power                  Power
+	Driving                Power // what its governor gives
+	Energy                 Energy
+	On                     bus
 }
 
 func (p *pv) state() any { return &p.pvState }
 
 func (p *pv) points() points {
-	return points{
+	named := points{
 		quantities: []quantity{
 			{Name: "power_kw", read: func() float64 { return p.Power.KW() }},
 			{Name: "available_power_kw", read: func() float64 { return p.Available.KW() }},
 			{Name: "dc_power_kw", read: func() float64 { return p.DCKW }},
 			{Name: "dc_voltage_v", read: p.dcVoltage},
 			{Name: "irradiance_w_per_m2", read: func() float64 { return p.Irradiance }},
+			{Name: "irradiance_horizontal_w_per_m2", read: func() float64 { return p.Horizontal }},
 			{Name: "sun_elevation_deg", read: func() float64 { return p.ElevationDeg }},
 			{Name: "cell_temperature_c", read: func() float64 { return p.CellC }},
 			{Name: "ambient_temperature_c", read: func() float64 { return p.ambientC }},
@@ -93,7 +103,6 @@ func (p *pv) points() points {
 		},
 		setpoints: []Setting{
 			control("enabled", 1, &p.enabled),
-			{Name: "power_limit_pct", Most: 100, Initial: 100, value: &p.limitPct},
 		},
 		inputs: []Setting{
 			{Name: "cloud_cover_pct", Most: 100, Initial: p.model.cloudCoverPct, value: &p.cloudCoverPct},
@@ -101,27 +110,37 @@ func (p *pv) points() points {
 			{Name: "wind_speed_m_per_s", Most: 40, Initial: p.model.windMPerS, value: &p.windMPerS},
 		},
 	}
+	return named.and(p.curtailment.points(&p.Curtailment))
 }
 
 func (p *pv) offer(now moment, on bus) offer {
-	p.ElevationDeg, _ = physics.SunPosition(now.at, now.location.LatitudeDeg, now.location.LongitudeDeg)
-	mean := p.cloudCoverPct / 100
-	// Clouds wander about the mean most freely under a half-covered sky, and not
-	// at all under a clear or a wholly covered one.
-	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
-	p.Irradiance = physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover)
+	p.shine(now)
 	p.CellC = physics.CellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
 	potentialKW := physics.PVWattsDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
 	rated := p.model.inverterRatedKW / p.model.inverterEfficiency
 	p.Available = powerOfKW(physics.PVWattsAC(potentialKW, rated, p.model.inverterEfficiency))
 
+	limit := p.curtailment.next(&p.Curtailment, now.step)
 	wanted := Power(0)
 	if p.enabled == 1 {
-		wanted = min(p.Available, powerOfKW(p.model.inverterRatedKW*p.limitPct/100))
+		wanted = min(p.Available, powerOfKW(p.model.inverterRatedKW*limit))
 	}
 	p.DCKW = potentialKW
 	g := p.governor(wanted)
 	return offer{active: min(wanted, g.at(on.FrequencyHz, p.nominalHz)), governor: &g}
+}
+
+// shine moves the sun and the clouds on. It draws one number.
+func (p *pv) shine(now moment) {
+	sun := physics.Sun{Extraterrestrial: physics.Extraterrestrial(now.at.UTC().YearDay())}
+	sun.ElevationDeg, sun.AzimuthDeg = physics.SunPosition(now.at, now.location.LatitudeDeg, now.location.LongitudeDeg)
+	p.ElevationDeg = sun.ElevationDeg
+	mean := p.cloudCoverPct / 100
+	// Clouds wander about the mean most freely under a half-covered sky, and not
+	// at all under a clear or a wholly covered one.
+	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
+	p.Horizontal = physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover)
+	p.Irradiance = p.model.plane.Irradiance(sun, physics.Split(p.Horizontal, sun))
 }
 
 // governor gives less the higher the frequency is.
