@@ -1,7 +1,6 @@
 package plant
 
 import (
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 // pvModel is an array behind one inverter.
 type pvModel struct {
 	dcRatedKW              float64 // at 1000 W/m2 and 25 C
-	inverterRatedKW        float64 // AC
 	inverterEfficiency     float64 // nominal, 0 to 1
 	temperatureCoefficient float64 // of power, 1/C
 	dcVoltageV             float64 // at the maximum power point, 25 C
@@ -20,15 +18,13 @@ type pvModel struct {
 	windMPerS              float64
 	cloudCoverPct          float64
 	plane                  physics.Plane
-	deadBandHz             float64       // above the nominal frequency, within which nothing is taken back
-	droop                  float64       // part of the nominal frequency over which all of the rating is taken back
-	response               time.Duration // time constant of that
+	nightKW                float64 // what the inverter draws in the dark
+	inverter               inverterModel
 }
 
 func readPV(m *document.Mapping) model {
 	return pvModel{
 		dcRatedKW:              m.Number("dc_rated_kw", 0.1, 1e5),
-		inverterRatedKW:        m.Number("inverter_rated_kw", 0.1, 1e5),
 		inverterEfficiency:     m.Number("inverter_efficiency_pct", 80, 100, 96) / 100,
 		temperatureCoefficient: m.Number("temperature_coefficient_pct_per_c", -1, 0, -0.35) / 100,
 		dcVoltageV:             m.Number("dc_voltage_v", 50, 1500, 700),
@@ -40,27 +36,25 @@ func readPV(m *document.Mapping) model {
 			AzimuthDeg: m.Number("azimuth_deg", 0, 360, 180),
 			Albedo:     m.Number("albedo", 0, 1, 0.2),
 		},
-		deadBandHz: m.Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
-		droop:      m.Number("over_frequency_droop_pct", 2, 7, 5) / 100,
-		// The open loop response time of the standard is that to 90 % of a change.
-		response: time.Duration(m.Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
+		nightKW:  m.Number("night_consumption_kw", 0, 100, 0),
+		inverter: readInverter(m, m.Number("inverter_rated_kw", 0.1, 1e5)),
 	}
 }
 
 func (model pvModel) build(site site, random *rand.Rand) device {
-	return &pv{model: model, nominalHz: site.nominalHz, random: random, pvState: pvState{Curtailment: noCurtailment()}}
+	model.inverter.nominalHz = site.nominalHz
+	return &pv{model: model, random: random, inverter: inverter{model: model.inverter}, pvState: pvState{Inverter: newInverterState()}}
 }
 
 // cloudConstant is the time over which clouds forget where they were.
 const cloudConstant = 5 * time.Minute
 
 type pv struct {
-	model     pvModel
-	nominalHz float64
-	random    *rand.Rand
+	model  pvModel
+	random *rand.Rand
 
 	enabled                            float64 // setpoint
-	curtailment                        curtailment
+	inverter                           inverter
 	cloudCoverPct, ambientC, windMPerS float64 // inputs
 
 	pvState
@@ -70,12 +64,12 @@ type pvState struct {
 	Clouds                 noise
 	ElevationDeg, CellC    float64
 	Horizontal, Irradiance float64 // W/m2
-	Curtailment            curtailmentState
+	Inverter               inverterState
 	DCKW                   float64
 	Available              Power // without limit and with the inverter on
-	Power                  Power
+	Power, Reactive        Power
 	Driving                Power // what its governor gives
-	Energy                 Energy
+	Energy, Consumed       Energy
 	On                     bus
 }
 
@@ -95,9 +89,13 @@ func (p *pv) points() points {
 			{Name: "ambient_temperature_c", read: func() float64 { return p.ambientC }},
 			{Name: "energy_kwh", read: func() float64 { return p.Energy.KWh() }},
 			{Name: "voltage_v", read: func() float64 { return p.On.VoltageV }},
+			{Name: "reactive_power_kvar", read: func() float64 { return p.Reactive.KW() }},
+			{Name: "current_a", read: func() float64 { return lineCurrent(p.Power, p.Reactive, p.On.VoltageV) }},
+			{Name: "dc_current_a", read: p.dcCurrent},
+			{Name: "energy_consumed_kwh", read: func() float64 { return p.Consumed.KWh() }},
 			{Name: "frequency_hz", read: func() float64 { return p.On.FrequencyHz }},
 			signal("running", func() bool { return p.Power > 0 }),
-			signal("curtailed", func() bool { return p.Power < p.Available }),
+			signal("curtailed", func() bool { return p.Available > 0 && p.Power < p.Available }),
 			signal("daylight", func() bool { return p.ElevationDeg > 0 }),
 			signal("bus_fault", func() bool { return !p.On.Live }),
 		},
@@ -110,24 +108,27 @@ func (p *pv) points() points {
 			{Name: "wind_speed_m_per_s", Most: 40, Initial: p.model.windMPerS, value: &p.windMPerS},
 		},
 	}
-	return named.and(p.curtailment.points(&p.Curtailment))
+	return named.and(p.inverter.points(&p.Inverter))
 }
 
 func (p *pv) offer(now moment, on bus) offer {
 	p.shine(now)
 	p.CellC = physics.CellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
 	potentialKW := physics.PVWattsDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
-	rated := p.model.inverterRatedKW / p.model.inverterEfficiency
+	rated := p.model.inverter.ratedKW / p.model.inverterEfficiency
 	p.Available = powerOfKW(physics.PVWattsAC(potentialKW, rated, p.model.inverterEfficiency))
-
-	limit := p.curtailment.next(&p.Curtailment, now.step)
-	wanted := Power(0)
-	if p.enabled == 1 {
-		wanted = min(p.Available, powerOfKW(p.model.inverterRatedKW*limit))
-	}
 	p.DCKW = potentialKW
-	g := p.governor(wanted)
-	return offer{active: min(wanted, g.at(on.FrequencyHz, p.nominalHz)), governor: &g}
+
+	p.inverter.watch(&p.Inverter, now, on)
+	limit, _ := p.inverter.follow(&p.Inverter, now, on)
+	if p.Available == 0 {
+		return offer{active: -powerOfKW(p.model.nightKW)}
+	}
+	if p.enabled == 0 {
+		return offer{}
+	}
+	active, reactive := p.inverter.within(&p.Inverter, min(p.Available, limit))
+	return p.inverter.follower(active, 0, active, reactive, p.Driving, on)
 }
 
 // shine moves the sun and the clouds on. It draws one number.
@@ -143,25 +144,16 @@ func (p *pv) shine(now moment) {
 	p.Irradiance = p.model.plane.Irradiance(sun, physics.Split(p.Horizontal, sun))
 }
 
-// governor gives less the higher the frequency is.
-// Source: IEEE 1547-2018, 6.5.2.7: p = ppre - (f - f0 - db) / (f0 k).
-func (p *pv) governor(wanted Power) governor {
-	rated := p.model.inverterRatedKW
-	return governor{
-		rating: powerOfKW(rated), most: wanted, reference: wanted + powerOfKW(rated*p.model.deadBandHz/(p.model.droop*p.nominalHz)),
-		droop: p.model.droop, lag: p.model.response, driving: p.Driving,
-	}
-}
-
 func (p *pv) commit(now moment, got flow) {
 	power := got.active
-	p.Power, p.Driving, p.On = power, got.driving, got.on
+	p.Power, p.Reactive, p.Driving, p.On = power, got.reactive, got.driving, got.on
 	if p.Available > 0 {
 		p.DCKW *= float64(power) / float64(p.Available)
 	} else {
 		p.DCKW = 0
 	}
-	p.Energy.Add(power, now.step)
+	p.Energy.Add(max(0, power), now.step)
+	p.Consumed.Add(max(0, -power), now.step)
 }
 
 // dcVoltage falls with the cell temperature as the power does and is 0 in the
@@ -171,4 +163,11 @@ func (p *pv) dcVoltage() float64 {
 		return 0
 	}
 	return p.model.dcVoltageV * (1 + p.model.temperatureCoefficient*(p.CellC-25))
+}
+
+func (p *pv) dcCurrent() float64 {
+	if voltage := p.dcVoltage(); voltage > 0 {
+		return p.DCKW * 1000 / voltage
+	}
+	return 0
 }
