@@ -1,5 +1,3 @@
-// Package physics holds the formulas that simulated machines are made of. Each
-// function is pure, and names its units, ranges and source.
 package physics
 
 import (

@@ -24,6 +24,12 @@ type Definition struct {
 	Devices   []DeviceDefinition
 }
 
+// Location is where a plant stands.
+type Location struct {
+	LatitudeDeg  float64 // -90 to 90, north positive
+	LongitudeDeg float64 // -180 to 180, east positive
+}
+
 // BusDefinition is an electrical node of a plant.
 type BusDefinition struct {
 	ID       string

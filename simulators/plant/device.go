@@ -38,6 +38,7 @@ type Setting struct {
 	Initial float64
 	Boolean bool // 0 or 1 and nothing between
 	value   *float64
+	written *bool // true in each tick that it was written for, nil where the device does not ask
 }
 
 // Accepts reports whether the setting may take the value.

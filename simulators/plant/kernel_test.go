@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -203,7 +204,7 @@ func TestBalanceAndEnergyUnderRandomOperation(t *testing.T) {
 		if value(t, p, "pv", "curtailed") == 1 {
 			curtailed++
 		}
-		stored += storedChange(float64(battery)/milliwattsPerKW, 0.96, 0.96) * 0.1 / 3600
+		stored += physics.StoredChange(float64(battery)/milliwattsPerKW, 0.96, 0.96) * 0.1 / 3600
 		for name, of := range counters {
 			id, _, _ := strings.Cut(name, " ")
 			sums[name] += of(milli(t, p, id, "power_kw"))
