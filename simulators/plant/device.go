@@ -94,7 +94,7 @@ type site struct {
 }
 
 // Types lists the device types that plant.yaml may name.
-var Types = []string{"battery", "breaker", "ev_charger", "genset", "grid", "load", "meter", "pv", "transfer_switch", "transformer"}
+var Types = []string{"battery", "breaker", "ev_charger", "genset", "grid", "load", "meter", "pv", "transfer_switch", "transformer", "weather_station"}
 
 // readModel reads the parameters of a device of one of Types.
 func readModel(kind string, parameters *document.Mapping) model {
@@ -117,6 +117,8 @@ func readModel(kind string, parameters *document.Mapping) model {
 		return readTransferSwitch(parameters)
 	case "transformer":
 		return readTransformer(parameters)
+	case "weather_station":
+		return readWeather(parameters)
 	default:
 		return readPV(parameters)
 	}
