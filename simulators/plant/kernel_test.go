@@ -89,7 +89,7 @@ func operate(t testing.TB, p *Plant, random *rand.Rand) {
 	ids := p.ids()
 	id := ids[random.IntN(len(ids))]
 	list, write := p.Setpoints(id), p.Write
-	if random.IntN(2) == 0 {
+	if random.IntN(2) == 0 || len(list) == 0 {
 		list, write = p.Inputs(id), p.SetInput
 	}
 	one := list[random.IntN(len(list))]

@@ -111,7 +111,6 @@ func (s *transferSwitch) starts() bool { return s.Calling || s.Cooling > 0 || s.
 
 // offer moves the switch: it opens first, and closes the other way after that.
 func (s *transferSwitch) offer(now moment, _ bus) offer {
-	s.watch(now)
 	if s.automatic == 1 {
 		s.Wanted = s.choose()
 	} else {
@@ -199,8 +198,9 @@ func (s *transferSwitch) impedance(int) (perKW, perKVar float64) { return 0, 0 }
 
 func (s *transferSwitch) ratio(int) float64 { return 1 }
 
-func (s *transferSwitch) commit(_ moment, got flow) {
+func (s *transferSwitch) commit(now moment, got flow) {
 	s.Utility, s.Generator, s.On = got.through[0].from, got.through[1].from, got.on
 	s.Active = -got.through[0].active - got.through[1].active
 	s.Reactive = -got.through[0].reactive - got.through[1].reactive
+	s.watch(now)
 }
