@@ -38,8 +38,9 @@ bench: setup build ## measure the hot path and hold it to its limits
 	@.bin/voltlab bench
 
 .PHONY: soak
-soak: setup ## compare random operations with a plain model, and fuzz what reads foreign bytes, ten minutes each (SOAK=10m)
+soak: setup ## compare random operations with a plain model, run a plant for a week, and fuzz what reads foreign bytes, ten minutes each (SOAK=10m)
 	go test -race -count=1 -timeout 60m -run TestSoak -v ./system/rtdb -args -soak=$(SOAK)
+	go test -count=1 -run TestSoak -v ./simulators/plant -args -simulated=168h
 	@for target in $(FUZZ); do \
 		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(SOAK) -fuzzminimizetime 1s ./$${target%:*} || exit 1; \
 	done

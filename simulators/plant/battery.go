@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
 // batteryModel is a battery behind a power conversion system (PCS). Power is AC
@@ -200,28 +201,12 @@ func (b *battery) commit(now moment, got flow) {
 	} else {
 		b.Charged.Add(-power, now.step)
 	}
-	b.StoredKWh += storedChange(power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency) * now.hours()
+	b.StoredKWh += physics.StoredChange(power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency) * now.hours()
 	b.StoredKWh = clamp(b.StoredKWh-b.selfDischargeKW*now.hours(), 0, b.model.capacityKWh)
 
 	_, current := b.terminal()
 	heatKW := current * current * b.model.resistanceOhm / 1000
-	b.CellC += cellWarming(heatKW, b.CellC-b.roomC, b.model.coolingKWPerK, b.model.heatCapacityKJPerK) * now.seconds()
-}
-
-// storedChange returns the rate of the stored energy in kW for an AC power in
-// kW, positive while it discharges: coulomb counting at the nominal voltage,
-// where charge and energy are in proportion, with the losses of each way.
-func storedChange(powerKW, chargeEfficiency, dischargeEfficiency float64) float64 {
-	if powerKW > 0 {
-		return -powerKW / dischargeEfficiency
-	}
-	return -powerKW * chargeEfficiency
-}
-
-// cellWarming returns dT/dt in K/s from the balance of heat of the cells:
-// m Cp dT/dt = I^2 R - h A (T - Troom).
-func cellWarming(heatKW, aboveRoomK, coolingKWPerK, heatCapacityKJPerK float64) float64 {
-	return (heatKW - coolingKWPerK*aboveRoomK) / heatCapacityKJPerK
+	b.CellC += physics.CellWarming(heatKW, b.CellC-b.roomC, b.model.coolingKWPerK, b.model.heatCapacityKJPerK) * now.seconds()
 }
 
 // terminal returns the DC voltage in V and the DC current in A, positive while it
@@ -229,7 +214,7 @@ func cellWarming(heatKW, aboveRoomK, coolingKWPerK, heatCapacityKJPerK float64) 
 // empty to full; the current is what the DC power draws at it.
 func (b *battery) terminal() (voltageV, currentA float64) {
 	open := b.model.nominalV * (0.92 + 0.16*b.stateOfCharge()/100)
-	dcKW := -storedChange(b.Power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency)
+	dcKW := -physics.StoredChange(b.Power.KW(), b.model.chargeEfficiency, b.model.dischargeEfficiency)
 	currentA = dcKW * 1000 / open
 	return open - currentA*b.model.resistanceOhm, currentA
 }

@@ -129,6 +129,8 @@ func (b *breaker) closed(int) bool { return b.Closed }
 
 func (b *breaker) impedance(int) (perKW, perKVar float64) { return 0, 0 }
 
+func (b *breaker) ratio(int) float64 { return 1 }
+
 func (b *breaker) commit(now moment, got flow) {
 	way := got.through[0]
 	b.Active, b.Reactive, b.From, b.To = way.active, way.reactive, way.from, way.to

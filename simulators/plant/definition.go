@@ -25,6 +25,12 @@ type Definition struct {
 	Devices   []DeviceDefinition
 }
 
+// Location is where a plant stands.
+type Location struct {
+	LatitudeDeg  float64 // -90 to 90, north positive
+	LongitudeDeg float64 // -180 to 180, east positive
+}
+
 // BusDefinition is an electrical node of a plant.
 type BusDefinition struct {
 	ID       string
@@ -120,6 +126,7 @@ func readDevice(m *document.Mapping, check *addressCheck, wiring *wiring) Device
 	parameters := m.Mapping("parameters", true)
 	if slices.Contains(Types, one.Type) {
 		one.model = readModel(one.Type, parameters)
+		wiring.refer(parameters, one.model)
 		parameters.Close()
 	}
 	m.Close()

@@ -38,6 +38,7 @@ type Setting struct {
 	Initial float64
 	Boolean bool // 0 or 1 and nothing between
 	value   *float64
+	written *bool // true in each tick that it was written for, nil where the device does not ask
 }
 
 // Accepts reports whether the setting may take the value.
@@ -93,7 +94,7 @@ type site struct {
 }
 
 // Types lists the device types that plant.yaml may name.
-var Types = []string{"battery", "breaker", "genset", "grid", "load", "pv"}
+var Types = []string{"battery", "breaker", "ev_charger", "genset", "grid", "load", "meter", "pv", "transfer_switch", "transformer", "weather_station"}
 
 // readModel reads the parameters of a device of one of Types.
 func readModel(kind string, parameters *document.Mapping) model {
@@ -102,12 +103,22 @@ func readModel(kind string, parameters *document.Mapping) model {
 		return readBattery(parameters)
 	case "breaker":
 		return readBreaker(parameters)
+	case "ev_charger":
+		return readCharger(parameters)
 	case "genset":
 		return readGenset(parameters)
 	case "grid":
 		return readGrid(parameters)
 	case "load":
 		return readLoad(parameters)
+	case "meter":
+		return readMeter(parameters)
+	case "transfer_switch":
+		return readTransferSwitch(parameters)
+	case "transformer":
+		return readTransformer(parameters)
+	case "weather_station":
+		return readWeather(parameters)
 	default:
 		return readPV(parameters)
 	}

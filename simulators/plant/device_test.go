@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
 // newPlant builds a plant of the devices given and a grid, without noise and
@@ -170,7 +172,7 @@ func TestPVFollowsItsLimit(t *testing.T) {
 	p := newPlant(t, "pv {dc_rated_kw: 200, inverter_rated_kw: 100, cloud_cover_pct: 0}")
 	steps(p, 1)
 	expect(t, p, "pv", "power_kw", 100, 0) // the array is larger than the inverter
-	expect(t, p, "pv", "irradiance_w_per_m2", clearSky(value(t, p, "pv", "sun_elevation_deg")), 1e-9)
+	expect(t, p, "pv", "irradiance_w_per_m2", physics.ClearSky(value(t, p, "pv", "sun_elevation_deg")), 1e-9)
 	expect(t, p, "grid", "power_kw", -100, 0)
 	write(t, p, "pv", "power_limit_pct", 30)
 	steps(p, 1)
@@ -180,7 +182,7 @@ func TestPVFollowsItsLimit(t *testing.T) {
 	write(t, p, "pv", "power_limit_pct", 100)
 	set(t, p, "pv", "cloud_cover_pct", 100)
 	steps(p, 1)
-	expect(t, p, "pv", "irradiance_w_per_m2", clearSky(value(t, p, "pv", "sun_elevation_deg"))/4, 1e-9)
+	expect(t, p, "pv", "irradiance_w_per_m2", physics.ClearSky(value(t, p, "pv", "sun_elevation_deg"))/4, 1e-9)
 	write(t, p, "pv", "enabled", 0)
 	steps(p, 1)
 	expect(t, p, "pv", "power_kw", 0, 0)
@@ -197,7 +199,7 @@ func TestCloudsWander(t *testing.T) {
 	least, most := 1.0, 0.0
 	for range 3600 {
 		steps(p, 1)
-		part := value(t, p, "pv", "irradiance_w_per_m2") / clearSky(value(t, p, "pv", "sun_elevation_deg"))
+		part := value(t, p, "pv", "irradiance_w_per_m2") / physics.ClearSky(value(t, p, "pv", "sun_elevation_deg"))
 		least, most = min(least, part), max(most, part)
 		if part < 0.25-1e-9 || part > 1+1e-9 {
 			t.Fatalf("clouds let %v through", part)
@@ -250,7 +252,7 @@ func TestGensetStartsRunsAndStops(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t, quickGenset, steadyLoad)
 	write(t, p, "genset", "run", 1)
-	if got := states(t, p, 20); got != "1:1 4:3 8:4" {
+	if got := states(t, p, 20); got != "1:1 4:3 8:7 9:4" {
 		t.Errorf("start went %s", got)
 	}
 	expect(t, p, "genset", "power_kw", 50, 0) // its initial setpoint, half its rating
@@ -290,7 +292,7 @@ func TestGensetThatDoesNotFireFails(t *testing.T) {
 	steps(p, 1)
 	expect(t, p, "genset", "state", 0, 0)
 	write(t, p, "genset", "run", 1)
-	if got := states(t, p, 10); got != "1:1 4:3 8:4" {
+	if got := states(t, p, 10); got != "1:1 4:3 8:7 9:4" {
 		t.Errorf("second start went %s", got)
 	}
 	set(t, p, "genset", "fuel_leak_l_per_h", 1e6)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
 // gensetModel is a diesel engine with a generator.
@@ -23,6 +24,15 @@ type gensetModel struct {
 	runningC       float64 // of the coolant, warm
 	nominalV       float64 // at rated speed
 	island         forming
+
+	crankFailure    float64       // probability that one attempt fails
+	synchronize     time.Duration // most that it takes
+	minimumLoadPct  float64
+	wetAlarmPct     float64
+	coolantTripC    float64
+	oilTripBar      float64
+	overspeedPart   float64 // of the rated speed
+	serviceInterval time.Duration
 }
 
 func readGenset(m *document.Mapping) model {
@@ -30,6 +40,15 @@ func readGenset(m *document.Mapping) model {
 		return time.Duration(m.Number(key, least, 3600, fallback) * float64(time.Second))
 	}
 	return gensetModel{
+		crankFailure:    m.Number("crank_failure_pct", 0, 100, 0) / 100,
+		synchronize:     seconds("synchronize_s", 1, 60),
+		minimumLoadPct:  m.Number("minimum_load_pct", 0, 60, 30),
+		wetAlarmPct:     m.Number("wet_stacking_alarm_pct", 1, 100, 50),
+		coolantTripC:    m.Number("coolant_trip_c", 80, 130, 105),
+		oilTripBar:      m.Number("oil_pressure_trip_bar", 0.1, 3, 1),
+		overspeedPart:   m.Number("overspeed_pct", 105, 130, 115) / 100,
+		serviceInterval: time.Duration(m.Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
+
 		ratedKW:        m.Number("rated_kw", 1, 1e5),
 		ratedRPM:       m.Number("rated_speed_rpm", 500, 3600, 1500),
 		rampKWPerS:     m.Number("ramp_kw_per_s", 0.01, 1e5, 10),
@@ -47,8 +66,11 @@ func readGenset(m *document.Mapping) model {
 	}
 }
 
-func (model gensetModel) build(site site, _ *rand.Rand) device {
-	return &genset{model: model, nominalHz: site.nominalHz, gensetStatus: gensetStatus{FuelL: model.tankL * model.initialFuelPct / 100, CoolantC: model.ambientC}}
+func (model gensetModel) build(site site, random *rand.Rand) device {
+	return &genset{
+		model: model, nominalHz: site.nominalHz, random: random,
+		gensetStatus: gensetStatus{FuelL: model.tankL * model.initialFuelPct / 100, CoolantC: model.ambientC, StarterPct: 100},
+	}
 }
 
 // gensetState is a step of the start and stop sequence.
@@ -62,33 +84,57 @@ const (
 	gensetWarmingUp
 	gensetRunning
 	gensetCoolingDown
-	gensetFailed // until the run control is taken back
+	gensetFailed        // until it is reset or, where that was no trip, the run control is taken back
+	gensetSynchronizing // before it closes onto a live bus
+)
+
+// gensetCause is why a set has failed.
+type gensetCause int
+
+// The causes, as the trip_cause quantity gives them. From gensetOilLow on they are
+// trips, which are reset by hand.
+const (
+	gensetSound gensetCause = iota
+	gensetNotStarted
+	gensetOutOfFuel
+	gensetLetGo // its island fell apart
+	gensetNotInStep
+	gensetOilLow
+	gensetCoolantHigh
+	gensetOverspeed
+	gensetEmergencyStop
 )
 
 const (
 	crankingRPM      = 200
 	speedConstantS   = 1.0 // first-order lag of the speed
 	coolantConstantS = 120.0
-	chartKW          = 100.0 // rating of the set that the fuel chart describes
+	starterLeastPct  = 10.0 // of the starter battery, to turn the engine
+	starterUsePerS   = 0.5  // percent while it cranks
+	starterGainPerH  = 20.0 // percent while a charger holds it
+	starterLossPerH  = 1.0  // percent without one
 )
 
-// fuelChart is the fuel of a 100 kW diesel set in litres an hour at 1/4, 1/2, 3/4
-// and full load. Source: the approximate diesel fuel consumption chart that
-// generator dealers publish (2.6, 4.1, 5.8 and 7.4 US gallons an hour).
-var fuelChart = [...]float64{9.8, 15.5, 22.0, 28.0}
+// oilGrace is how long after it fires an engine needs for its oil pressure.
+const oilGrace = 5 * time.Second
 
 type genset struct {
 	model     gensetModel
 	nominalHz float64
+	random    *rand.Rand
 
-	run, setpointKW                            float64 // setpoints
+	run, setpointKW, reset, serviced           float64 // setpoints
 	leakLPerH, refillLPerH, startBlocked, airC float64 // inputs
+	failedCranks, coolantRiseC, oilLossPct     float64
+	overspeedPct, emergencyStop                float64
+	chargerFailed, synchronizerFailed          float64
 
 	gensetStatus
 }
 
 type gensetStatus struct {
 	State           gensetState
+	Called          bool          // by a contact, as by its run control
 	Elapsed         time.Duration // in the state
 	Cranked         int           // attempts of this start
 	FuelL           float64
@@ -102,6 +148,15 @@ type gensetStatus struct {
 	Energy          Energy
 	Ran             time.Duration
 	On              bus
+
+	Cause      gensetCause
+	ResetSeen  bool
+	Chance     float64       // of the attempt to crank that ends in this tick: it fails below the probability
+	Fired      time.Duration // since the engine fired
+	Starts     float64
+	StarterPct float64       // charge of the starter battery
+	WetPct     float64       // wet stacking
+	Serviced   time.Duration // running time at the last service
 }
 
 func (g *genset) state() any { return &g.gensetStatus }
@@ -110,7 +165,7 @@ func (g *genset) points() points {
 	return points{
 		quantities: []quantity{
 			{Name: "power_kw", read: func() float64 { return g.Power.KW() }},
-			{Name: "speed_rpm", read: func() float64 { return g.SpeedRPM }},
+			{Name: "speed_rpm", read: g.speed},
 			{Name: "coolant_temperature_c", read: func() float64 { return g.CoolantC }},
 			{Name: "fuel_level_pct", read: func() float64 { return g.FuelL / g.model.tankL * 100 }},
 			{Name: "fuel_rate_l_per_h", read: func() float64 { return g.FuelRate }},
@@ -118,47 +173,68 @@ func (g *genset) points() points {
 			{Name: "running_time_h", read: func() float64 { return g.Ran.Hours() }},
 			{Name: "voltage_v", read: g.voltage},
 			{Name: "frequency_hz", read: g.frequency},
+			{Name: "reactive_power_kvar", read: func() float64 { return g.Reactive.KW() }},
+			{Name: "load_pct", read: func() float64 { return g.load() * 100 }},
+			{Name: "oil_pressure_bar", read: g.oilPressure},
+			{Name: "battery_voltage_v", read: g.starterVoltage},
+			{Name: "starts", read: func() float64 { return g.Starts }},
+			{Name: "wet_stacking_pct", read: func() float64 { return g.WetPct }},
+			{Name: "service_due_h", read: func() float64 { return (g.model.serviceInterval - (g.Ran - g.Serviced)).Hours() }},
 			state("state", func() float64 { return float64(g.State) }),
+			state("trip_cause", func() float64 { return float64(g.Cause) }),
+			signal("called", func() bool { return g.Called }),
+			signal("low_load", func() bool { return g.State == gensetRunning && g.load()*100 < g.model.minimumLoadPct }),
+			signal("wet_stacking_alarm", func() bool { return g.WetPct >= g.model.wetAlarmPct }),
+			signal("service_due", func() bool { return g.Ran-g.Serviced >= g.model.serviceInterval }),
+			signal("battery_low", func() bool { return g.StarterPct < 3*starterLeastPct }),
 			signal("running", func() bool { return g.State == gensetRunning }),
 			signal("starting", func() bool {
-				return g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp
+				return g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp || g.State == gensetSynchronizing
 			}),
 			signal("fault", func() bool { return g.State == gensetFailed }),
 		},
 		setpoints: []Setting{
 			control("run", 0, &g.run),
 			{Name: "power_setpoint_kw", Most: g.model.ratedKW, Initial: g.model.ratedKW / 2, value: &g.setpointKW},
+			control("reset", 0, &g.reset),
+			control("service_done", 0, &g.serviced),
 		},
 		inputs: []Setting{
 			{Name: "fuel_leak_l_per_h", Most: 1e6, value: &g.leakLPerH},
 			{Name: "fuel_refill_l_per_h", Most: 1e6, value: &g.refillLPerH},
 			control("start_blocked", 0, &g.startBlocked),
 			{Name: "ambient_temperature_c", Least: -40, Most: 60, Initial: g.model.ambientC, value: &g.airC},
+			{Name: "failed_cranks", Most: 10, value: &g.failedCranks},
+			{Name: "coolant_rise_c", Most: 100, value: &g.coolantRiseC},
+			{Name: "oil_pressure_loss_pct", Most: 100, value: &g.oilLossPct},
+			{Name: "overspeed_pct", Most: 50, value: &g.overspeedPct},
+			control("emergency_stop", 0, &g.emergencyStop),
+			control("battery_charger_failed", 0, &g.chargerFailed),
+			control("synchronizer_failed", 0, &g.synchronizerFailed),
 		},
 	}
 }
 
 func (g *genset) offer(now moment, _ bus) offer {
 	g.Elapsed += now.step
+	g.Chance = g.random.Float64()
+	if cause := g.trouble(); cause != gensetSound {
+		g.State, g.Elapsed, g.Cause = gensetFailed, 0, cause
+	}
 	if next := g.next(); next != g.State {
-		g.State, g.Elapsed = next, 0
-		if next == gensetCranking {
-			g.Cranked++
-		}
+		g.enter(next)
 	}
-	if g.State == gensetStopped {
-		g.Cranked = 0
-	}
+	g.ResetSeen = g.reset == 1
 	if g.State != gensetRunning {
 		return offer{}
 	}
 	rated := powerOfKW(g.model.ratedKW)
 	target, most := powerOfKW(g.setpointKW), rated
-	if g.run == 0 {
+	if !g.wanted() {
 		target = 0
 	}
 	wanted := approach(g.Power, target, powerOfKW(g.model.rampKWPerS*now.seconds()))
-	if g.run == 0 {
+	if !g.wanted() {
 		most = wanted // a set that unloads takes up no more
 	}
 	governor := g.governor(target.KW(), most)
@@ -174,29 +250,78 @@ func (g *genset) governor(referenceKW float64, most Power) governor {
 	}
 }
 
+func (g *genset) start(closed bool) { g.Called = closed }
+
+// wanted reports whether the set is to run.
+func (g *genset) wanted() bool { return g.run == 1 || g.Called }
+
+func (g *genset) enter(next gensetState) {
+	switch {
+	case next == gensetCranking:
+		g.Cranked++
+	case next == gensetWarmingUp:
+		g.Starts++
+		g.Fired = 0
+	case next == gensetStopped:
+		g.Cranked, g.Cause = 0, gensetSound
+	case next == gensetFailed && g.State == gensetSynchronizing:
+		g.Cause = gensetNotInStep
+	case next == gensetFailed:
+		g.Cause = gensetNotStarted
+	}
+	g.State, g.Elapsed = next, 0
+}
+
+// trouble returns what stops a set that turns, gensetSound if nothing does.
+func (g *genset) trouble() gensetCause {
+	turns := g.fired() || g.State == gensetCranking || g.State == gensetResting
+	switch {
+	case g.emergencyStop == 1 && turns:
+		return gensetEmergencyStop
+	case !g.fired():
+		return gensetSound
+	case g.speed() > g.model.overspeedPart*g.model.ratedRPM:
+		return gensetOverspeed
+	case g.Fired >= oilGrace && g.oilPressure() < g.model.oilTripBar:
+		return gensetOilLow
+	case g.CoolantC > g.model.coolantTripC:
+		return gensetCoolantHigh
+	case g.FuelL <= 0:
+		return gensetOutOfFuel
+	case g.LetGo:
+		return gensetLetGo
+	default:
+		return gensetSound
+	}
+}
+
 // next returns the state that follows: crank, rest and retry until the engine
-// fires, warm up, run, unload and cool down. A failed set stays so until its run
-// control is taken back.
+// fires, warm up, synchronize, run, unload and cool down. A failed set stays so until it
+// is reset or, where that was no trip, its run control is taken back.
 func (g *genset) next() gensetState {
 	switch {
-	case g.State == gensetFailed && g.run == 0:
+	case g.State == gensetFailed && (g.reset == 1 && !g.ResetSeen || !g.wanted() && g.Cause < gensetOilLow):
 		return gensetStopped
-	case g.State >= gensetWarmingUp && g.State <= gensetCoolingDown && (g.FuelL <= 0 || g.LetGo):
-		return gensetFailed
-	case g.State == gensetStopped && g.run == 1:
+	case g.State == gensetStopped && g.wanted() && g.emergencyStop == 0:
 		return gensetCranking
-	case (g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp) && g.run == 0:
+	case (g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp) && !g.wanted():
 		return gensetStopped
 	case g.State == gensetCranking && g.Elapsed >= g.model.crank:
 		return g.afterCranking()
 	case g.State == gensetResting && g.Elapsed >= g.model.rest:
 		return gensetCranking
 	case g.State == gensetWarmingUp && g.Elapsed >= g.model.warmUp:
-		return gensetRunning
-	case g.State == gensetRunning && g.run == 0 && g.Power == 0:
+		return g.afterWarmingUp()
+	case g.State == gensetSynchronizing && !g.wanted():
 		return gensetCoolingDown
-	case g.State == gensetCoolingDown && g.run == 1:
+	case g.State == gensetSynchronizing && g.inStep():
 		return gensetRunning
+	case g.State == gensetSynchronizing && g.Elapsed >= g.model.synchronize:
+		return gensetFailed
+	case g.State == gensetRunning && !g.wanted() && g.Power == 0:
+		return gensetCoolingDown
+	case g.State == gensetCoolingDown && g.wanted():
+		return g.afterWarmingUp()
 	case g.State == gensetCoolingDown && g.Elapsed >= g.model.coolDown:
 		return gensetStopped
 	default:
@@ -205,8 +330,10 @@ func (g *genset) next() gensetState {
 }
 
 func (g *genset) afterCranking() gensetState {
+	fires := g.startBlocked == 0 && g.FuelL > 0 && g.StarterPct >= starterLeastPct &&
+		float64(g.Cranked) > math.Floor(g.failedCranks) && g.Chance >= g.model.crankFailure
 	switch {
-	case g.startBlocked == 0 && g.FuelL > 0:
+	case fires:
 		return gensetWarmingUp
 	case g.Cranked >= g.model.attempts:
 		return gensetFailed
@@ -215,9 +342,26 @@ func (g *genset) afterCranking() gensetState {
 	}
 }
 
+func (g *genset) afterWarmingUp() gensetState {
+	if g.inStep() {
+		return gensetRunning
+	}
+	return gensetSynchronizing
+}
+
+// inStep reports whether the set may close onto its bus: that is dead, or hardly
+// differs from what the set gives.
+func (g *genset) inStep() bool {
+	if !g.On.Live {
+		return true
+	}
+	own := g.SpeedRPM / g.model.ratedRPM
+	return g.synchronizerFailed == 0 && inStep(bus{Live: true, VoltagePU: own, FrequencyHz: own * g.nominalHz}, g.On)
+}
+
 // fired reports whether the engine burns fuel.
 func (g *genset) fired() bool {
-	return g.State == gensetWarmingUp || g.State == gensetRunning || g.State == gensetCoolingDown
+	return g.State == gensetWarmingUp || g.State == gensetSynchronizing || g.State == gensetRunning || g.State == gensetCoolingDown
 }
 
 func (g *genset) commit(now moment, got flow) {
@@ -229,14 +373,20 @@ func (g *genset) commit(now moment, got flow) {
 	g.FuelRate = 0
 	switch {
 	case g.fired():
-		targetRPM, targetC = g.model.ratedRPM, g.model.runningC
-		g.FuelRate = fuelPerHour(power.KW(), g.model.ratedKW)
+		targetRPM, targetC = g.targetRPM(), g.model.runningC+g.coolantRiseC
+		g.FuelRate = physics.DieselFuel(power.KW(), g.model.ratedKW)
 		g.Ran += now.step
-	case g.State == gensetCranking:
+		g.Fired += now.step
+		g.WetPct = clamp(g.WetPct+physics.WetStacking(g.load())*now.hours(), 0, 100)
+	case g.State == gensetCranking && g.StarterPct >= starterLeastPct:
 		targetRPM = crankingRPM
 	}
 	g.SpeedRPM += (targetRPM - g.SpeedRPM) * (1 - math.Exp(-now.seconds()/speedConstantS))
 	g.CoolantC += (targetC - g.CoolantC) * (1 - math.Exp(-now.seconds()/coolantConstantS))
+	g.useStarter(now)
+	if g.serviced == 1 {
+		g.Serviced = g.Ran
+	}
 	change := (g.refillLPerH - g.leakLPerH - g.FuelRate) * now.hours()
 	g.FuelL = clamp(g.FuelL+change, 0, g.model.tankL)
 }
@@ -257,11 +407,38 @@ func (g *genset) frequency() float64 {
 	return g.nominalHz * g.SpeedRPM / g.model.ratedRPM
 }
 
-// fuelPerHour returns the fuel of a running set in litres an hour: the chart,
-// scaled to the rating, in straight lines between its loads and on to no load.
-func fuelPerHour(powerKW, ratedKW float64) float64 {
-	quarters := powerKW / ratedKW * 4
-	lower := int(clamp(math.Floor(quarters), 1, 3))
-	slope := fuelChart[lower] - fuelChart[lower-1]
-	return (fuelChart[lower-1] + slope*(quarters-float64(lower))) * ratedKW / chartKW
+// targetRPM is the speed that the governor leads the engine to: that of a live bus.
+func (g *genset) targetRPM() float64 {
+	if (g.State == gensetRunning || g.State == gensetSynchronizing) && g.On.Live {
+		return g.model.ratedRPM * g.On.FrequencyHz / g.nominalHz
+	}
+	return g.model.ratedRPM
+}
+
+// useStarter empties the starter battery while it cranks, and charges it from the
+// engine or the bus.
+func (g *genset) useStarter(now moment) {
+	perS := -starterLossPerH / 3600
+	switch {
+	case g.State == gensetCranking:
+		perS = -starterUsePerS
+	case g.charging():
+		perS = starterGainPerH / 3600
+	}
+	g.StarterPct = clamp(g.StarterPct+perS*now.seconds(), 0, 100)
+}
+
+func (g *genset) charging() bool { return g.chargerFailed == 0 && (g.fired() || g.On.Live) }
+
+func (g *genset) load() float64 { return g.Power.KW() / g.model.ratedKW }
+
+// speed is what the pickup shows.
+func (g *genset) speed() float64 { return g.SpeedRPM * (1 + g.overspeedPct/100) }
+
+func (g *genset) oilPressure() float64 {
+	return physics.OilPressure(g.SpeedRPM/g.model.ratedRPM, g.CoolantC) * (1 - g.oilLossPct/100)
+}
+
+func (g *genset) starterVoltage() float64 {
+	return physics.StarterVoltage(g.StarterPct/100, g.State == gensetCranking, g.charging())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -88,7 +89,7 @@ func operate(t testing.TB, p *Plant, random *rand.Rand) {
 	ids := p.ids()
 	id := ids[random.IntN(len(ids))]
 	list, write := p.Setpoints(id), p.Write
-	if random.IntN(2) == 0 {
+	if random.IntN(2) == 0 || len(list) == 0 {
 		list, write = p.Inputs(id), p.SetInput
 	}
 	one := list[random.IntN(len(list))]
@@ -203,7 +204,7 @@ func TestBalanceAndEnergyUnderRandomOperation(t *testing.T) {
 		if value(t, p, "pv", "curtailed") == 1 {
 			curtailed++
 		}
-		stored += storedChange(float64(battery)/milliwattsPerKW, 0.96, 0.96) * 0.1 / 3600
+		stored += physics.StoredChange(float64(battery)/milliwattsPerKW, 0.96, 0.96) * 0.1 / 3600
 		for name, of := range counters {
 			id, _, _ := strings.Cut(name, " ")
 			sums[name] += of(milli(t, p, id, "power_kw"))
@@ -241,7 +242,7 @@ func TestRequestsAreChecked(t *testing.T) {
 	}{
 		{p.Write, "nobody", "run", 1, ems.CodeNotFound, `no device "nobody": the plant has battery, genset, grid, load, pv`},
 		{p.Write, "grid", "run", 1, ems.CodeNotFound, `device grid has no setpoint "run": it has breaker_closed, import_alarm_kw`},
-		{p.SetInput, "grid", "breaker_closed", 1, ems.CodeNotFound, `device grid has no input "breaker_closed": it has available, voltage_pct, frequency_hz`},
+		{p.SetInput, "grid", "breaker_closed", 1, ems.CodeNotFound, `device grid has no input "breaker_closed": it has available, voltage_pct, frequency_hz, voltage_distortion_pct, export_limit_kw, price_change_per_kwh, event, event_voltage_pct, event_frequency_hz, event_duration_s`},
 		{p.Write, "battery", "power_setpoint_kw", 100.5, ems.CodeInvalid, `setpoint power_setpoint_kw of battery cannot be 100.5: use -100 to 100`},
 		{p.Write, "battery", "power_setpoint_kw", math.NaN(), ems.CodeInvalid, `setpoint power_setpoint_kw of battery cannot be NaN: use -100 to 100`},
 		{p.SetInput, "grid", "available", 0.5, ems.CodeInvalid, `input available of grid cannot be 0.5: use 0 or 1`},

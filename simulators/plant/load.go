@@ -6,18 +6,32 @@ import (
 	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
 // loadModel is the consumption of a site over the day.
 type loadModel struct {
 	baseKW         float64   // what 100 % of the daily profile means
-	maximumKW      float64   // of the connection: more cannot be drawn
+	maximumKW      float64   // of the connection: more cannot be drawn, but by motors
 	hourlyPct      []float64 // 24 values, each at the full hour, of the base
+	weekendPct     []float64 // the same of Saturdays and Sundays
 	noisePct       float64   // standard deviation
 	powerFactor    float64   // inductive
 	nonCriticalPct float64   // the part behind the non-critical contactor
 	shedPart       float64   // of the nominal frequency, below which that contactor opens by itself
 	restore        time.Duration
+	stepKW         float64 // that comes and goes by chance
+	stepsPerH      float64 // how often it does either
+	motor          motorModel
+}
+
+// motorModel is the motors of a load, as one that is started directly.
+type motorModel struct {
+	ratedKW      float64
+	startCurrent float64 // over the rated one
+	startFactor  float64 // power factor at rest
+	powerFactor  float64 // at the rating
+	runUp        time.Duration
 }
 
 // officeDay is the daily profile that a load has unless it is told another: a
@@ -37,7 +51,17 @@ func readLoad(m *document.Mapping) model {
 		nonCriticalPct: m.Number("non_critical_pct", 0, 100, 40),
 		shedPart:       m.Number("under_frequency_shed_pct", 90, 99, 98) / 100,
 		restore:        seconds(m, "under_frequency_restore_s", 0, 3600, 5*time.Minute),
+		stepKW:         m.Number("random_step_kw", 0, 1e5, 0),
+		stepsPerH:      m.Number("random_steps_per_h", 0, 3600, 6),
+		motor: motorModel{
+			ratedKW:      m.Number("motor_kw", 0, 1e5, 0),
+			startCurrent: m.Number("motor_start_current", 1.5, 12, 6),
+			startFactor:  m.Number("motor_start_power_factor", 0.05, 0.9, 0.3),
+			powerFactor:  m.Number("motor_power_factor", 0.5, 0.98, 0.85),
+			runUp:        seconds(m, "motor_start_s", 0.1, 120, 5*time.Second),
+		},
 	}
+	model.weekendPct = m.Numbers("weekend_pct", 24, 0, 1000, model.hourlyPct)
 	if model.baseKW > model.maximumKW {
 		m.Fault("base_kw", "%v is above maximum_kw (%v)", model.baseKW, model.maximumKW)
 	}
@@ -56,8 +80,8 @@ type load struct {
 	nominalHz float64
 	random    *rand.Rand
 
-	nonCritical, limitKW float64 // setpoints
-	baseKW               float64 // input
+	nonCritical, limitKW, motorRun float64 // setpoints
+	baseKW, stepKW                 float64 // inputs
 
 	loadState
 }
@@ -70,6 +94,10 @@ type loadState struct {
 	Healthy          time.Duration // how long it has been back since then
 	Energy, Unserved Energy
 	On               bus
+	StepOn           bool          // the step that comes by chance
+	Turning          time.Duration // since the motor was started
+	Motor            float64       // kW that it draws
+	Tangent          float64       // reactive power for each unit of active power
 }
 
 func (l *load) state() any { return &l.loadState }
@@ -85,6 +113,9 @@ func (l *load) points() points {
 			{Name: "current_a", read: func() float64 { return lineCurrent(l.Power, l.Reactive, l.On.VoltageV) }},
 			{Name: "energy_kwh", read: func() float64 { return l.Energy.KWh() }},
 			{Name: "unserved_energy_kwh", read: func() float64 { return l.Unserved.KWh() }},
+			{Name: "motor_power_kw", read: l.motorPower},
+			signal("motor_running", func() bool { return l.Turning > 0 }),
+			signal("motor_starting", func() bool { return l.Turning > 0 && l.Turning < l.model.motor.runUp }),
 			signal("supplied", func() bool { return l.On.Live }),
 			signal("shedding", func() bool { return l.Power < l.Demand }),
 			signal("non_critical_open", func() bool { return l.nonCritical == 0 || l.Shed }),
@@ -93,25 +124,63 @@ func (l *load) points() points {
 		setpoints: []Setting{
 			control("non_critical_connected", 1, &l.nonCritical),
 			{Name: "demand_limit_kw", Most: l.model.maximumKW, Initial: l.model.maximumKW, value: &l.limitKW},
+			control("motor_run", 0, &l.motorRun),
 		},
 		inputs: []Setting{
 			{Name: "base_kw", Most: l.model.maximumKW, Initial: l.model.baseKW, value: &l.baseKW},
+			{Name: "step_kw", Least: -l.model.maximumKW, Most: l.model.maximumKW, value: &l.stepKW},
 		},
 	}
 }
 
 func (l *load) offer(now moment, on bus) offer {
 	l.watchFrequency(now, on)
-	demandKW := l.baseKW * dailyPart(now.at, l.model.hourlyPct) * (1 + l.model.noisePct/100*l.Variation.next(now.step, loadConstant, l.random))
+	demandKW := l.baseKW * dailyPart(now.at, l.model.hourlyPct, l.model.weekendPct) * (1 + l.model.noisePct/100*l.Variation.next(now.step, loadConstant, l.random))
+	demandKW += l.steps(now)
 	if l.nonCritical == 0 {
 		demandKW *= 1 - l.model.nonCriticalPct/100
 	}
-	l.Demand = powerOfKW(clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW)))
-	served := l.Demand
+	demandKW = clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW))
+	servedKW := demandKW
 	if l.Shed && l.nonCritical == 1 {
-		served = powerOfKW(l.Demand.KW() * (1 - l.model.nonCriticalPct/100))
+		servedKW *= 1 - l.model.nonCriticalPct/100
 	}
-	return offer{active: -served, tangent: l.tangent()}
+	motorKVar := l.turn()
+	l.Demand = powerOfKW(demandKW + l.Motor)
+	served := min(l.Demand, powerOfKW(servedKW+l.Motor))
+	if l.Tangent = 0; served > 0 {
+		l.Tangent = (servedKW*math.Tan(math.Acos(l.model.powerFactor)) + motorKVar) / (servedKW + l.Motor)
+	}
+	return offer{active: -served, tangent: l.Tangent}
+}
+
+// steps returns the part of the demand that comes and goes at once.
+func (l *load) steps(now moment) float64 {
+	if l.model.stepKW > 0 && l.random.Float64() < l.model.stepsPerH*now.hours() {
+		l.StepOn = !l.StepOn
+	}
+	return l.stepKW + l.model.stepKW*flag(l.StepOn)
+}
+
+// turn runs the motor up, as far as it has been turning, and returns its reactive
+// power in kvar.
+func (l *load) turn() float64 {
+	if l.Motor = 0; l.motorRun == 0 || l.model.motor.ratedKW == 0 {
+		l.Turning = 0
+		return 0
+	}
+	of := l.model.motor
+	progress := min(1, l.Turning.Seconds()/of.runUp.Seconds())
+	active, reactive := physics.MotorRunUp(progress, of.startCurrent, of.startFactor, of.powerFactor)
+	l.Motor = of.ratedKW * active
+	return of.ratedKW * reactive
+}
+
+func (l *load) motorPower() float64 {
+	if !l.On.Live {
+		return 0
+	}
+	return l.Motor
 }
 
 // restoredPart is the part of the nominal frequency from which shed load waits to
@@ -134,13 +203,13 @@ func (l *load) watchFrequency(now moment, on bus) {
 	}
 }
 
-// tangent is the reactive power for each unit of active power.
-func (l *load) tangent() float64 { return math.Tan(math.Acos(l.model.powerFactor)) }
-
 func (l *load) commit(now moment, got flow) {
 	l.Power, l.Reactive, l.On = -got.active, -got.reactive, got.on
 	l.Energy.Add(l.Power, now.step)
 	l.Unserved.Add(l.Demand-l.Power, now.step)
+	if l.Turning += now.step; l.Motor == 0 || !got.on.Live {
+		l.Turning = 0 // without voltage it stands, and starts again with it
+	}
 }
 
 // reactiveOf returns the reactive power that goes with an active one.
@@ -157,11 +226,16 @@ func lineCurrent(active, reactive Power, voltageV float64) float64 {
 	return math.Hypot(active.KW(), reactive.KW()) * 1000 / (math.Sqrt(3) * voltageV)
 }
 
-// dailyPart returns the profile at a time as a part of 1, in a straight line
+// dailyPart returns the profile of a day at a time as a part of 1, in a straight line
 // between full hours. The time is read in the zone of the plant's start.
-func dailyPart(at time.Time, hourlyPct []float64) float64 {
-	hour := at.Hour()
+func dailyPart(at time.Time, weekdayPct, weekendPct []float64) float64 {
+	hourPct := func(at time.Time) float64 {
+		if day := at.Weekday(); day == time.Saturday || day == time.Sunday {
+			return weekendPct[at.Hour()]
+		}
+		return weekdayPct[at.Hour()]
+	}
 	part := (float64(at.Minute())*60 + float64(at.Second()) + float64(at.Nanosecond())/1e9) / 3600
-	from, to := hourlyPct[hour], hourlyPct[(hour+1)%24]
+	from, to := hourPct(at), hourPct(at.Add(time.Hour))
 	return (from + (to-from)*part) / 100
 }

@@ -54,6 +54,9 @@ type joining interface {
 	// impedance returns the resistance and reactance of a connection in parts of
 	// nominal voltage lost for each kW and kvar that flow to its far end.
 	impedance(way int) (perKW, perKVar float64)
+	// ratio returns the voltage of the second bus over that of the first where nothing
+	// flows, in parts of the nominal ones: that of the taps.
+	ratio(way int) float64
 }
 
 // feeding is a device that holds whatever bus it is connected to: the public grid.
@@ -275,7 +278,13 @@ func (n *network) spread(z *zone, devices []device, flows []flow, next []bus, fi
 		if k > 0 {
 			c := n.connections[z.above[k]]
 			here = next[c.from+c.to-b]
-			perKW, perKVar := devices[c.device].(joining).impedance(c.way)
+			joins := devices[c.device].(joining)
+			if ratio := joins.ratio(c.way); c.from == b {
+				here.VoltagePU /= ratio
+			} else {
+				here.VoltagePU *= ratio
+			}
+			perKW, perKVar := joins.impedance(c.way)
 			here.VoltagePU += perKW*active[k].KW() + perKVar*reactive[k].KW()
 		}
 		here.VoltageV = here.VoltagePU * n.nominalV[b]

@@ -22,6 +22,7 @@ type Plant struct {
 	members    []*member // ordered by id
 	devices    []device  // of the members
 	network    network
+	links      []link // of members that refer to others
 	events     *Events
 	tick       uint64
 	// disturbances move inputs; they are guarded by stepping, as the tick is.
@@ -59,6 +60,7 @@ func New(definition *Definition) *Plant {
 		p.devices = append(p.devices, m.device)
 	}
 	p.network = newNetwork(definition, p.ids())
+	p.links = p.newLinks()
 	return p
 }
 
@@ -83,12 +85,15 @@ func (p *Plant) Step(wall time.Time) *Truth {
 	p.mu.Unlock()
 
 	p.tick++
+	p.start()
 	now := moment{at: p.simulated(), step: p.definition.Step, location: p.definition.Location}
 	offers := make([]offer, len(p.devices))
 	for i, d := range p.devices {
 		offers[i] = d.offer(now, p.network.state[p.network.place[i]])
 	}
-	for i, got := range p.network.settle(p.devices, offers, now.step) {
+	flows := p.network.settle(p.devices, offers, now.step)
+	p.measure(flows)
+	for i, got := range flows {
 		p.devices[i].commit(now, got)
 	}
 	truth := p.observe(wall)

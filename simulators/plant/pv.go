@@ -1,98 +1,106 @@
 package plant
 
 import (
-	"math"
 	"math/rand/v2"
 	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
-// pvModel is a horizontal array behind one inverter.
+// pvModel is an array behind one inverter.
 type pvModel struct {
 	dcRatedKW              float64 // at 1000 W/m2 and 25 C
-	inverterRatedKW        float64 // AC
 	inverterEfficiency     float64 // nominal, 0 to 1
 	temperatureCoefficient float64 // of power, 1/C
 	dcVoltageV             float64 // at the maximum power point, 25 C
 	ambientC               float64
 	windMPerS              float64
 	cloudCoverPct          float64
-	deadBandHz             float64       // above the nominal frequency, within which nothing is taken back
-	droop                  float64       // part of the nominal frequency over which all of the rating is taken back
-	response               time.Duration // time constant of that
+	plane                  physics.Plane
+	nightKW                float64 // what the inverter draws in the dark
+	inverter               inverterModel
 }
 
 func readPV(m *document.Mapping) model {
 	return pvModel{
 		dcRatedKW:              m.Number("dc_rated_kw", 0.1, 1e5),
-		inverterRatedKW:        m.Number("inverter_rated_kw", 0.1, 1e5),
 		inverterEfficiency:     m.Number("inverter_efficiency_pct", 80, 100, 96) / 100,
 		temperatureCoefficient: m.Number("temperature_coefficient_pct_per_c", -1, 0, -0.35) / 100,
 		dcVoltageV:             m.Number("dc_voltage_v", 50, 1500, 700),
 		ambientC:               m.Number("ambient_temperature_c", -40, 60, 22),
 		windMPerS:              m.Number("wind_speed_m_per_s", 0, 40, 2),
 		cloudCoverPct:          m.Number("cloud_cover_pct", 0, 100, 20),
-		deadBandHz:             m.Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
-		droop:                  m.Number("over_frequency_droop_pct", 2, 7, 5) / 100,
-		// The open loop response time of the standard is that to 90 % of a change.
-		response: time.Duration(m.Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
+		plane: physics.Plane{
+			TiltDeg:    m.Number("tilt_deg", 0, 90, 0),
+			AzimuthDeg: m.Number("azimuth_deg", 0, 360, 180),
+			Albedo:     m.Number("albedo", 0, 1, 0.2),
+		},
+		nightKW:  m.Number("night_consumption_kw", 0, 100, 0),
+		inverter: readInverter(m, m.Number("inverter_rated_kw", 0.1, 1e5)),
 	}
 }
 
 func (model pvModel) build(site site, random *rand.Rand) device {
-	return &pv{model: model, nominalHz: site.nominalHz, random: random}
+	model.inverter.nominalHz = site.nominalHz
+	return &pv{model: model, random: random, inverter: inverter{model: model.inverter}, pvState: pvState{Inverter: newInverterState()}}
 }
 
 // cloudConstant is the time over which clouds forget where they were.
 const cloudConstant = 5 * time.Minute
 
 type pv struct {
-	model     pvModel
-	nominalHz float64
-	random    *rand.Rand
+	model  pvModel
+	random *rand.Rand
 
-	enabled, limitPct                  float64 // setpoints
+	enabled                            float64 // setpoint
+	inverter                           inverter
 	cloudCoverPct, ambientC, windMPerS float64 // inputs
 
 	pvState
 }
 
 type pvState struct {
-	Clouds                          noise
-	ElevationDeg, Irradiance, CellC float64
-	DCKW                            float64
-	Available                       Power // without limit and with the inverter on
-	Power                           Power
-	Driving                         Power // what its governor gives
-	Energy                          Energy
-	On                              bus
+	Clouds                 noise
+	ElevationDeg, CellC    float64
+	Horizontal, Irradiance float64 // W/m2
+	Inverter               inverterState
+	DCKW                   float64
+	Available              Power // without limit and with the inverter on
+	Power, Reactive        Power
+	Driving                Power // what its governor gives
+	Energy, Consumed       Energy
+	On                     bus
 }
 
 func (p *pv) state() any { return &p.pvState }
 
 func (p *pv) points() points {
-	return points{
+	named := points{
 		quantities: []quantity{
 			{Name: "power_kw", read: func() float64 { return p.Power.KW() }},
 			{Name: "available_power_kw", read: func() float64 { return p.Available.KW() }},
 			{Name: "dc_power_kw", read: func() float64 { return p.DCKW }},
 			{Name: "dc_voltage_v", read: p.dcVoltage},
 			{Name: "irradiance_w_per_m2", read: func() float64 { return p.Irradiance }},
+			{Name: "irradiance_horizontal_w_per_m2", read: func() float64 { return p.Horizontal }},
 			{Name: "sun_elevation_deg", read: func() float64 { return p.ElevationDeg }},
 			{Name: "cell_temperature_c", read: func() float64 { return p.CellC }},
 			{Name: "ambient_temperature_c", read: func() float64 { return p.ambientC }},
 			{Name: "energy_kwh", read: func() float64 { return p.Energy.KWh() }},
 			{Name: "voltage_v", read: func() float64 { return p.On.VoltageV }},
+			{Name: "reactive_power_kvar", read: func() float64 { return p.Reactive.KW() }},
+			{Name: "current_a", read: func() float64 { return lineCurrent(p.Power, p.Reactive, p.On.VoltageV) }},
+			{Name: "dc_current_a", read: p.dcCurrent},
+			{Name: "energy_consumed_kwh", read: func() float64 { return p.Consumed.KWh() }},
 			{Name: "frequency_hz", read: func() float64 { return p.On.FrequencyHz }},
 			signal("running", func() bool { return p.Power > 0 }),
-			signal("curtailed", func() bool { return p.Power < p.Available }),
+			signal("curtailed", func() bool { return p.Available > 0 && p.Power < p.Available }),
 			signal("daylight", func() bool { return p.ElevationDeg > 0 }),
 			signal("bus_fault", func() bool { return !p.On.Live }),
 		},
 		setpoints: []Setting{
 			control("enabled", 1, &p.enabled),
-			{Name: "power_limit_pct", Most: 100, Initial: 100, value: &p.limitPct},
 		},
 		inputs: []Setting{
 			{Name: "cloud_cover_pct", Most: 100, Initial: p.model.cloudCoverPct, value: &p.cloudCoverPct},
@@ -100,48 +108,52 @@ func (p *pv) points() points {
 			{Name: "wind_speed_m_per_s", Most: 40, Initial: p.model.windMPerS, value: &p.windMPerS},
 		},
 	}
+	return named.and(p.inverter.points(&p.Inverter))
 }
 
 func (p *pv) offer(now moment, on bus) offer {
-	p.ElevationDeg, _ = sunPosition(now.at, now.location)
+	p.shine(now)
+	p.CellC = physics.CellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
+	potentialKW := physics.PVWattsDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
+	rated := p.model.inverter.ratedKW / p.model.inverterEfficiency
+	p.Available = powerOfKW(physics.PVWattsAC(potentialKW, rated, p.model.inverterEfficiency))
+	p.DCKW = potentialKW
+
+	p.inverter.watch(&p.Inverter, now, on)
+	limit, _ := p.inverter.follow(&p.Inverter, now, on)
+	if p.Available == 0 {
+		return offer{active: -powerOfKW(p.model.nightKW)}
+	}
+	if p.enabled == 0 {
+		return offer{}
+	}
+	active, reactive := p.inverter.within(&p.Inverter, min(p.Available, limit))
+	return p.inverter.follower(active, 0, active, reactive, p.Driving, on)
+}
+
+// shine moves the sun and the clouds on. It draws one number.
+func (p *pv) shine(now moment) {
+	sun := physics.Sun{Extraterrestrial: physics.Extraterrestrial(now.at.UTC().YearDay())}
+	sun.ElevationDeg, sun.AzimuthDeg = physics.SunPosition(now.at, now.location.LatitudeDeg, now.location.LongitudeDeg)
+	p.ElevationDeg = sun.ElevationDeg
 	mean := p.cloudCoverPct / 100
 	// Clouds wander about the mean most freely under a half-covered sky, and not
 	// at all under a clear or a wholly covered one.
 	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
-	p.Irradiance = throughClouds(clearSky(p.ElevationDeg), cover)
-	p.CellC = cellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
-	potentialKW := pvDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
-	rated := p.model.inverterRatedKW / p.model.inverterEfficiency
-	p.Available = powerOfKW(pvAC(potentialKW, rated, p.model.inverterEfficiency))
-
-	wanted := Power(0)
-	if p.enabled == 1 {
-		wanted = min(p.Available, powerOfKW(p.model.inverterRatedKW*p.limitPct/100))
-	}
-	p.DCKW = potentialKW
-	g := p.governor(wanted)
-	return offer{active: min(wanted, g.at(on.FrequencyHz, p.nominalHz)), governor: &g}
-}
-
-// governor gives less the higher the frequency is.
-// Source: IEEE 1547-2018, 6.5.2.7: p = ppre - (f - f0 - db) / (f0 k).
-func (p *pv) governor(wanted Power) governor {
-	rated := p.model.inverterRatedKW
-	return governor{
-		rating: powerOfKW(rated), most: wanted, reference: wanted + powerOfKW(rated*p.model.deadBandHz/(p.model.droop*p.nominalHz)),
-		droop: p.model.droop, lag: p.model.response, driving: p.Driving,
-	}
+	p.Horizontal = physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover)
+	p.Irradiance = p.model.plane.Irradiance(sun, physics.Split(p.Horizontal, sun))
 }
 
 func (p *pv) commit(now moment, got flow) {
 	power := got.active
-	p.Power, p.Driving, p.On = power, got.driving, got.on
+	p.Power, p.Reactive, p.Driving, p.On = power, got.reactive, got.driving, got.on
 	if p.Available > 0 {
 		p.DCKW *= float64(power) / float64(p.Available)
 	} else {
 		p.DCKW = 0
 	}
-	p.Energy.Add(power, now.step)
+	p.Energy.Add(max(0, power), now.step)
+	p.Consumed.Add(max(0, -power), now.step)
 }
 
 // dcVoltage falls with the cell temperature as the power does and is 0 in the
@@ -153,34 +165,9 @@ func (p *pv) dcVoltage() float64 {
 	return p.model.dcVoltageV * (1 + p.model.temperatureCoefficient*(p.CellC-25))
 }
 
-// cellTemperature returns the temperature of a cell in C from the irradiance in
-// W/m2, the air in C and the wind in m/s.
-// Source: D. L. King et al., Sandia Photovoltaic Array Performance Model,
-// SAND2004-3535, for glass-glass modules on an open rack:
-// a = -3.47, b = -0.0594, dT = 3.
-func cellTemperature(irradiance, ambientC, windMPerS float64) float64 {
-	const a, b, difference = -3.47, -0.0594, 3.0
-	module := irradiance*math.Exp(a+b*windMPerS) + ambientC
-	return module + irradiance/1000*difference
-}
-
-// pvDC returns the DC power at the maximum power point, in the unit of rated.
-// Source: A. P. Dobos, PVWatts Version 5 Manual, NREL/TP-6A20-62641:
-// P = Pdc0 E/1000 (1 + g (Tc - 25)).
-func pvDC(irradiance, cellC, rated, coefficient float64) float64 {
-	return math.Max(0, rated*irradiance/1000*(1+coefficient*(cellC-25)))
-}
-
-// pvAC returns the AC power of an inverter from its DC power, in the same unit,
-// with rated the DC power at which the AC rating is reached.
-// Source: A. P. Dobos, PVWatts Version 5 Manual, NREL/TP-6A20-62641:
-// eta = nominal/0.9637 (-0.0162 z - 0.0059/z + 0.9858), z = P/rated, clipped at
-// nominal x rated.
-func pvAC(dc, rated, nominal float64) float64 {
-	if dc <= 0 {
-		return 0
+func (p *pv) dcCurrent() float64 {
+	if voltage := p.dcVoltage(); voltage > 0 {
+		return p.DCKW * 1000 / voltage
 	}
-	part := dc / rated
-	efficiency := nominal / 0.9637 * (-0.0162*part - 0.0059/part + 0.9858)
-	return clamp(efficiency*dc, 0, nominal*rated)
+	return 0
 }

@@ -28,8 +28,16 @@ func newSettings(list []Setting) settings {
 // somebody asked for.
 func (s *settings) apply(device string, kind EventKind) []Event {
 	var events []Event
+	for _, one := range s.list {
+		if one.written != nil {
+			*one.written = false
+		}
+	}
 	for i, one := range s.list {
 		if s.by[i] != "" {
+			if one.written != nil {
+				*one.written = true
+			}
 			events = append(events, Event{Kind: kind, Device: device, Name: one.Name, From: *one.value, To: s.requested[i], By: s.by[i]})
 			s.by[i] = ""
 		}

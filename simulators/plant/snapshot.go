@@ -36,12 +36,13 @@ type savedDevice struct {
 type savedSetting struct {
 	Used      float64 `json:"used"`
 	Requested float64 `json:"requested"`
+	By        string  `json:"by,omitempty"` // who asked for it since the last tick
 }
 
 func (s *settings) save() map[string]savedSetting {
 	saved := make(map[string]savedSetting, len(s.list))
 	for i, one := range s.list {
-		saved[one.Name] = savedSetting{Used: *one.value, Requested: s.requested[i]}
+		saved[one.Name] = savedSetting{Used: *one.value, Requested: s.requested[i], By: s.by[i]}
 	}
 	return saved
 }
@@ -139,7 +140,7 @@ func (s *settings) take(device string, saved map[string]savedSetting) error {
 		if !ok || !one.Accepts(value.Used) || !one.Accepts(value.Requested) {
 			return ems.Errorf(ems.CodeInvalid, "the snapshot has no fit %s of %s: it is of another plant.yaml", one.Name, device)
 		}
-		*one.value, s.requested[i], s.by[i] = value.Used, value.Requested, ""
+		*one.value, s.requested[i], s.by[i] = value.Used, value.Requested, value.By
 	}
 	return nil
 }

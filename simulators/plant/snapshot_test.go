@@ -38,6 +38,7 @@ func TestDigestsRepeatAfterARestore(t *testing.T) {
 	for name, build := range map[string]func() *Plant{
 		"microgrid": func() *Plant { return newMicrogrid(t, 5) },
 		"feeder":    func() *Plant { return New(mustRead(t, feederYAML)) },
+		"campus":    func() *Plant { return New(mustRead(t, campusYAML)) },
 	} {
 		p := build()
 		random := rand.New(rand.NewPCG(11, 11))

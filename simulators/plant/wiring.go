@@ -14,6 +14,9 @@ const mainBus = "main"
 type wiring struct {
 	buses []BusDefinition
 	lines []wire
+
+	references []reference
+	places     []*document.Mapping // where each stands
 }
 
 // wire is one connection between two buses.
@@ -109,6 +112,7 @@ func (w *wiring) known(m *document.Mapping, key, bus string) string {
 // check notes wiring that forms no plant: a bus on which nothing hangs or that
 // nothing can feed, buses in a ring, and two grids on buses that can be joined.
 func (w *wiring) check(m *document.Mapping, devices []DeviceDefinition) {
+	w.checkReferences(devices)
 	feeders := map[string]bool{}
 	used := map[string]bool{}
 	for _, d := range devices {

@@ -1,21 +1,18 @@
-package plant
+// Package physics holds the formulas that simulated machines are made of. Each
+// function is pure, and names its units, ranges and source.
+package physics
 
 import (
 	"math"
 	"time"
 )
 
-// Location is where a plant stands.
-type Location struct {
-	LatitudeDeg  float64 // -90 to 90, north positive
-	LongitudeDeg float64 // -180 to 180, east positive
-}
-
-// sunPosition returns the elevation of the sun above the horizon, without
-// refraction, and its azimuth clockwise from north, both in degrees.
+// SunPosition returns the elevation of the sun above the horizon, without
+// refraction, and its azimuth clockwise from north, both in degrees, at a place of
+// -90 to 90 degrees north and -180 to 180 degrees east.
 // Source: J. J. Michalsky, "The Astronomical Almanac's algorithm for approximate
 // solar position (1950-2050)", Solar Energy 40 (1988); good to 0.01 degrees.
-func sunPosition(at time.Time, where Location) (elevationDeg, azimuthDeg float64) {
+func SunPosition(at time.Time, latitudeDeg, longitudeDeg float64) (elevationDeg, azimuthDeg float64) {
 	utc := at.UTC()
 	epoch := time.Date(2000, 1, 1, 12, 0, 0, 0, time.UTC)
 	days := utc.Sub(epoch).Hours() / 24
@@ -29,18 +26,18 @@ func sunPosition(at time.Time, where Location) (elevationDeg, azimuthDeg float64
 	declination := math.Asin(math.Sin(obliquity) * math.Sin(ecliptic))
 
 	siderealHours := 6.697375 + 0.0657098242*days + hour
-	hourAngle := radians(wrap(siderealHours*15+where.LongitudeDeg)) - ascension
-	latitude := radians(where.LatitudeDeg)
+	hourAngle := radians(wrap(siderealHours*15+longitudeDeg)) - ascension
+	latitude := radians(latitudeDeg)
 	elevation := math.Asin(math.Sin(declination)*math.Sin(latitude) + math.Cos(declination)*math.Cos(latitude)*math.Cos(hourAngle))
 	azimuth := math.Atan2(-math.Sin(hourAngle), math.Tan(declination)*math.Cos(latitude)-math.Sin(latitude)*math.Cos(hourAngle))
 	return elevation * 180 / math.Pi, wrap(azimuth * 180 / math.Pi)
 }
 
-// clearSky returns the global horizontal irradiance under a clear sky in W/m2,
+// ClearSky returns the global horizontal irradiance under a clear sky in W/m2,
 // for an elevation of the sun in degrees: 0 below the horizon.
 // Source: B. Haurwitz, Journal of Meteorology 2 (1945) and 3 (1946):
 // GHI = 1098 cos z exp(-0.059 / cos z), with z the zenith angle.
-func clearSky(elevationDeg float64) float64 {
+func ClearSky(elevationDeg float64) float64 {
 	if elevationDeg <= 0 {
 		return 0
 	}
@@ -48,10 +45,10 @@ func clearSky(elevationDeg float64) float64 {
 	return 1098 * cosine * math.Exp(-0.059/cosine)
 }
 
-// throughClouds reduces a clear-sky irradiance by a cloud cover from 0 to 1.
+// ThroughClouds reduces a clear-sky irradiance by a cloud cover from 0 to 1.
 // Source: F. Kasten and G. Czeplak, Solar Energy 24 (1980):
 // G = G0 (1 - 0.75 n^3.4).
-func throughClouds(irradiance, cover float64) float64 {
+func ThroughClouds(irradiance, cover float64) float64 {
 	return irradiance * (1 - 0.75*math.Pow(cover, 3.4))
 }
 

@@ -1,0 +1,154 @@
+package plant
+
+import (
+	"strings"
+	"testing"
+)
+
+const largeTank = "genset {rated_kw: 100, fuel_tank_l: 100000, ramp_kw_per_s: 100, crank_s: 3, crank_rest_s: 2, crank_attempts: 3, warm_up_s: 10, cool_down_s: 5}"
+
+// run starts the genset of a plant in steps of a second.
+func run(t *testing.T, p *Plant) {
+	t.Helper()
+	write(t, p, "genset", "run", 1)
+	until(t, p, "genset", "state", float64(gensetRunning), 60)
+}
+
+func TestCranksThatFail(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, largeTank, steadyLoad)
+	set(t, p, "genset", "failed_cranks", 2)
+	write(t, p, "genset", "run", 1)
+	if got := states(t, p, 30); got != "1:1 4:2 6:1 9:2 11:1 14:3 24:4" {
+		t.Errorf("it went %s", got)
+	}
+	expect(t, p, "genset", "starts", 1, 0)
+	// Each attempt may fail by chance, too.
+	fired := 0
+	p = newPlant(t, strings.Replace(largeTank, "crank_attempts: 3", "crank_attempts: 1, crank_failure_pct: 50", 1), steadyLoad)
+	for range 200 {
+		write(t, p, "genset", "run", 1)
+		steps(p, 4)
+		fired += int(1 - value(t, p, "genset", "fault"))
+		if value(t, p, "genset", "fault") == 1 {
+			expect(t, p, "genset", "trip_cause", float64(gensetNotStarted), 0)
+		}
+		write(t, p, "genset", "run", 0)
+		steps(p, 300) // the starter battery is charged again
+	}
+	if fired < 75 || fired > 125 {
+		t.Errorf("%d of 200 attempts fired", fired)
+	}
+}
+
+func TestAnEmptyStarterBatteryDoesNotCrank(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, largeTank, steadyLoad)
+	steps(p, 1)
+	expect(t, p, "genset", "battery_voltage_v", 27.24, 1e-9)
+	set(t, p, "genset", "start_blocked", 1)
+	set(t, p, "genset", "battery_charger_failed", 1)
+	for range 30 {
+		write(t, p, "genset", "run", 1)
+		steps(p, 20)
+		write(t, p, "genset", "run", 0)
+		steps(p, 2)
+	}
+	expect(t, p, "genset", "battery_low", 1, 0)
+	set(t, p, "genset", "start_blocked", 0)
+	write(t, p, "genset", "run", 1)
+	until(t, p, "genset", "fault", 1, 60)
+	expect(t, p, "genset", "starts", 0, 0)
+	write(t, p, "genset", "run", 0)
+	set(t, p, "genset", "battery_charger_failed", 0)
+	steps(p, 3600)
+	run(t, p)
+}
+
+// A set with little load fills its exhaust, and one with much burns it clean.
+func TestWetStacking(t *testing.T) {
+	t.Parallel()
+	p := New(mustRead(t, strings.Replace(plantText(strings.Replace(largeTank, "rated_kw", "service_interval_h: 12, rated_kw", 1), steadyLoad), "step: 1s", "step: 10s", 1)))
+	write(t, p, "genset", "power_setpoint_kw", 15)
+	run(t, p)
+	steps(p, 360*9)
+	expect(t, p, "genset", "low_load", 1, 0)
+	expect(t, p, "genset", "wet_stacking_pct", 9*6.25, 0.5)
+	expect(t, p, "genset", "wet_stacking_alarm", 1, 0)
+	write(t, p, "genset", "power_setpoint_kw", 60)
+	steps(p, 360)
+	expect(t, p, "genset", "wet_stacking_pct", 9*6.25, 0.5)
+	write(t, p, "genset", "power_setpoint_kw", 90)
+	steps(p, 360)
+	expect(t, p, "genset", "wet_stacking_pct", 9*6.25-50, 0.6)
+	expect(t, p, "genset", "wet_stacking_alarm", 0, 0)
+	expect(t, p, "genset", "service_due_h", 12-value(t, p, "genset", "running_time_h"), 1e-9)
+	steps(p, 360*2)
+	expect(t, p, "genset", "service_due", 1, 0)
+	write(t, p, "genset", "service_done", 1)
+	steps(p, 1)
+	expect(t, p, "genset", "service_due_h", 12, 0)
+}
+
+// A trip stays until it is reset, whatever the run control does.
+func TestGensetTrips(t *testing.T) {
+	t.Parallel()
+	for input, c := range map[string]struct {
+		to    float64
+		cause gensetCause
+		ticks int
+	}{
+		"oil_pressure_loss_pct": {90, gensetOilLow, 2},
+		"coolant_rise_c":        {40, gensetCoolantHigh, 600},
+		"overspeed_pct":         {20, gensetOverspeed, 2},
+		"emergency_stop":        {1, gensetEmergencyStop, 1},
+	} {
+		p := newPlant(t, largeTank, steadyLoad)
+		run(t, p)
+		steps(p, 10)
+		expect(t, p, "genset", "oil_pressure_bar", 5, 1)
+		set(t, p, "genset", input, c.to)
+		until(t, p, "genset", "fault", 1, c.ticks)
+		expect(t, p, "genset", "trip_cause", float64(c.cause), 0)
+		expect(t, p, "genset", "power_kw", 0, 0)
+		write(t, p, "genset", "run", 0)
+		set(t, p, "genset", input, 0)
+		steps(p, 600)
+		expect(t, p, "genset", "fault", 1, 0)
+		write(t, p, "genset", "reset", 1)
+		steps(p, 1)
+		expect(t, p, "genset", "state", float64(gensetStopped), 0)
+		run(t, p)
+		set(t, p, "genset", input, c.to) // the control that is still there resets nothing
+		until(t, p, "genset", "fault", 1, c.ticks+5)
+		steps(p, 5)
+		expect(t, p, "genset", "fault", 1, 0)
+	}
+}
+
+// A set waits until it is in step with a live bus, and closes onto a dead one at once.
+func TestAGensetSynchronizes(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, largeTank, steadyLoad)
+	set(t, p, "grid", "frequency_hz", 51.5)
+	write(t, p, "genset", "run", 1)
+	steps(p, 13)
+	if got := states(t, p, 5); got != "1:7 3:4" {
+		t.Errorf("it went %s", got)
+	}
+	expect(t, p, "genset", "speed_rpm", 1500*51.5/50, 10)
+
+	p = newPlant(t, largeTank, steadyLoad)
+	set(t, p, "genset", "synchronizer_failed", 1)
+	write(t, p, "genset", "run", 1)
+	if got := states(t, p, 100); got != "1:1 4:3 14:7 74:6" {
+		t.Errorf("it went %s", got)
+	}
+	expect(t, p, "genset", "trip_cause", float64(gensetNotInStep), 0)
+	set(t, p, "grid", "available", 0)
+	write(t, p, "genset", "run", 0)
+	steps(p, 2)
+	run(t, p)
+	steps(p, 1)
+	expect(t, p, "load", "power_kw", 50, 0)
+}

@@ -1,0 +1,108 @@
+package plant
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/voltageems/voltageems-go/simulators/document"
+)
+
+// reference is a device that the parameters of another one name.
+type reference struct {
+	key, id string // the key that names it; no id where none is named
+	kind    string // that it must be of, "" for any
+}
+
+// referring is a model that names another device.
+type referring interface{ refers() reference }
+
+// measured is a flow as a meter sees it: positive where it flows in from the grid,
+// into a machine, or through a device that joins buses away from its first one.
+type measured struct {
+	active, reactive Power
+	on               bus // of the machine, or the far one of what joins buses
+}
+
+// metering is a device that is told the flow of the one it refers to, after the
+// balance and before any device commits.
+type metering interface{ measure(m measured) }
+
+// contact is a device that starts the one it refers to by a pair of wires.
+type contact interface{ starts() bool }
+
+// startable is a device that may be started so.
+type startable interface{ start(closed bool) }
+
+// link is two members, of which the first refers to the other.
+type link struct{ from, to int }
+
+func (p *Plant) newLinks() []link {
+	var links []link
+	for _, one := range p.definition.Devices {
+		if named, ok := one.model.(referring); ok && named.refers().id != "" {
+			links = append(links, link{from: p.place(one.ID), to: p.place(named.refers().id)})
+		}
+	}
+	return links
+}
+
+// start hands on, before the tick, which contacts the last one left closed. One of
+// several that lead to the same device is enough.
+func (p *Plant) start() {
+	for _, closed := range []bool{false, true} {
+		for _, l := range p.links {
+			if from, ok := p.devices[l.from].(contact); ok && (!closed || from.starts()) {
+				p.devices[l.to].(startable).start(closed)
+			}
+		}
+	}
+}
+
+// measure tells each meter what it measures.
+func (p *Plant) measure(flows []flow) {
+	for _, l := range p.links {
+		if meter, ok := p.devices[l.from].(metering); ok {
+			meter.measure(flows[l.to].measuredAt(p.devices[l.to]))
+		}
+	}
+}
+
+func (f flow) measuredAt(d device) measured {
+	if _, ok := d.(feeding); ok {
+		return measured{active: f.active, reactive: f.reactive, on: f.on}
+	}
+	if len(f.through) == 0 {
+		return measured{active: -f.active, reactive: -f.reactive, on: f.on}
+	}
+	m := measured{on: f.through[0].to}
+	for _, way := range f.through {
+		m.active, m.reactive = m.active-way.active, m.reactive-way.reactive
+	}
+	return m
+}
+
+// refer notes the device that another one names, to be looked for when all are read.
+func (w *wiring) refer(parameters *document.Mapping, model model) {
+	if named, ok := model.(referring); ok && named.refers().id != "" {
+		w.references = append(w.references, named.refers())
+		w.places = append(w.places, parameters)
+	}
+}
+
+// checkReferences notes what is named and not there, or of another kind.
+func (w *wiring) checkReferences(devices []DeviceDefinition) {
+	var ids []string
+	for _, d := range devices {
+		ids = append(ids, d.ID)
+	}
+	slices.Sort(ids)
+	for i, one := range w.references {
+		at := slices.IndexFunc(devices, func(d DeviceDefinition) bool { return d.ID == one.id })
+		switch {
+		case at < 0:
+			w.places[i].Fault(one.key, "no device %q: there are %s", one.id, strings.Join(ids, ", "))
+		case one.kind != "" && devices[at].Type != one.kind:
+			w.places[i].Fault(one.key, "%s is a %s: name a %s", one.id, devices[at].Type, one.kind)
+		}
+	}
+}

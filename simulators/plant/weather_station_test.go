@@ -1,0 +1,56 @@
+package plant
+
+import (
+	"testing"
+
+	"github.com/voltageems/voltageems-go/simulators/physics"
+)
+
+func TestAWeatherStationShowsTheDay(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "weather_station {noise_pct: 0, cloud_cover_pct: 0, tilt_deg: 30, relative_humidity_pct: 60}", "pv {dc_rated_kw: 100, inverter_rated_kw: 100, cloud_cover_pct: 0, tilt_deg: 30}")
+	steps(p, 1)
+	elevation := value(t, p, "weather_station", "sun_elevation_deg")
+	expect(t, p, "weather_station", "irradiance_horizontal_w_per_m2", physics.ClearSky(elevation), 1e-9)
+	for station, array := range map[string]string{"irradiance_horizontal_w_per_m2": "irradiance_horizontal_w_per_m2", "irradiance_plane_w_per_m2": "irradiance_w_per_m2", "sun_elevation_deg": "sun_elevation_deg"} {
+		expect(t, p, "weather_station", station, value(t, p, "pv", array), 1e-9) // they stand under the same sky
+	}
+	plane := value(t, p, "weather_station", "irradiance_plane_w_per_m2")
+	air, module := value(t, p, "weather_station", "ambient_temperature_c"), value(t, p, "weather_station", "module_temperature_c")
+	near(t, "module", module, physics.CellTemperature(plane, air, 2)-0.003*plane, 1e-9)
+	near(t, "air at noon", air, 22+5*0.7071, 0.01)
+	expect(t, p, "weather_station", "relative_humidity_pct", 60*physics.VapourPressure(22)/physics.VapourPressure(air), 1e-9)
+	expect(t, p, "weather_station", "dew_point_c", physics.DewPoint(22, 0.6), 1e-9)
+	set(t, p, "weather_station", "soiling_pct", 10)
+	set(t, p, "weather_station", "rain_mm_per_h", 6)
+	set(t, p, "weather_station", "wind_direction_deg", 360)
+	steps(p, 600)
+	expect(t, p, "weather_station", "irradiance_plane_w_per_m2", 0.9*value(t, p, "pv", "irradiance_w_per_m2"), 1e-9)
+	expect(t, p, "weather_station", "rain_mm", 1, 1e-9)
+	expect(t, p, "weather_station", "raining", 1, 0)
+	expect(t, p, "weather_station", "wind_direction_deg", 0, 1e-9)
+	steps(p, 15*3600-601) // three at night
+	expect(t, p, "weather_station", "ambient_temperature_c", 17, 1e-3)
+	expect(t, p, "weather_station", "irradiance_horizontal_w_per_m2", 0, 0)
+	expect(t, p, "weather_station", "daylight", 0, 0)
+}
+
+func TestWeatherStrays(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "weather_station {cloud_cover_pct: 50, wind_speed_m_per_s: 5, wind_direction_deg: 10}")
+	least, most, sum, north := 1e9, 0.0, 0.0, 0
+	for range 4 * 3600 {
+		steps(p, 1)
+		wind := value(t, p, "weather_station", "wind_speed_m_per_s")
+		least, most, sum = min(least, wind), max(most, wind), sum+wind
+		if direction := value(t, p, "weather_station", "wind_direction_deg"); direction < 0 || direction >= 360 {
+			t.Fatalf("wind from %v degrees", direction)
+		} else if direction > 300 {
+			north++
+		}
+	}
+	near(t, "mean wind", sum/4/3600, 5, 0.3)
+	if least > 2 || least < 0 || most < 8 || most > 13 || north == 0 {
+		t.Errorf("wind of %v to %v m/s, and %d times from the north-west", least, most, north)
+	}
+}
