@@ -104,6 +104,7 @@ type batteryState struct {
 	Holds                 bool    // it forms an island
 	MaxCharge, MaxRelease Power   // what it can take and give in this tick, 0 or more
 	Power, Reactive       Power
+	Asked                 Power // what the ramp towards the setpoint has reached
 	Driving               Power // what its governor gives
 	Restoring             Power // added to the setpoint while it forms an island, to bring the frequency back
 	Charged, Discharged   Energy
@@ -206,7 +207,8 @@ func (b *battery) offer(now moment, on bus) offer {
 		b.inverter.watch(&b.Inverter, now, on)
 	}
 	give, take := b.inverter.follow(&b.Inverter, now, on)
-	b.MaxCharge, b.MaxRelease = 0, 0
+	asked := b.Asked
+	b.MaxCharge, b.MaxRelease, b.Asked = 0, 0, 0
 	if b.mode() != batteryRunning {
 		return offer{}
 	}
@@ -214,8 +216,9 @@ func (b *battery) offer(now moment, on bus) offer {
 	b.MaxCharge = min(take, b.limit(b.mostPct-b.stateOfCharge(), b.model.chargeRate, charge, (b.capacityKWh()-b.StoredKWh)/b.model.chargeEfficiency, now))
 	b.MaxRelease = min(give, b.limit(b.stateOfCharge()-b.leastPct, b.model.dischargeRate, discharge, b.StoredKWh*b.model.dischargeEfficiency, now))
 
-	wanted := approach(b.Power, powerOfKW(b.setpointKW), powerOfKW(b.model.rampKWPerS*now.seconds()))
-	active, reactive := b.inverter.within(&b.Inverter, max(-b.MaxCharge, min(b.MaxRelease, wanted)))
+	asked = approach(asked, powerOfKW(b.setpointKW), powerOfKW(b.model.rampKWPerS*now.seconds()))
+	b.Asked = max(-b.MaxCharge, min(b.MaxRelease, asked))
+	active, reactive := b.inverter.within(&b.Inverter, b.Asked)
 	if b.forming == 0 {
 		room := b.inverter.room(reactive)
 		return b.inverter.follower(active, -min(b.MaxCharge, room), min(b.MaxRelease, room), reactive, b.Driving, on)
@@ -255,6 +258,9 @@ func (b *battery) commit(now moment, got flow) {
 	power := got.active
 	b.Power, b.Reactive, b.Driving, b.On, b.Holds = power, got.reactive, got.driving, got.on, got.holds
 	b.LetGo = b.LetGo || got.fell
+	if b.forming == 1 {
+		b.Asked = power // from what the island took it goes on to the setpoint
+	}
 	b.Restoring = b.model.island.restore(b.Restoring, b.governor(), got, b.inverter.model.nominalHz, now)
 	if power > 0 {
 		b.Discharged.Add(power, now.step)

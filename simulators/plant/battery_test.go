@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/voltageems/voltageems-go/simulators/document"
 	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
@@ -31,6 +32,26 @@ func TestRacksAndCells(t *testing.T) {
 	steps(p, 1)
 	expect(t, p, "battery", "rack_current_a", value(t, p, "battery", "current_a")/4, 1e-9)
 	expect(t, p, "battery", "current_a", 100e3/value(t, p, "battery", "voltage_v"), 1e-6)
+}
+
+// Cells that cannot be are named.
+func TestCellsAreChecked(t *testing.T) {
+	t.Parallel()
+	for parameters, want := range map[string]string{
+		"cell_voltage_exponential_v: 4.2":          "key \"devices[1].parameters.cell_voltage_exponential_v\": 4.2 is above cell_voltage_full_v (4.1)",
+		"cell_voltage_nominal_v: 4.08":             "key \"devices[1].parameters.cell_voltage_nominal_v\": 4.08 is above cell_voltage_exponential_v (4.05)",
+		"cell_voltage_max_v: 4, resistance_ohm: 0": "key \"devices[1].parameters.cell_voltage_max_v\": 4 is below the voltage of a full cell (4.100)",
+		"cell_voltage_min_v: 3, resistance_ohm: 0": "key \"devices[1].parameters.cell_voltage_min_v\": 3 is above the voltage of an empty cell (2.506)",
+		"racks: 0":               "key \"devices[1].parameters.racks\": 0 is out of range: use 1 to 1000",
+		"apparent_power_kva: 99": "key \"devices[1].parameters.apparent_power_kva\": 99 is out of range: use 100 to 200",
+		"priority: both":         "key \"devices[1].parameters.priority\": \"both\" is unknown: use one of reactive, active",
+	} {
+		var faults document.Faults
+		ReadDefinition("plant.yaml", []byte(plantText("battery {capacity_kwh: 400, rated_kw: 100, "+parameters+"}")), Addresses{}, &faults)
+		if err := faults.Err(); err == nil || err.Error() != "plant.yaml:10: "+want {
+			t.Errorf("%s: %v\nwant %s", parameters, err, want)
+		}
+	}
 }
 
 // The currents that went in and out add up to the charge that is gone.
@@ -289,4 +310,27 @@ func TestAnIslandsFormerLeavesRoomForReactivePower(t *testing.T) {
 	}
 	expect(t, p, "load", "under_frequency", 1, 0)
 	expect(t, p, "load", "power_kw", active, 1e-6)
+}
+
+// In an island that another holds, one that follows takes its share by its droop, and one
+// that was shut out of it stays so until the frequency is sound.
+func TestAFollowingBatteryHelpsAnIsland(t *testing.T) {
+	t.Parallel()
+	text := plantText("battery {capacity_kwh: 400, rated_kw: 100, frequency_reset_s: 0}", steadyLoad)
+	text = strings.Replace(text, "step: 1s", "step: 100ms", 1)
+	text += `  - {id: helper, type: battery, listen: "127.0.0.1:5040", profile: p.yaml, parameters: {capacity_kwh: 400, rated_kw: 100, grid_forming: false}}` + "\n"
+	p := New(mustRead(t, text))
+	steps(p, 5)
+	set(t, p, "grid", "available", 0)
+	steps(p, 200)
+	below := (50 + 40*0.036) / (200 + 40) // Hz: 200 kW a Hz of the one, 40 of the other beyond its dead band
+	expect(t, p, "battery", "frequency_hz", 50-below, 1e-5)
+	expect(t, p, "battery", "power_kw", 200*below, 1e-3)
+	expect(t, p, "helper", "power_kw", 40*(below-0.036), 1e-3)
+	set(t, p, "load", "base_kw", 0)
+	write(t, p, "battery", "power_setpoint_kw", 50)
+	steps(p, 200)
+	above := (50 + 40*0.036) / (200 + 40)
+	expect(t, p, "helper", "power_kw", -40*(above-0.036), 1e-3)
+	expect(t, p, "helper", "in_service", 1, 0)
 }

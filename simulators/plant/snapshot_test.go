@@ -38,6 +38,7 @@ func TestDigestsRepeatAfterARestore(t *testing.T) {
 	for name, build := range map[string]func() *Plant{
 		"microgrid": func() *Plant { return newMicrogrid(t, 5) },
 		"feeder":    func() *Plant { return New(mustRead(t, feederYAML)) },
+		"inverters": func() *Plant { return newIsland(t, followerPV, followingBattery, steadyLoad) },
 	} {
 		p := build()
 		random := rand.New(rand.NewPCG(11, 11))
