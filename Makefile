@@ -2,7 +2,7 @@
 
 PLANT ?= microgrid
 SOAK ?= 10m
-FUZZ = system/config:FuzzPointTable system/config:FuzzVirtual system/comsrv/protocol/modbus:FuzzDecode system/comsrv/protocol/modbus:FuzzReplyFrame \
+FUZZ = system/config:FuzzPointTable system/config:FuzzMerge system/config:FuzzParseChannel system/config:FuzzVirtual system/comsrv/protocol/modbus:FuzzDecode system/comsrv/protocol/modbus:FuzzReplyFrame \
 	system/comsrv/protocol/modbus/sunspec:FuzzScan system/comsrv/protocol/grpc:FuzzAnswer
 
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2

@@ -150,7 +150,7 @@ func TestCommandsThatFail(t *testing.T) {
 	p.send(off)
 	p.eventually(func() error {
 		result, err := p.DB.Command(t.Context(), 2, "off")
-		if err == nil && (result.State != ems.CommandFailed || result.Reason != "channel 2 is disabled") {
+		if err == nil && (result.State != ems.CommandFailed || result.Reason != "channel 2 is not run: the channel is disabled; enable it where it is written") {
 			err = fmt.Errorf("%+v", result)
 		}
 		return err

@@ -46,8 +46,12 @@ func newHeartbeat(channel *config.Channel) *heartbeat {
 
 // beat writes the heartbeat when it is due.
 func (c *channel) beat(ctx context.Context) {
-	beat, now := c.heartbeat, c.clock.Now()
-	if beat == nil || !c.publisher.online || now.Before(beat.due) {
+	beat := c.heartbeat
+	if beat == nil || !c.publisher.online {
+		return
+	}
+	now := c.clock.Now()
+	if now.Before(beat.due) {
 		return
 	}
 	beat.due = now.Add(beat.period)

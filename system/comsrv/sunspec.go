@@ -24,8 +24,8 @@ const (
 )
 
 func (s *Service) addSunSpecRoutes() {
-	s.server.Echo.POST("/api/channels/:channel/sunspec/scan", s.scanChannel)
-	s.server.Echo.POST("/api/sunspec/scan", s.scanAddress)
+	s.server.Echo.POST("/api/channels/:channel/sunspec/scan", s.scanChannel, httpserver.Parameters())
+	s.server.Echo.POST("/api/sunspec/scan", s.scanAddress, httpserver.Parameters())
 }
 
 // scanRequest is the body of a scan. The address and its timeout are those of the
@@ -80,12 +80,12 @@ func (s *Service) scanChannel(c echo.Context) error {
 		return ems.Errorf(ems.CodeInvalid, "the channel has an address and a timeout already: use /api/sunspec/scan for another")
 	}
 	for _, unit := range request.Units {
-		if err := channel.checkRead(protocol.Range{Unit: unit, Function: 3}); err != nil {
+		if err := s.checkRead(&channel.Channel, protocol.Range{Unit: unit, Function: 3}); err != nil {
 			return err
 		}
 	}
 	return s.scan(c, &request, &channel.Channel, func(ctx context.Context, place protocol.Range) (values []uint16, failure error) {
-		if err := channel.checkRead(place); err != nil {
+		if err := s.checkRead(&channel.Channel, place); err != nil {
 			return nil, err
 		}
 		deadline, _ := ctx.Deadline()
@@ -128,7 +128,12 @@ func (s *Service) scanAddress(c echo.Context) error {
 	defer s.links.Forget(entry.ID)
 	defer driver.Close()
 	entry.Timeout = 0 // not of the channel that is proposed
-	return s.scan(c, &request, &entry, driver.(protocol.Addressable).ReadRange)
+	return s.scan(c, &request, &entry, func(ctx context.Context, place protocol.Range) ([]uint16, error) {
+		if err := s.checkRead(&entry, place); err != nil {
+			return nil, err
+		}
+		return driver.(protocol.Addressable).ReadRange(ctx, place)
+	})
 }
 
 // scanBody reads the body of a scan, which may be missing.

@@ -153,14 +153,14 @@ func TestScansThatAreRefused(t *testing.T) {
 	}
 	for _, test := range [][3]string{
 		{"/api/channels/1/sunspec/scan", "", "409 channel 1 has protocol virtual, which has no registers"},
-		{"/api/channels/2/sunspec/scan", "", "409 channel 2 is disabled"},
+		{"/api/channels/2/sunspec/scan", "", "409 channel 2 is not run: the channel is disabled; enable it where it is written"},
 		{"/api/channels/3/sunspec/scan", `{"units": [0]}`, "400 unit 0 is every unit of the line, and none of them answers: name one"},
 		{"/api/channels/3/sunspec/scan", `{"address": "127.0.0.1:1"}`, "400 the channel has an address and a timeout already: use /api/sunspec/scan for another"},
 		{"/api/channels/4/sunspec/scan", "", "404 there is no channel 4"},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1"}`, `400 address: "127.0.0.1" is not host:port, for example 192.168.1.20:502`},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "timeout_ms": 10001}`, "400 timeout_ms 10001 is not between 1 and 10000"},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [` + strings.TrimSuffix(many, ",") + `]}`, "400 33 units are more than the 32 of one scan"},
-		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [256]}`, "400 the body is not the JSON that is expected: units[0]: number 256 where a whole number that fits is expected"},
+		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [256]}`, "400 the body is not the JSON that is expected: units[0]: number 256 where a whole number from 0 to 255 is expected"},
 	} {
 		status, reply := p.call(http.MethodPost, test[0], test[1])
 		if got := fmt.Sprintf("%d %s", status, reply.Error.Message); got != test[2] {

@@ -49,6 +49,7 @@ func newCommand() *cobra.Command {
 		newServeCommand(),
 		newSetupCommand(),
 		newBenchCommand(),
+		newBareCommand(),
 		newDevicesCommand(),
 	)
 	return root

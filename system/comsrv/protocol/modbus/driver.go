@@ -32,6 +32,7 @@ type Driver struct {
 	yield    func(context.Context)       // between two exchanges of a poll; may be nil
 	watcher  atomic.Pointer[func(protocol.Frame)]
 	last     lastRead
+	frame    [maxFrame]byte // the last reply: valid until the next request
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -285,9 +286,11 @@ func (d *Driver) divide(group *group, unit *unit, block *block, reason string, s
 // as they were in the last answer are there already.
 func (g *group) decode(block *block, data []byte) {
 	former := block.decoded
-	if block.decoded = data; bytes.Equal(former, data) {
+	if former != nil && bytes.Equal(former, data) {
 		return
 	}
+	data = bytes.Clone(data)
+	block.decoded = data
 	g.last.mu.Lock()
 	defer g.last.mu.Unlock()
 	for i := range block.items {

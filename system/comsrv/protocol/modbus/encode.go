@@ -53,7 +53,7 @@ func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
 	case config.Float64:
 		return math.Float64bits(raw), nil
 	}
-	least, limit := bounds(mapping)
+	least, limit := mapping.WholeNumbers()
 	whole := math.Round(raw)
 	switch {
 	case whole < least || whole >= limit:
@@ -64,36 +64,6 @@ func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
 		return uint64(int64(whole)) & field(mapping), nil
 	default:
 		return uint64(whole), nil
-	}
-}
-
-// bounds returns the least whole number that a type holds and the first one
-// above it that it does not hold. Both are powers of two or small, which a
-// float64 holds exactly; the greatest 64-bit integers are not.
-func bounds(mapping *config.Mapping) (least, limit float64) {
-	switch mapping.DataType {
-	case config.Bits:
-		return 0, math.Ldexp(1, mapping.Bits)
-	case config.Int8:
-		return -1 << 7, 1 << 7
-	case config.Uint8:
-		return 0, 1 << 8
-	case config.Int16:
-		return -1 << 15, 1 << 15
-	case config.Uint16:
-		return 0, 1 << 16
-	case config.Int32:
-		return -1 << 31, 1 << 31
-	case config.Uint32:
-		return 0, 1 << 32
-	case config.Int64:
-		return -1 << 63, 1 << 63
-	case config.BCD16:
-		return 0, 1e4
-	case config.BCD32:
-		return 0, 1e8
-	default:
-		return 0, 1 << 64
 	}
 }
 

@@ -56,7 +56,7 @@ func (h *health) check(unit uint8) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	known := h.of(unit)
-	if !h.clock.Now().Before(known.until) {
+	if known.until.IsZero() || !h.clock.Now().Before(known.until) {
 		return nil
 	}
 	for other, at := range h.units {

@@ -44,6 +44,12 @@ type place struct {
 	serial            config.Serial
 }
 
+// plain returns the same place, however its address is written.
+func (p place) plain() place {
+	p.address = config.PlainAddress(p.address)
+	return p
+}
+
 // take returns the connection of a channel, which must be returned with leave.
 func (l *Links) take(channel *config.Channel) *link {
 	at := place{
@@ -52,12 +58,12 @@ func (l *Links) take(channel *config.Channel) *link {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	taken := l.shared[at]
+	taken := l.shared[at.plain()]
 	if taken == nil || channel.Modbus.OwnConnection {
 		taken = newLink(at, l.clock)
 	}
 	if !channel.Modbus.OwnConnection {
-		l.shared[at] = taken
+		l.shared[at.plain()] = taken
 	}
 	taken.holders++
 	return taken
@@ -68,8 +74,8 @@ func (l *Links) leave(left *link) {
 	l.mu.Lock()
 	left.holders--
 	last := left.holders == 0
-	if last && l.shared[left.place] == left {
-		delete(l.shared, left.place)
+	if at := left.plain(); last && l.shared[at] == left {
+		delete(l.shared, at)
 	}
 	l.mu.Unlock()
 	if last {
@@ -93,6 +99,7 @@ type link struct {
 	free   time.Time // no request leaves earlier
 	late   lateReplies
 	refuse dialFailure
+	cut    cut
 	ctx    context.Context // of the request under way, because the interface
 	ask    *ask            // of the Modbus library carries neither
 }
@@ -157,6 +164,7 @@ type ask struct {
 	call     func(modbus.Client) ([]byte, error)
 	counters *unitMetrics
 	trace    *tracer // nil: nobody watches
+	frame    []byte  // of maxFrame bytes, for the reply, which is part of it
 }
 
 // exchange makes one request. Its errors are those of before and of ctx, a

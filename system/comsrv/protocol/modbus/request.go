@@ -7,8 +7,8 @@ import (
 	"github.com/goburrow/modbus"
 )
 
-// read reads registers or bits of a unit in one turn. Its errors are those of
-// ask, and a *restError.
+// read reads registers or bits of a unit in one turn. What it returns is valid until
+// the next request of the driver. Its errors are those of ask, and a *restError.
 func (d *Driver) read(ctx context.Context, unit, function uint8, start, size int) ([]byte, error) {
 	if err := d.take(ctx, unit, false); err != nil {
 		return nil, err
@@ -74,6 +74,7 @@ func (d *Driver) ask(ctx context.Context, unit uint8, before func() error, call 
 	trace := d.tracer()
 	reply, err := d.link.exchange(ctx, &ask{
 		unit: unit, timeout: d.channel.Timeout, since: d.waiting, before: before, call: call, counters: d.countersOf(unit), trace: trace,
+		frame: d.frame[:],
 	})
 	if err != nil {
 		trace.failure(d.links.clock.Now(), unit, err)
