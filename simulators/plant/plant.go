@@ -86,7 +86,7 @@ func (p *Plant) Step(wall time.Time) *Truth {
 
 	p.tick++
 	p.start()
-	now := moment{at: p.simulated(), step: p.definition.Step, location: p.definition.Location}
+	now := p.definition.momentAt(p.simulated())
 	offers := make([]offer, len(p.devices))
 	for i, d := range p.devices {
 		offers[i] = d.offer(now, p.network.state[p.network.place[i]])

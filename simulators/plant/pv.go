@@ -131,17 +131,15 @@ func (p *pv) offer(now moment, on bus) offer {
 	return p.inverter.follower(active, 0, active, reactive, p.Driving, on)
 }
 
-// shine moves the sun and the clouds on. It draws one number.
+// shine moves the clouds on, and sees what comes through. It draws one number.
 func (p *pv) shine(now moment) {
-	sun := physics.Sun{Extraterrestrial: physics.Extraterrestrial(now.at.UTC().YearDay())}
-	sun.ElevationDeg, sun.AzimuthDeg = physics.SunPosition(now.at, now.location.LatitudeDeg, now.location.LongitudeDeg)
-	p.ElevationDeg = sun.ElevationDeg
+	p.ElevationDeg = now.sun.ElevationDeg
 	mean := p.cloudCoverPct / 100
 	// Clouds wander about the mean most freely under a half-covered sky, and not
 	// at all under a clear or a wholly covered one.
 	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
 	p.Horizontal = physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover)
-	p.Irradiance = p.model.plane.Irradiance(sun, physics.Split(p.Horizontal, sun))
+	p.Irradiance = p.model.plane.Irradiance(now.sun, physics.Split(p.Horizontal, now.sun))
 }
 
 func (p *pv) commit(now moment, got flow) {
