@@ -2,7 +2,9 @@ package modbusserver
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
+	"os"
 	"time"
 )
 
@@ -71,15 +73,24 @@ func (c *client) disturb(made *trouble) bool {
 	return true
 }
 
-// write sends what the client is to read before it has been idle for too long.
+// unreadFor is how long a serial line holds bytes that nobody reads before they are
+// lost.
+const unreadFor = time.Second
+
+// write sends bytes and reports false if the connection is to end: it is gone, or the
+// client has not read for as long as it may be idle.
 func (c *client) write(data []byte) bool {
-	if idle := c.server.options.Idle; idle > 0 {
-		if err := c.connection.SetWriteDeadline(deadline(idle)); err != nil {
+	limit := c.server.options.Idle
+	if !c.server.socket {
+		limit = unreadFor
+	}
+	if limit > 0 {
+		if err := c.connection.SetWriteDeadline(deadline(limit)); err != nil {
 			return false
 		}
 	}
 	_, err := c.connection.Write(data)
-	return err == nil
+	return err == nil || !c.server.socket && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // wait lets time pass until it is over or the fault is cleared, and reports false if

@@ -69,17 +69,18 @@ func TestFaultsOnTheWire(t *testing.T) {
 			t.Run(name+"/"+transport, func(t *testing.T) {
 				t.Parallel()
 				s, p := open(t)
+				fault := c.fault
+				fault.Count = 1
 				want, has := c.want[p.framing]
-				c.fault.Count = 1
 				if !has {
-					if err := s.SetFaults([]Fault{c.fault}); ems.CodeOf(err) != ems.CodeInvalid {
+					if err := s.SetFaults([]Fault{fault}); ems.CodeOf(err) != ems.CodeInvalid {
 						t.Errorf("a framing that does not have it: %v", err)
 					}
 					return
 				}
 				p.send(t, 1, 1, bytesOf(t, "04 03E8 0001"))
 				p.receive(t, 1, 1)
-				setFaults(t, s, c.fault)
+				setFaults(t, s, fault)
 				p.send(t, 2, 1, bytesOf(t, read3))
 				got := make([]byte, len(bytesOf(t, want)))
 				if _, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, bytesOf(t, want)) {
@@ -88,7 +89,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 				// The next answer begins where these bytes end, so there were no others.
 				await(t, "the fault to strike", func() bool { return s.struck() == 1 })
 				p.ask(t, 1, read3, holds1)
-				if got := s.counters.disturbed[c.fault.kind()].Load(); got != 1 {
+				if got := s.counters.disturbed[fault.kind()].Load(); got != 1 {
 					t.Errorf("%d counted", got)
 				}
 			})

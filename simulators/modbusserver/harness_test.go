@@ -93,6 +93,13 @@ type testServer struct {
 	*Server
 	writes   *writes
 	registry *prometheus.Registry
+	connect  func() (stream, error)
+}
+
+// stream is what a client has of a connection.
+type stream interface {
+	io.ReadWriteCloser
+	SetDeadline(at time.Time) error
 }
 
 func startServer(t testing.TB, connections int) *testServer {
@@ -139,7 +146,13 @@ func serveOn(t testing.TB, listener net.Listener, units map[byte]*Unit, options 
 			t.Error(err)
 		}
 	})
-	return &testServer{Server: server, registry: registry}
+	return &testServer{Server: server, registry: registry, connect: func() (stream, error) {
+		connection, err := net.Dial("tcp", server.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		return connection, connection.SetDeadline(time.Now().Add(patient))
+	}}
 }
 
 func dial(t testing.TB, s *testServer) net.Conn {

@@ -27,7 +27,7 @@ type Options struct {
 	Name        string        // in logs and metrics
 	Framing     Framing       // TCP unless told otherwise
 	Connections int           // most clients at once, DefaultConnections if 0
-	Idle        time.Duration // after which a client that says nothing, or does not listen, is sent away; 0: never
+	Idle        time.Duration // after which a client that says nothing, or does not listen, is sent away; 0: never; not on a serial line
 	Silence     time.Duration // that ends an RTU frame of unknown length, DefaultSilence if 0
 	AnyUnit     bool          // the only unit answers to every unit id, as a device does that is no gateway; not with RTU
 	Clock       ems.Clock
@@ -61,6 +61,9 @@ func Serve(listener net.Listener, units map[byte]*Unit, options Options) (*Serve
 		options.Silence = DefaultSilence
 	}
 	_, line := listener.(*Line)
+	if line {
+		options.Idle = 0 // nobody hangs up
+	}
 	switch {
 	case options.AnyUnit && (len(units) != 1 || options.Framing == RTU):
 		return nil, ems.Errorf(ems.CodeInvalid, "Modbus server of %s: only a device that is alone at an address of Modbus TCP may answer to any unit id", options.Name)

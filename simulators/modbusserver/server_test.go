@@ -332,25 +332,29 @@ func TestBanksAreNoLargerThanTheMap(t *testing.T) {
 	}
 }
 
-// FuzzConnection sends any bytes to a server of its own. It must neither panic
-// nor stop to answer others, and no goroutine may be left.
+// FuzzConnection sends any bytes to a server of its own, as TCP and as RTU. It must
+// neither panic nor stop to answer others, and no goroutine may be left.
 func FuzzConnection(f *testing.F) {
 	f.Add(frameOf(1, 1, []byte{3, 0, 0, 0, 1}))
 	f.Add(append(frameOf(1, 1, []byte{16, 0, 0, 0, 1}), frameOf(2, 1, []byte{15, 0, 0, 0, 9, 1, 1})...))
 	f.Add([]byte{0, 1, 0, 0, 0, 0, 1})
 	f.Add(frameOf(1, 7, []byte{0x83}))
-	s := startServer(f, 1000)
+	f.Add(bytesOf(f, "01 03 00 00 00 01 84 0A 01 10 00 00"))
+	f.Add(peer{framing: RTU}.frame(0, 0, []byte{22, 0, 0, 0xFF, 0, 0, 1}))
+	tcp, rtu := startServer(f, 1000), startOn(f, listen(f), Options{Framing: RTU, Silence: time.Millisecond, Connections: 1000})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		connection := dial(t, s)
-		_, _ = connection.Write(data) // the server may have had enough before the end
-		if tcp, ok := connection.(*net.TCPConn); ok {
-			_ = tcp.CloseWrite() // it may be closed already
-		}
-		_, _ = io.Copy(io.Discard, connection) // until the server ends it
-		probe := dial(t, s)
-		send(t, probe, frameOf(7, 1, []byte{4, 0xFF, 0xFE, 0, 2}))
-		if got := receive(t, probe, 7, 1); !bytes.Equal(got, []byte{4, 4, 0xCA, 0xFE, 0xF0, 0x0D}) {
-			t.Fatalf("after % X: % X", data, got)
+		for _, s := range []*testServer{tcp, rtu} {
+			connection := dial(t, s)
+			_, _ = connection.Write(data) // the server may have had enough before the end
+			if tcp, ok := connection.(*net.TCPConn); ok {
+				_ = tcp.CloseWrite() // it may be closed already
+			}
+			_, _ = io.Copy(io.Discard, connection) // until the server ends it
+			probe := peer{dial(t, s), s.options.Framing}
+			probe.send(t, 7, 1, []byte{4, 0xFF, 0xFE, 0, 2})
+			if got := probe.receive(t, 7, 1); !bytes.Equal(got, []byte{4, 4, 0xCA, 0xFE, 0xF0, 0x0D}) {
+				t.Fatalf("after % X: % X", data, got)
+			}
 		}
 	})
 }
@@ -371,7 +375,7 @@ func FuzzAnswer(f *testing.F) {
 		case len(reply) < 2 || len(reply) > mostPDU:
 			t.Fatalf("% X: %d bytes", pdu, len(reply))
 		case reply[0] == pdu[0]|0x80:
-			if len(reply) != 2 || reply[1] < 1 || reply[1] > 3 || served != 0 {
+			if len(reply) != 2 || reply[1] < 1 || reply[1] > 4 || served != 0 {
 				t.Fatalf("% X: exception % X", pdu, reply)
 			}
 		case reply[0] != pdu[0] || served < 1 && slices.Contains([]byte{1, 2, 3, 4, 5, 6, 15, 16, 22, 23}, pdu[0]):

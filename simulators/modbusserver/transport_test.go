@@ -25,23 +25,36 @@ import (
 
 // transports returns every way to a server.
 func transports() map[string]func(t testing.TB) (*testServer, peer) {
+	opened := func(t testing.TB, s *testServer) (*testServer, peer) {
+		t.Helper()
+		connection, err := s.connect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = connection.Close() })
+		return s, peer{connection, s.options.Framing}
+	}
 	return map[string]func(t testing.TB) (*testServer, peer){
-		"TCP": func(t testing.TB) (*testServer, peer) {
-			s := startServer(t, 0)
-			return s, peer{dial(t, s), TCP}
+		"TCP":          func(t testing.TB) (*testServer, peer) { return opened(t, startServer(t, 0)) },
+		"RTU over TCP": func(t testing.TB) (*testServer, peer) { return opened(t, startOn(t, listen(t), Options{Framing: RTU})) },
+		"serial line": func(t testing.TB) (*testServer, peer) {
+			line := newLine(t, "")
+			s := startOn(t, line, Options{Framing: RTU})
+			s.connect = func() (stream, error) { return openPort(line.Path()) }
+			return opened(t, s)
 		},
 		"TLS": func(t testing.TB) (*testServer, peer) {
 			authority := newAuthority(t)
 			s := startOn(t, Secure(listen(t), authority.sign(t, "server"), authority.pool), Options{})
-			return s, peer{authority.dial(t, s, authority.sign(t, "client")), TCP}
-		},
-		"RTU over TCP": func(t testing.TB) (*testServer, peer) {
-			s := startOn(t, listen(t), Options{Framing: RTU})
-			return s, peer{dial(t, s), RTU}
-		},
-		"serial line": func(t testing.TB) (*testServer, peer) {
-			line := newLine(t, "")
-			return startOn(t, line, Options{Framing: RTU}), peer{openPort(t, line.Path()), RTU}
+			plain, certificate := s.connect, authority.sign(t, "client")
+			s.connect = func() (stream, error) {
+				connection, err := plain()
+				if err != nil {
+					return nil, err
+				}
+				return authority.client(connection.(net.Conn), certificate), nil
+			}
+			return opened(t, s)
 		},
 	}
 }
@@ -57,17 +70,12 @@ func newLine(t testing.TB, link string) *Line {
 }
 
 // openPort opens a line as a client does that knows no terminals.
-func openPort(t testing.TB, path string) *os.File {
-	t.Helper()
+func openPort(path string) (*os.File, error) {
 	port, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() { _ = port.Close() })
-	if err := port.SetDeadline(time.Now().Add(patient)); err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return port, port.SetDeadline(time.Now().Add(patient))
 }
 
 // authority signs certificates.
@@ -117,9 +125,13 @@ func (a *authority) sign(t testing.TB, name string) tls.Certificate {
 
 func (a *authority) dial(t testing.TB, s *testServer, certificates ...tls.Certificate) *tls.Conn {
 	t.Helper()
-	connection := tls.Client(dial(t, s), &tls.Config{RootCAs: a.pool, ServerName: "127.0.0.1", Certificates: certificates})
+	connection := a.client(dial(t, s), certificates...)
 	t.Cleanup(func() { _ = connection.Close() })
 	return connection
+}
+
+func (a *authority) client(connection net.Conn, certificates ...tls.Certificate) *tls.Conn {
+	return tls.Client(connection, &tls.Config{RootCAs: a.pool, ServerName: "127.0.0.1", Certificates: certificates})
 }
 
 // TestClientsWithoutCertificate are sent away where one is wanted, and served where
