@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/voltageems/voltageems-go/simulators/fault"
 	"github.com/voltageems/voltageems-go/simulators/plant"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -17,6 +18,7 @@ type api struct {
 	plant     *plant.Plant
 	runner    *plant.Runner
 	snapshots *snapshots
+	faults    *fault.Registry
 	closed    <-chan struct{} // ends streams
 }
 
@@ -25,12 +27,12 @@ const by = "control"
 
 // envelope is the shape of every answer: data where it succeeded, else error.
 type envelope struct {
-	Success bool   `json:"success"`
-	Data    any    `json:"data,omitempty"`
-	Error   *fault `json:"error,omitempty"`
+	Success bool     `json:"success"`
+	Data    any      `json:"data,omitempty"`
+	Error   *problem `json:"error,omitempty"`
 }
 
-type fault struct {
+type problem struct {
 	Code    ems.Code `json:"code"`
 	Message string   `json:"message"`
 }
@@ -63,7 +65,7 @@ func writeError(err error, c echo.Context) {
 		}
 		message = c.Request().Method + " " + c.Request().URL.Path + ": " + http.StatusText(status) + "; GET /openapi.yaml says what there is"
 	}
-	_ = c.JSON(status, envelope{Error: &fault{Code: code, Message: message}}) // the client has gone
+	_ = c.JSON(status, envelope{Error: &problem{Code: code, Message: message}}) // the client has gone
 }
 
 // read decodes the body of a request, which is one JSON object of at most so many

@@ -14,7 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/voltageems/voltageems-go/simulators/device"
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/fault"
+	"github.com/voltageems/voltageems-go/simulators/modbusserver"
 	"github.com/voltageems/voltageems-go/simulators/plant"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -32,11 +35,28 @@ devices:
   - {id: grid, type: grid, listen: "127.0.0.1:5025", profile: p.yaml, parameters: {voltage_noise_pct: 0}}
 `
 
+// line notes the faults on the wire of devices that nobody asks.
+type line struct{ set []modbusserver.Fault }
+
+func (l *line) SetFaults(faults []modbusserver.Fault) error {
+	for _, one := range faults {
+		if err := one.Check(); err != nil {
+			return err
+		}
+	}
+	l.set = faults
+	return nil
+}
+
+func (l *line) Faults() []modbusserver.FaultState { return nil }
+
 type fixture struct {
 	t      *testing.T
 	plant  *plant.Plant
 	runner *plant.Runner
 	folder string
+	faults *fault.Registry
+	line   *line
 	server *Server
 	client *http.Client
 }
@@ -56,8 +76,13 @@ func start(t *testing.T) *fixture {
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "simulator_answer"}, func() float64 { return 42 }))
 	f := &fixture{t: t, plant: plant.New(definition), folder: t.TempDir(), client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
 	f.runner = plant.NewRunner(f.plant, ems.NewManualClock(time.Unix(1_900_000_000, 0)), func(*plant.Truth) {}, func(time.Duration) {})
+	f.line = &line{}
+	f.faults = fault.NewRegistry(f.plant, map[string]fault.Place{
+		"load": {Type: "load", View: device.NewView(f.plant.Names("load"), [2]uint64{1, 1}), Line: f.line, Unit: 3},
+		"grid": {Type: "grid", View: device.NewView(f.plant.Names("grid"), [2]uint64{1, 2}), Line: f.line, Unit: 4},
+	}, ems.SystemClock{})
 	f.server = Serve(listener, Options{
-		Plant: f.plant, Runner: f.runner, Conditions: f.folder, Metrics: registry, Logger: slog.New(slog.DiscardHandler),
+		Plant: f.plant, Runner: f.runner, Faults: f.faults, Conditions: f.folder, Metrics: registry, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() {
 		f.client.CloseIdleConnections()
@@ -191,7 +216,7 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		want := envelope{Error: &fault{Code: "", Message: c.message}}
+		want := envelope{Error: &problem{Code: "", Message: c.message}}
 		want.Error.Code = got.Error.Code
 		if diff := cmp.Diff(want, got); diff != "" || status != c.status || string(got.Error.Code) != c.code {
 			t.Errorf("%s %s: %d %s, want %d %s %s", c.method, c.path, status, text, c.status, c.code, diff)

@@ -181,7 +181,7 @@ func TestTheDescriptionIsComplete(t *testing.T) {
 	var routes []string
 	for _, route := range f.server.routes {
 		path := route.Path
-		for _, name := range []string{"device", "input", "name"} {
+		for _, name := range []string{"device", "input", "name", "id"} {
 			path = strings.ReplaceAll(path, ":"+name, "{"+name+"}")
 		}
 		routes = append(routes, route.Method+" "+path)

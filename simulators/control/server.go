@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/voltageems/voltageems-go/simulators/fault"
 	"github.com/voltageems/voltageems-go/simulators/plant"
 )
 
@@ -41,6 +42,7 @@ type Server struct {
 type Options struct {
 	Plant      *plant.Plant
 	Runner     *plant.Runner
+	Faults     *fault.Registry
 	Conditions string // folder of the named initial conditions, which need not be there
 	Metrics    prometheus.Gatherer
 	Logger     *slog.Logger
@@ -80,7 +82,7 @@ func (s *Server) Close() error {
 
 func (s *Server) handler(options Options) http.Handler {
 	a := &api{
-		plant: options.Plant, runner: options.Runner, closed: s.closing,
+		plant: options.Plant, runner: options.Runner, faults: options.Faults, closed: s.closing,
 		snapshots: &snapshots{folder: options.Conditions, kept: map[string]*plant.Snapshot{}},
 	}
 	e := echo.New()
@@ -99,6 +101,11 @@ func (s *Server) handler(options Options) http.Handler {
 	e.PUT("/snapshots/:name", a.save)
 	e.DELETE("/snapshots/:name", a.dropSnapshot)
 	e.POST("/snapshots/:name/restore", a.restore)
+	e.GET("/faults", a.listFaults)
+	e.GET("/faults/kinds", a.faultKinds)
+	e.POST("/faults", a.inject)
+	e.DELETE("/faults", a.clearAll)
+	e.DELETE("/faults/:id", a.clear)
 	e.GET("/events", a.events)
 	e.GET("/openapi.yaml", openAPI)
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(options.Metrics, promhttp.HandlerOpts{})))

@@ -158,3 +158,10 @@ func (v *View) apply(d *Distortion, shown *Shown, at time.Time) {
 		shown.Swapped[i] = true
 	}
 }
+
+// Distorts reports whether a distortion is there, or will be.
+func (v *View) Distorts(id uint64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.distortions, func(d Distortion) bool { return d.ID == id })
+}

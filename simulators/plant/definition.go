@@ -39,15 +39,16 @@ type BusDefinition struct {
 
 // DeviceDefinition is one device of a plant and where it listens.
 type DeviceDefinition struct {
-	ID      string
-	Type    string
-	Listen  string      // host:port; devices with different units may share one
-	Unit    uint8       // Modbus unit id, 1 to 247
-	Profile string      // file of the register profile, relative to plant.yaml
-	Line    int         // where Profile stands in plant.yaml
-	Bus     string      // that it hangs on
-	Joins   [][2]string // buses that each of its connections joins, none of most devices
-	model   model
+	ID        string
+	Type      string
+	Listen    string // host:port, or the path of a serial line; devices with different units may share one
+	Transport Transport
+	Unit      uint8       // Modbus unit id, 1 to 247
+	Profile   string      // file of the register profile, relative to plant.yaml
+	Line      int         // where Profile stands in plant.yaml
+	Bus       string      // that it hangs on
+	Joins     [][2]string // buses that each of its connections joins, none of most devices
+	model     model
 }
 
 // Names returns the quantities and setpoints that a device of this definition
@@ -121,7 +122,8 @@ func readDevice(m *document.Mapping, check *addressCheck, wiring *wiring) Device
 	if one.Profile != "" && !filepath.IsLocal(one.Profile) {
 		m.Fault("profile", "%q leads out of the plant's folder", one.Profile)
 	}
-	one.Listen = check.device(m, one.ID, one.Unit)
+	one.Transport = readTransport(m)
+	one.Listen = check.device(m, &one)
 	wiring.read(m, &one)
 	parameters := m.Mapping("parameters", true)
 	if slices.Contains(Types, one.Type) {
