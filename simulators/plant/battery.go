@@ -14,7 +14,7 @@ import (
 type batteryModel struct {
 	capacityKWh         float64 // of new cells
 	rampKWPerS          float64
-	chargeEfficiency    float64 // AC to stored energy, 0 to 1
+	chargeEfficiency    float64 // AC to stored energy, 0 to 1, with what heats the cells
 	dischargeEfficiency float64 // stored energy to AC, 0 to 1
 	chargeRate          float64 // most power, in parts of the capacity an hour
 	dischargeRate       float64
@@ -119,11 +119,11 @@ func (b *battery) points() points {
 	named := points{
 		quantities: []quantity{
 			{Name: "power_kw", read: func() float64 { return b.Power.KW() }},
-			{Name: "reactive_power_kvar", read: func() float64 { return b.Reactive.KW() }},
 			{Name: "state_of_charge_pct", read: b.stateOfCharge},
 			{Name: "stored_energy_kwh", read: func() float64 { return b.StoredKWh }},
 			{Name: "voltage_v", read: func() float64 { return b.VoltageV }},
 			{Name: "current_a", read: func() float64 { return b.CurrentA }},
+			{Name: "dc_power_kw", read: func() float64 { return b.VoltageV * b.CurrentA / 1000 }},
 			{Name: "cell_temperature_max_c", read: b.hottestCell},
 			{Name: "cell_temperature_mean_c", read: func() float64 { return b.CellC }},
 			{Name: "cell_temperature_min_c", read: b.coldestCell},
@@ -158,7 +158,7 @@ func (b *battery) points() points {
 			{Name: "self_discharge_kw", Most: 1e6, value: &b.selfDischargeKW},
 		},
 	}
-	return named.and(b.packPoints()).and(b.bmsPoints()).and(b.inverter.points(&b.Inverter))
+	return named.and(b.packPoints()).and(b.bmsPoints()).and(outputPoints(&b.Power, &b.Reactive)).and(b.inverter.points(&b.Inverter))
 }
 
 // packPoints are what the racks and cells show.

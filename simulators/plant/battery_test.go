@@ -32,6 +32,8 @@ func TestRacksAndCells(t *testing.T) {
 	steps(p, 1)
 	expect(t, p, "battery", "rack_current_a", value(t, p, "battery", "current_a")/4, 1e-9)
 	expect(t, p, "battery", "current_a", 100e3/value(t, p, "battery", "voltage_v"), 1e-6)
+	expect(t, p, "battery", "dc_power_kw", 100, 1e-9)
+	expect(t, p, "battery", "actual_power_factor", 1, 0)
 }
 
 // Cells that cannot be are named.

@@ -89,7 +89,6 @@ func (p *pv) points() points {
 			{Name: "ambient_temperature_c", read: func() float64 { return p.ambientC }},
 			{Name: "energy_kwh", read: func() float64 { return p.Energy.KWh() }},
 			{Name: "voltage_v", read: func() float64 { return p.On.VoltageV }},
-			{Name: "reactive_power_kvar", read: func() float64 { return p.Reactive.KW() }},
 			{Name: "current_a", read: func() float64 { return lineCurrent(p.Power, p.Reactive, p.On.VoltageV) }},
 			{Name: "dc_current_a", read: p.dcCurrent},
 			{Name: "energy_consumed_kwh", read: func() float64 { return p.Consumed.KWh() }},
@@ -108,7 +107,7 @@ func (p *pv) points() points {
 			{Name: "wind_speed_m_per_s", Most: 40, Initial: p.model.windMPerS, value: &p.windMPerS},
 		},
 	}
-	return named.and(p.inverter.points(&p.Inverter))
+	return named.and(outputPoints(&p.Power, &p.Reactive)).and(p.inverter.points(&p.Inverter))
 }
 
 func (p *pv) offer(now moment, on bus) offer {
