@@ -123,7 +123,11 @@ func TestATransformerWarmsAlarmsTripsAndAges(t *testing.T) {
 	write(t, p, "transformer", "reset", 1)
 	steps(p, 1)
 	expect(t, p, "transformer", "trip", 1, 0) // it is as hot as before
+	write(t, p, "transformer", "reset", 0)
 	set(t, p, "load", "base_kw", 0)
 	steps(p, 360*6)
+	expect(t, p, "transformer", "trip", 1, 0)
+	write(t, p, "transformer", "reset", 1)
+	steps(p, 1)
 	expect(t, p, "transformer", "trip", 0, 0)
 }
