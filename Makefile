@@ -2,8 +2,9 @@
 
 PLANT ?= microgrid
 SOAK ?= 10m
-FUZZ = system/config:FuzzPointTable system/config:FuzzVirtual system/comsrv/protocol/modbus:FuzzDecode system/comsrv/protocol/modbus:FuzzReplyFrame \
-	system/comsrv/protocol/modbus/sunspec:FuzzScan system/comsrv/protocol/grpc:FuzzAnswer
+FUZZ = system/config:FuzzPointTable system/config:FuzzMerge system/config:FuzzParseChannel system/config:FuzzVirtual system/comsrv/protocol/modbus:FuzzDecode system/comsrv/protocol/modbus:FuzzReplyFrame \
+	system/comsrv/protocol/modbus/sunspec:FuzzScan system/comsrv/protocol/grpc:FuzzAnswer \
+	simulators/modbusserver:FuzzConnection simulators/modbusserver:FuzzAnswer
 
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 
@@ -38,9 +39,11 @@ bench: setup build ## measure the hot path and hold it to its limits
 	@.bin/voltlab bench
 
 .PHONY: soak
-soak: setup ## compare random operations with a plain model, run a plant for a week, and fuzz what reads foreign bytes, ten minutes each (SOAK=10m)
+soak: setup ## compare random operations with a plain model, run a plant for a week, open 11,000 devices, and fuzz what reads foreign bytes, ten minutes each (SOAK=10m)
 	go test -race -count=1 -timeout 60m -run TestSoak -v ./system/rtdb -args -soak=$(SOAK)
 	go test -count=1 -run TestSoak -v ./simulators/plant -args -simulated=168h
+	go test -race -count=1 -timeout 60m -run TestSoak -v ./simulators/modbusserver -args -soak=$(SOAK)
+	go test -count=1 -run TestManyServers -v ./simulators/modbusserver -args -servers=1000 -ports=100 -idle=5s
 	@for target in $(FUZZ); do \
 		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(SOAK) -fuzzminimizetime 1s ./$${target%:*} || exit 1; \
 	done

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/goburrow/modbus"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -90,6 +88,14 @@ func (r *recording) add(arrived count, calls int64, elapsed time.Duration, durat
 	return nil
 }
 
+// note takes down what a process has worked meanwhile: of several rounds that of the
+// last.
+func (r *recording) note(before, after processUse, elapsed time.Duration) {
+	if after.known && before.known {
+		r.Cores, r.Megabytes = (after.worked-before.worked).Seconds()/elapsed.Seconds(), after.megabytes
+	}
+}
+
 func (r *recording) result() Result {
 	r.P999, r.Max, r.Sampled = percentiles(r.kept.kept, 99.9)[0], r.kept.max, r.kept.count > int64(len(r.kept.kept))
 	return r.Result
@@ -117,26 +123,31 @@ func (s *server) acquire(ctx context.Context, name string, meters []*meter, peri
 		return nil, err
 	}
 	a := &acquisition{site: on, meters: meters, comsrv: comsrv}
-	return a, s.awaitPolled(ctx, a)
+	return a, s.awaitPolled(ctx, meters)
 }
 
 // firstPolls is how many polls of each meter come before anything is measured.
 const firstPolls = 3
 
-func (s *server) awaitPolled(ctx context.Context, a *acquisition) error {
+func (s *server) awaitPolled(ctx context.Context, meters []*meter) error {
+	polls := func(of *meter) int64 { return countAll([]*meter{of}, time.Time{}).polls }
+	enough := make([]int64, len(meters))
+	for i, one := range meters {
+		enough[i] = polls(one) + firstPolls
+	}
 	deadline := s.clock.Now().Add(polledWithin)
 	for {
 		polled := 0
-		for _, one := range a.meters {
-			if countAll([]*meter{one}, time.Time{}).polls >= firstPolls {
+		for i, one := range meters {
+			if polls(one) >= enough[i] {
 				polled++
 			}
 		}
-		if polled == len(a.meters) {
+		if polled == len(meters) {
 			return nil
 		}
 		if s.clock.Now().After(deadline) {
-			return ems.Errorf(ems.CodeInternal, "comsrv polled %d of %d devices within %v", polled, len(a.meters), polledWithin)
+			return ems.Errorf(ems.CodeInternal, "%d of %d devices were polled within %v", polled, len(meters), polledWithin)
 		}
 		if err := s.wait(ctx, rewritePoll); err != nil {
 			return err
@@ -163,17 +174,20 @@ const throughputRounds = 2
 // throughputChanged is how many registers of each meter change between two polls.
 const throughputChanged = 10
 
-// throughputPeriod is how often a meter is polled. All of them have about as many
-// registers together as the fastest machine reads within it, so that comsrv is
-// hardly ever done; and an answer may take as long, which is long enough on a busy
-// machine too.
-const throughputPeriod = 100 * time.Millisecond
+// How a meter is polled as fast as it answers: its points are in several groups, each
+// with a period in which not all of them can be read by any machine, so that when
+// one has been read another is due already and comsrv never waits. An answer may
+// take as long as the period, which is long enough on a busy machine too.
+const (
+	throughputPeriod = 75 * time.Millisecond
+	throughputGroups = 8
+)
 
 // measureThroughput reads with bare clients of goburrow, then with comsrv, and then
 // with bare clients again. A call is a request; its time is that until the next
 // one of the same connection.
 func (s *server) measureThroughput(ctx context.Context, native, acquired *recording) ([]Result, error) {
-	layout := layout{points: s.sizes.acquired / native.Connections, mixed: true, changing: throughputChanged}
+	layout := layout{points: s.sizes.acquired / native.Connections, mixed: true, changing: throughputChanged, groups: throughputGroups}
 	meters, err := openMeters(s.clock, native.Connections, layout, 0)
 	if err != nil {
 		return nil, err
@@ -187,7 +201,7 @@ func (s *server) measureThroughput(ctx context.Context, native, acquired *record
 		return nil, err
 	}
 	for range throughputRounds {
-		if err := s.listenAt(ctx, meters, acquired); err != nil {
+		if err := s.listenAt(ctx, meters, a.comsrv.process.PID(), acquired); err != nil {
 			return nil, err
 		}
 	}
@@ -203,51 +217,19 @@ func (s *server) measureThroughput(ctx context.Context, native, acquired *record
 	return []Result{native.result(), acquired.result()}, nil
 }
 
-// listenAt counts what arrives at meters for a round.
-func (s *server) listenAt(ctx context.Context, meters []*meter, of *recording) error {
+// listenAt counts what arrives at meters for a round, and what the process works
+// that reads them.
+func (s *server) listenAt(ctx context.Context, meters []*meter, reader int, of *recording) error {
 	takeGaps(meters)
-	began := s.clock.Now()
+	began, used := s.clock.Now(), readProcess(reader)
 	before := countAll(meters, began)
 	if err := s.wait(ctx, s.sizes.span); err != nil {
 		return err
 	}
 	ended := s.clock.Now()
 	arrived := countAll(meters, ended).since(before)
+	of.note(used, readProcess(reader), ended.Sub(began))
 	return of.add(arrived, arrived.requests, ended.Sub(began), takeGaps(meters))
-}
-
-// bareRead is how many registers one read of the bare clients asks for.
-const bareRead = 125
-
-// readBare reads for a round with one client of goburrow for each meter, through
-// all of its registers in turn.
-func (s *server) readBare(ctx context.Context, meters []*meter, of *recording) error {
-	reading, stop := context.WithCancel(ctx)
-	defer stop()
-	group, reading := errgroup.WithContext(reading)
-	for _, one := range meters {
-		handler := modbus.NewTCPClientHandler(one.address)
-		handler.SlaveId, handler.Timeout = 1, askWithin
-		if err := handler.Connect(); err != nil {
-			return ems.Errorf(ems.CodeUnavailable, "a simulated device: %w", err)
-		}
-		client := modbus.NewClient(handler)
-		group.Go(func() error {
-			defer handler.Close()
-			for first := 0; reading.Err() == nil; {
-				if _, err := client.ReadHoldingRegisters(uint16(first), bareRead); err != nil {
-					return ems.Errorf(ems.CodeUnavailable, "a simulated device: %w", err)
-				}
-				if first += bareRead; first+bareRead > one.layout.registers() {
-					first = 0
-				}
-			}
-			return nil
-		})
-	}
-	err := s.listenAt(reading, meters, of)
-	stop()
-	return firstOf(group.Wait(), err)
 }
 
 // verifiedWithin is for how long values may be others than those of the meters:

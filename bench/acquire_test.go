@@ -107,11 +107,11 @@ func TestAMeterInTrouble(t *testing.T) {
 }
 
 func TestTheFolderOfMeters(t *testing.T) {
-	files := meterFiles("bench_x", []*meter{{channel: 7, address: "127.0.0.1:1502", layout: layout{points: 3, mixed: true}}}, 50*time.Millisecond)
+	files := meterFiles("bench_x", []*meter{{channel: 7, address: "127.0.0.1:1502", layout: layout{points: 3, mixed: true, groups: 2}}}, 50*time.Millisecond)
 	want := map[string]string{
 		"site.yaml":              "site:\n  name: bench_x\n  namespace: bench_x\n",
-		"channels.yaml":          "channels:\n  - {id: 7, name: meter_7, protocol: modbus_tcp, address: \"127.0.0.1:1502\", poll_period: 50ms, timeout: 50ms}\n",
-		"points/7/telemetry.csv": "point_id,signal_name,scale,offset,unit,reverse,data_type\n1,value_1,1,0,,0,uint16\n2,value_2,1,0,,0,float32\n3,value_3,1,0,,0,float64\n",
+		"channels.yaml":          "channels:\n  - {id: 7, name: meter_7, protocol: modbus_tcp, address: \"127.0.0.1:1502\", poll_period: 50ms, timeout: 50ms, poll_groups: {part_1: 50ms}}\n",
+		"points/7/telemetry.csv": "point_id,signal_name,scale,offset,unit,reverse,data_type,poll_group\n1,value_1,1,0,,0,uint16,\n2,value_2,1,0,,0,float32,\n3,value_3,1,0,,0,float64,part_1\n",
 		"points/7/telemetry_mapping.csv": "point_id,slave_id,function_code,register_address,data_type,byte_order,bit_position\n" +
 			"1,1,3,0,uint16,AB,\n2,1,3,1,float32,ABCD,\n3,1,3,3,float64,ABCDEFGH,\n",
 	}
@@ -221,7 +221,7 @@ func TestWhatComsrvNeedsIsJudgedAndTold(t *testing.T) {
 	if err := (&Report{Results: []Result{result}}).WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"\nthousand_1hz: 2 polls were due and did not come\n", "\nthousand_1hz: comsrv kept 0.25 processors busy and had 120 MB of memory\n", "\ncalls of what reads devices are requests"} {
+	for _, line := range []string{"\nthousand_1hz: 2 polls were due and did not come\n", "\nthousand_1hz: who reads kept 0.25 processors busy and had 120 MB of memory\n", "\ncalls of what reads devices are requests"} {
 		if !strings.Contains(text.String(), line) {
 			t.Errorf("no %q in:\n%s", line, text.String())
 		}

@@ -33,6 +33,7 @@ type Options struct {
 	Rate       float64       // calls/s at which calls of one connection are due; 0 sends each when the one before is answered
 	Cases      []string      // those to run, of Cases; all if empty
 	Voltage    string        // path of the program voltage, for the cases that go to a service
+	Voltlab    string        // path of the program voltlab, whose bare clients comsrv is compared with
 	Thresholds []Threshold   // DefaultThresholds, as far as the cases run, if empty
 	Metrics    string        // host:port of /metrics while it runs
 	Registry   *prometheus.Registry
@@ -138,7 +139,7 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	if options.sizes != (sizes{}) {
 		server.sizes = options.sizes
 	}
-	server.voltage = options.Voltage
+	server.voltage, server.voltlab = options.Voltage, options.Voltlab
 	if report, err = server.run(ctx, options, histogram); err != nil {
 		return nil, server.explain(err)
 	}

@@ -22,8 +22,8 @@ type resultJSON struct {
 	Max         float64   `json:"max_us"`
 	Slowest     float64   `json:"slowest_us"` // 0: no command above 1 ms
 	Sampled     bool      `json:"sampled"`
-	Cores       float64   `json:"cores"`       // of comsrv
-	Megabytes   float64   `json:"resident_mb"` // of comsrv; 0: not measured
+	Cores       float64   `json:"cores"`       // of the process that reads devices
+	Megabytes   float64   `json:"resident_mb"` // of the same; 0: not measured
 }
 
 type verdictJSON struct {

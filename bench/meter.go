@@ -24,7 +24,11 @@ type layout struct {
 	points   int
 	mixed    bool
 	changing int // the first registers, which take another value before each poll
+	groups   int // poll groups that share the points in equal parts; 0 and 1: the default alone
 }
+
+// group returns the poll group of a point, counted from 0, which is the default.
+func (l layout) group(point int) int { return point * max(1, l.groups) / l.points }
 
 // place returns where a point is, counted from 0, and how many registers it has.
 func (l layout) place(point int) (address, registers int) {

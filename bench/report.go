@@ -110,7 +110,7 @@ func (r *Report) writeTable(text *strings.Builder) {
 			fmt.Fprintf(text, "%s: %d calls were due and never sent, because the answers came too slowly; they count with the time they waited\n", result.Case, result.Missed)
 		}
 		if result.Megabytes > 0 {
-			fmt.Fprintf(text, "%s: comsrv kept %.2f processors busy and had %.0f MB of memory\n", result.Case, result.Cores, result.Megabytes)
+			fmt.Fprintf(text, "%s: who reads kept %.2f processors busy and had %.0f MB of memory\n", result.Case, result.Cores, result.Megabytes)
 		}
 		if result.Sampled {
 			fmt.Fprintf(text, "%s: p99.9 is of a random sample of the calls\n", result.Case)

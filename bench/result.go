@@ -16,7 +16,7 @@ const (
 	metricCalls   = "calls"   // calls per second: median of the rounds
 	metricPoints  = "points"  // points or registers per second: median of the rounds
 	metricMissed  = "missed"  // polls that were due and did not come, in the whole run
-	metricCores   = "cores"   // processors that comsrv kept busy, in the whole run
+	metricCores   = "cores"   // processors that the process which reads devices kept busy
 	metricMemory  = "MB"      // 10^6 bytes of memory that comsrv had at the end
 )
 
@@ -70,8 +70,8 @@ type Result struct {
 	Slowest     time.Duration // 0 where no command took longer than slowFrom
 	Sampled     bool          // more calls than are kept: see maxSamples
 	Polls       bool          // calls are polls of comsrv, or its requests
-	Cores       float64       // processors that comsrv kept busy; only where Megabytes is known
-	Megabytes   float64       // 10^6 bytes of memory of comsrv; 0 where that is not known
+	Cores       float64       // processors that the process which reads devices kept busy; only where Megabytes is known
+	Megabytes   float64       // 10^6 bytes of its memory; 0 where that is not known
 }
 
 // value returns a metric of a round: nanoseconds, calls/s or points/s.

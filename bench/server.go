@@ -37,6 +37,7 @@ type server struct {
 	library string
 	sizes   sizes
 	voltage string                            // path of the program
+	voltlab string                            // the same
 	service *service                          // alarmsrv of the large site, once it runs
 	devices []*device                         // of each size, one for each connection
 	fields  [][]any                           // what native writes carry

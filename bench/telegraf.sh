@@ -17,7 +17,7 @@ work=$(mktemp -d)
 running=
 trap 'for pid in $running; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$work"' EXIT INT TERM
 
-.bin/voltlab devices --count "${1:-64}" --points "${2:-1500}" --site "$work/site" --telegraf "$work/telegraf.conf" >"$work/read" &
+.bin/voltlab meters --count "${1:-64}" --points "${2:-1500}" --site "$work/site" --telegraf "$work/telegraf.conf" >"$work/read" &
 running="$!"
 port=$((20000 + $$ % 10000))
 redis-server --port "$port" --bind 127.0.0.1 --dir "$work" --save '' --hash-max-listpack-entries 64 >"$work/redis.log" &

@@ -47,9 +47,7 @@ func (s *server) measureThousand(ctx context.Context, histogram *prometheus.Hist
 	}
 	ended, after := s.clock.Now(), readProcess(a.comsrv.process.PID())
 	arrived = countAll(meters, ended).since(arrived)
-	if after.known && before.known {
-		of.Cores, of.Megabytes = (after.worked-before.worked).Seconds()/ended.Sub(began).Seconds(), after.megabytes
-	}
+	of.note(before, after, ended.Sub(began))
 	if err := of.add(arrived, arrived.polls, ended.Sub(began), ages); err != nil {
 		return nil, err
 	}

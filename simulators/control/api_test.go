@@ -14,8 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/voltageems/voltageems-go/simulators/device"
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/fault"
+	"github.com/voltageems/voltageems-go/simulators/modbusserver"
 	"github.com/voltageems/voltageems-go/simulators/plant"
+	"github.com/voltageems/voltageems-go/system/ems"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,9 +35,28 @@ devices:
   - {id: grid, type: grid, listen: "127.0.0.1:5025", profile: p.yaml, parameters: {voltage_noise_pct: 0}}
 `
 
+// line notes the faults on the wire of devices that nobody asks.
+type line struct{ set []modbusserver.Fault }
+
+func (l *line) SetFaults(faults []modbusserver.Fault) error {
+	for _, one := range faults {
+		if err := one.Check(); err != nil {
+			return err
+		}
+	}
+	l.set = faults
+	return nil
+}
+
+func (l *line) Faults() []modbusserver.FaultState { return nil }
+
 type fixture struct {
 	t      *testing.T
 	plant  *plant.Plant
+	runner *plant.Runner
+	folder string
+	faults *fault.Registry
+	line   *line
 	server *Server
 	client *http.Client
 }
@@ -51,8 +74,16 @@ func start(t *testing.T) *fixture {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "simulator_answer"}, func() float64 { return 42 }))
-	f := &fixture{t: t, plant: plant.New(definition), client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
-	f.server = Serve(listener, f.plant, registry, slog.New(slog.DiscardHandler))
+	f := &fixture{t: t, plant: plant.New(definition), folder: t.TempDir(), client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	f.runner = plant.NewRunner(f.plant, ems.NewManualClock(time.Unix(1_900_000_000, 0)), func(*plant.Truth) {}, func(time.Duration) {})
+	f.line = &line{}
+	f.faults = fault.NewRegistry(f.plant, map[string]fault.Place{
+		"load": {Type: "load", View: device.NewView(f.plant.Names("load"), [2]uint64{1, 1}), Line: f.line, Unit: 3},
+		"grid": {Type: "grid", View: device.NewView(f.plant.Names("grid"), [2]uint64{1, 2}), Line: f.line, Unit: 4},
+	}, ems.SystemClock{})
+	f.server = Serve(listener, Options{
+		Plant: f.plant, Runner: f.runner, Faults: f.faults, Conditions: f.folder, Metrics: registry, Logger: slog.New(slog.DiscardHandler),
+	})
 	t.Cleanup(func() {
 		f.client.CloseIdleConnections()
 		if err := f.server.Close(); err != nil {
@@ -141,22 +172,33 @@ func TestInputsShowRanges(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.want("PUT", "/inputs/grid/available", `{"value": 0}`, 200, `{"success":true,"data":{"device":"grid","input":"available","value":0}}`)
-	f.want("GET", "/inputs", "", 200, `{"success":true,"data":{`+
-		`"grid":{"available":{"value":0,"min":0,"max":1,"truth":true},"frequency_hz":{"value":50,"min":45,"max":65},"voltage_pct":{"value":100,"min":50,"max":150}},`+
-		`"load":{"base_kw":{"value":90,"min":0,"max":200}}}}`)
+	var answer struct{ Data map[string]map[string]input }
+	status, text := f.ask("GET", "/inputs", "")
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || status != 200 {
+		t.Fatalf("%d %s: %v", status, text, err)
+	}
+	for of, want := range map[[2]string]input{
+		{"grid", "available"}:    {Value: 0, Max: 1, Truth: true},
+		{"grid", "frequency_hz"}: {Value: 50, Min: 45, Max: 65},
+		{"load", "base_kw"}:      {Value: 90, Max: 200},
+	} {
+		if got := answer.Data[of[0]][of[1]]; got != want {
+			t.Errorf("%v: %+v, want %+v", of, got, want)
+		}
+	}
 }
 
 func TestBadRequestsAreExplained(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	const routes = "; there are GET /health, /truth, /inputs, /metrics and PUT /inputs/{device}/{input}"
+	const routes = "; GET /openapi.yaml says what there is"
 	cases := []struct {
 		method, path, body string
 		status             int
 		code, message      string
 	}{
 		{"PUT", "/inputs/wind/base_kw", `{"value":1}`, 404, "NOT_FOUND", `no device "wind": the plant has grid, load`},
-		{"PUT", "/inputs/load/wind", `{"value":1}`, 404, "NOT_FOUND", `device load has no input "wind": it has base_kw`},
+		{"PUT", "/inputs/load/wind", `{"value":1}`, 404, "NOT_FOUND", `device load has no input "wind": it has base_kw, step_kw`},
 		{"PUT", "/inputs/load/base_kw", `{"value":201}`, 400, "INVALID", `input base_kw of load cannot be 201: use 0 to 200`},
 		{"PUT", "/inputs/grid/available", `{"value":2}`, 400, "INVALID", `input available of grid cannot be 2: use 0 or 1`},
 		{"PUT", "/inputs/load/base_kw", `{"values":1}`, 400, "INVALID", `the body cannot be read (json: unknown field "values"): send {"value": 12.5}`},
@@ -174,7 +216,7 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		want := envelope{Error: &fault{Code: "", Message: c.message}}
+		want := envelope{Error: &problem{Code: "", Message: c.message}}
 		want.Error.Code = got.Error.Code
 		if diff := cmp.Diff(want, got); diff != "" || status != c.status || string(got.Error.Code) != c.code {
 			t.Errorf("%s %s: %d %s, want %d %s %s", c.method, c.path, status, text, c.status, c.code, diff)

@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/voltageems/voltageems-go/simulators/fault"
 	"github.com/voltageems/voltageems-go/simulators/plant"
 )
 
@@ -30,17 +32,28 @@ const (
 type Server struct {
 	listener net.Listener
 	server   *http.Server
+	closing  chan struct{} // closed when streams are to end
+	close    sync.Once
 	ended    chan struct{}
+	routes   []*echo.Route
+}
+
+// Options are what a server shows and steers.
+type Options struct {
+	Plant      *plant.Plant
+	Runner     *plant.Runner
+	Faults     *fault.Registry
+	Conditions string // folder of the named initial conditions, which need not be there
+	Metrics    prometheus.Gatherer
+	Logger     *slog.Logger
 }
 
 // Serve answers at the listener until Close. The server owns the listener from
 // then on.
-func Serve(listener net.Listener, p *plant.Plant, metrics prometheus.Gatherer, logger *slog.Logger) *Server {
-	s := &Server{
-		listener: listener,
-		server:   &http.Server{Handler: newHandler(p, metrics), ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn)},
-		ended:    make(chan struct{}),
-	}
+func Serve(listener net.Listener, options Options) *Server {
+	s := &Server{listener: listener, closing: make(chan struct{}), ended: make(chan struct{})}
+	logger := options.Logger
+	s.server = &http.Server{Handler: s.handler(options), ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn)}
 	go func() {
 		defer close(s.ended)
 		if err := s.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -56,6 +69,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Close lets requests under way finish for a moment, ends all connections and
 // returns when the server's goroutine is gone.
 func (s *Server) Close() error {
+	s.close.Do(func() { close(s.closing) })
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	err := s.server.Shutdown(ctx)
@@ -66,14 +80,35 @@ func (s *Server) Close() error {
 	return err
 }
 
-func newHandler(p *plant.Plant, metrics prometheus.Gatherer) http.Handler {
-	api := &api{plant: p}
+func (s *Server) handler(options Options) http.Handler {
+	a := &api{
+		plant: options.Plant, runner: options.Runner, faults: options.Faults, closed: s.closing,
+		snapshots: &snapshots{folder: options.Conditions, kept: map[string]*plant.Snapshot{}},
+	}
 	e := echo.New()
 	e.HTTPErrorHandler = writeError
-	e.GET("/health", api.health)
-	e.GET("/truth", api.truth)
-	e.GET("/inputs", api.inputs)
-	e.PUT("/inputs/:device/:input", api.setInput)
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})))
+	e.GET("/health", a.health)
+	e.GET("/truth", a.truth)
+	e.GET("/truth/:device", a.deviceTruth)
+	e.GET("/inputs", a.inputs)
+	e.PUT("/inputs/:device/:input", a.setInput)
+	e.GET("/mode", a.mode)
+	e.PUT("/mode", a.setMode)
+	e.POST("/steps", a.step)
+	e.POST("/back", a.back)
+	e.GET("/snapshots", a.listSnapshots)
+	e.GET("/snapshots/:name", a.snapshot)
+	e.PUT("/snapshots/:name", a.save)
+	e.DELETE("/snapshots/:name", a.dropSnapshot)
+	e.POST("/snapshots/:name/restore", a.restore)
+	e.GET("/faults", a.listFaults)
+	e.GET("/faults/kinds", a.faultKinds)
+	e.POST("/faults", a.inject)
+	e.DELETE("/faults", a.clearAll)
+	e.DELETE("/faults/:id", a.clear)
+	e.GET("/events", a.events)
+	e.GET("/openapi.yaml", openAPI)
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(options.Metrics, promhttp.HandlerOpts{})))
+	s.routes = e.Routes()
 	return e
 }

@@ -16,16 +16,22 @@ const (
 	Uint64  Type = "uint64"
 	Float32 Type = "float32"
 	Float64 Type = "float64"
+	Acc32   Type = "acc32" // a counter of 32 bits that begins again at 0
+	Acc64   Type = "acc64" // and one of 64
+	Text    Type = "string"
 )
 
-var typeNames = []string{"bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"}
+var typeNames = []string{"bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "acc32", "acc64"}
+
+// numberNames are the types of numbers that take whole registers.
+func numberNames() []string { return typeNames[1:] }
 
 // width returns how many registers a value of the type takes.
 func (t Type) width() int {
 	switch t {
-	case Int32, Uint32, Float32:
+	case Int32, Uint32, Float32, Acc32:
 		return 2
-	case Int64, Uint64, Float64:
+	case Int64, Uint64, Float64, Acc64:
 		return 4
 	default:
 		return 1
@@ -95,7 +101,31 @@ func unpack(registers []uint16, t Type, order Order) float64 {
 	}
 }
 
+// unavailable is what stands for a value that there is not: the sentinels of SunSpec,
+// which many other devices use too.
+func unavailable(t Type) uint64 {
+	switch t {
+	case Int16:
+		return 1 << 15
+	case Int32:
+		return 1 << 31
+	case Int64:
+		return 1 << 63
+	case Uint16, Uint32, Uint64:
+		return math.MaxUint64
+	case Float32:
+		return uint64(math.Float32bits(float32(math.NaN())))
+	case Float64:
+		return math.Float64bits(math.NaN())
+	default: // counters
+		return 0
+	}
+}
+
 func bitsOf(raw float64, t Type) uint64 {
+	if math.IsNaN(raw) {
+		return unavailable(t)
+	}
 	whole := math.Round(raw)
 	switch t {
 	case Int16:
@@ -106,6 +136,10 @@ func bitsOf(raw float64, t Type) uint64 {
 		return uint64(limited(whole, 0, math.MaxUint16))
 	case Uint32:
 		return uint64(limited(whole, 0, math.MaxUint32))
+	case Acc32:
+		return uint64(math.Mod(math.Max(whole, 0), 1<<32))
+	case Acc64:
+		return uint64(math.Mod(math.Max(whole, 0), 1<<64))
 	case Int64:
 		if whole >= math.MaxInt64 { // 2^63 as a float
 			return math.MaxInt64

@@ -100,8 +100,8 @@ func TestUnpackInverts(t *testing.T) {
 			return
 		}
 		again := pack(value, kind, order)
-		if kind == Int64 || kind == Uint64 { // a float64 keeps 53 bits of them
-			if unpack(again, kind, order) != value {
+		if kind == Int64 || kind == Uint64 || kind == Acc64 { // a float64 keeps 53 bits of them
+			if back := unpack(again, kind, order); back != value && (kind != Acc64 || value < 1<<64 || back != 0) {
 				t.Fatalf("%04X is %v, which becomes %04X", registers, value, again)
 			}
 			return

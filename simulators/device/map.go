@@ -36,6 +36,10 @@ func Bind(profile *Profile, quantities []string, setpoints []plant.Setting, faul
 		names[i] = one.Name
 	}
 	for i, r := range profile.Registers {
+		if r.Constant != nil {
+			m.sources = append(m.sources, -1)
+			continue
+		}
 		kind, known := "quantity", quantities
 		if r.Setpoint {
 			kind, known = "setpoint", names
@@ -56,16 +60,22 @@ func Bind(profile *Profile, quantities []string, setpoints []plant.Setting, faul
 // Ranges returns the addresses of the map.
 func (m *Map) Ranges() []modbusserver.Range { return m.profile.Ranges() }
 
-// Encode hands values to set, register by register: quantities and setpoints are
+// Encode hands values to set, register by register: what is shown and setpoints are
 // in the order in which they were bound.
-func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values ...uint16), quantities, setpoints []float64) {
+func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values ...uint16), shown Shown, setpoints []float64) {
 	bits := map[place]uint16{}
 	for i, r := range m.profile.Registers {
+		if r.Constant != nil {
+			continue
+		}
 		value := 0.0
 		if r.Setpoint {
 			value = setpoints[m.sources[i]]
 		} else {
-			value = quantities[m.sources[i]]
+			value = shown.Quantities[m.sources[i]]
+		}
+		if r.Codes != nil && !math.IsNaN(value) {
+			value = r.Codes[int(clamped(value, len(r.Codes)))]
 		}
 		switch {
 		case r.Bit >= 0:
@@ -73,7 +83,11 @@ func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values .
 		case r.Type == Bool:
 			set(r.Table, r.Address, bit(value))
 		default:
-			set(r.Table, r.Address, pack((value-r.Offset)/r.Scale, r.Type, r.Order)...)
+			words := pack((value-r.Offset)/r.Scale, r.Type, r.Order)
+			if shown.Swapped != nil && !r.Setpoint && shown.Swapped[m.sources[i]] {
+				slices.Reverse(words)
+			}
+			set(r.Table, r.Address, words...)
 		}
 	}
 	for at, register := range bits {
@@ -81,8 +95,27 @@ func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values .
 	}
 }
 
+// EncodeConstants hands what never changes to set, once and for all.
+func (m *Map) EncodeConstants(id string, set func(table modbusserver.Table, address uint16, values ...uint16)) {
+	for _, r := range m.profile.Registers {
+		if r.Constant == nil {
+			continue
+		}
+		words := append([]uint16(nil), r.Constant.Words...)
+		for i, letter := range []byte(strings.ReplaceAll(r.Constant.Text, "{id}", id)) {
+			if i < 2*len(words) {
+				words[i/2] |= uint16(letter) << (8 * (1 - i%2))
+			}
+		}
+		set(r.Table, r.Address, words...)
+	}
+}
+
+// clamped brings the value of a state into a table of codes.
+func clamped(value float64, codes int) float64 { return limited(value, 0, float64(codes-1)) }
+
 func bit(value float64) uint16 {
-	if value != 0 {
+	if value != 0 { // a bit has nothing that stands for no value: it is set
 		return 1
 	}
 	return 0
@@ -105,6 +138,9 @@ func (m *Map) Decode(table modbusserver.Table, address uint16, values []uint16) 
 		for _, i := range found {
 			r, setting := m.profile.Registers[i], m.setpoints[m.sources[i]]
 			value := r.value(values[done : done+width])
+			if r.Codes != nil {
+				value = float64(slices.Index(r.Codes, value))
+			}
 			if math.IsNaN(value) || !setting.Accepts(value) {
 				return nil, mbserver.IllegalDataValue
 			}

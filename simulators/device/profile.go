@@ -32,6 +32,31 @@ type Register struct {
 	Setpoint  bool    // Name is a setpoint
 	Writeable bool    // clients may write it
 	line      int
+	Codes     []float64 // what stands for the values 0, 1, 2, … of the quantity, nil where they stand for themselves
+	Constant  *Constant // what it always holds; then it has no name
+}
+
+// Constant is registers that never change: words, or a text that fills the last of
+// them with zeros.
+type Constant struct {
+	Words []uint16
+	Text  string // {id} in it is the id of the device
+}
+
+// width returns how many registers a row takes.
+func (r Register) width() int {
+	if r.Constant != nil {
+		return len(r.Constant.Words)
+	}
+	return r.Type.width()
+}
+
+// what names a row in a fault.
+func (r Register) what() string {
+	if r.Constant != nil {
+		return "a constant"
+	}
+	return r.Name
 }
 
 var tables = map[string]modbusserver.Table{
@@ -48,9 +73,14 @@ func ReadProfile(file string, data []byte, faults *document.Faults) *Profile {
 	}
 	profile := &Profile{Name: m.Text("name"), File: file}
 	before := faults.Count()
-	for _, row := range m.Mappings("registers") {
-		profile.Registers = append(profile.Registers, readRegister(row))
-		row.Close()
+	if m.Has("registers") || !m.Has("sunspec") {
+		for _, row := range m.Mappings("registers") {
+			profile.Registers = append(profile.Registers, readRegister(row))
+			row.Close()
+		}
+	}
+	if m.Has("sunspec") {
+		profile.Registers = append(profile.Registers, readSunSpec(m.Mapping("sunspec", false))...)
 	}
 	if faults.Count() == before {
 		profile.checkOverlaps(faults)
@@ -71,9 +101,12 @@ func readRegister(m *document.Mapping) Register {
 		Scale:   1,
 		line:    m.Line("address"),
 	}
-	if r.Table.Bits() {
+	switch {
+	case r.Table.Bits():
 		r.Type = Type(m.Choice("type", []string{"bool"}, "bool"))
-	} else {
+	case m.Has("text") || m.Has("value"):
+		return readConstant(m, r)
+	default:
 		r.Type = Type(m.Choice("type", typeNames))
 	}
 	switch {
@@ -102,6 +135,31 @@ func readRegister(m *document.Mapping) Register {
 	return r
 }
 
+// readConstant reads a row that always holds the same: a text, or a number.
+func readConstant(m *document.Mapping, r Register) Register {
+	r.Constant = &Constant{}
+	if m.Has("text") {
+		r.Type = Type(m.Choice("type", []string{"string"}, "string"))
+		r.Constant.Text = m.Text("text")
+		r.Constant.Words = make([]uint16, m.Integer("size", 1, 64))
+		if most := 2 * len(r.Constant.Words); len(r.Constant.Text) > most {
+			m.Fault("text", "%q is longer than the %d bytes of its registers", r.Constant.Text, most)
+		}
+	} else {
+		r.Type = Type(m.Choice("type", numberNames()))
+		value := m.Number("value", -1e15, 1e15)
+		if r.Type != "" {
+			orders := ordersOf(r.Type.width())
+			r.Order = Order(m.Choice("order", orders, orders[0]))
+			r.Constant.Words = pack(value, r.Type, r.Order)
+		}
+	}
+	if int(r.Address)+len(r.Constant.Words) > math.MaxUint16+1 {
+		m.Fault("address", "%d: %d registers would run past 65535", r.Address, len(r.Constant.Words))
+	}
+	return r
+}
+
 // place is one address of one table.
 type place struct {
 	table   modbusserver.Table
@@ -114,7 +172,7 @@ func (p *Profile) checkOverlaps(faults *document.Faults) {
 	taken := map[place][]Register{}
 	for _, r := range p.Registers {
 		clash := ""
-		for i := range r.Type.width() {
+		for i := range r.width() {
 			at := place{r.Table, r.Address + uint16(i)}
 			for _, other := range taken[at] {
 				if clash == "" {
@@ -133,7 +191,7 @@ func (p *Profile) checkOverlaps(faults *document.Faults) {
 func (r Register) clash(other Register, address uint16) string {
 	switch {
 	case other.Bit < 0 || r.Bit < 0:
-		return fmt.Sprintf("%s %d is taken by %s in line %d, and %s (%s) needs it too", r.Table, address, other.Name, other.line, r.Name, r.Type)
+		return fmt.Sprintf("%s %d is taken by %s in line %d, and %s (%s) needs it too", r.Table, address, other.what(), other.line, r.what(), r.Type)
 	case other.Bit == r.Bit:
 		return fmt.Sprintf("bit %d of %s %d is taken by %s in line %d, and %s needs it too", r.Bit, r.Table, address, other.Name, other.line, r.Name)
 	case other.Writeable != r.Writeable:
@@ -147,7 +205,7 @@ func (r Register) clash(other Register, address uint16) string {
 func (p *Profile) Ranges() []modbusserver.Range {
 	ranges := make([]modbusserver.Range, len(p.Registers))
 	for i, r := range p.Registers {
-		ranges[i] = modbusserver.Range{Table: r.Table, Address: r.Address, Count: r.Type.width()}
+		ranges[i] = modbusserver.Range{Table: r.Table, Address: r.Address, Count: r.width()}
 	}
 	return ranges
 }

@@ -57,18 +57,18 @@ func mustBind(t testing.TB, text string) *Map {
 func TestReadProfile(t *testing.T) {
 	t.Parallel()
 	want := []Register{
-		{modbusserver.InputRegisters, 0, Float32, "CDAB", 1, 0, -1, "power_kw", false, false, 4},
-		{modbusserver.InputRegisters, 2, Int16, "AB", 0.1, -40, -1, "temperature_c", false, false, 5},
-		{modbusserver.InputRegisters, 10, Bool, "", 1, 0, 0, "running", false, false, 6},
-		{modbusserver.InputRegisters, 10, Bool, "", 1, 0, 15, "fault", false, false, 7},
-		{modbusserver.DiscreteInputs, 5, Bool, "", 1, 0, -1, "running", false, false, 8},
-		{modbusserver.Coils, 0, Bool, "", 1, 0, -1, "run", true, true, 9},
-		{modbusserver.Coils, 1, Bool, "", 1, 0, -1, "fault", false, false, 10},
-		{modbusserver.HoldingRegisters, 32, Int16, "AB", 0.1, 0, -1, "power_setpoint_kw", true, true, 11},
-		{modbusserver.HoldingRegisters, 33, Float32, "ABCD", 1, 0, -1, "limit_pct", true, true, 12},
-		{modbusserver.HoldingRegisters, 35, Bool, "", 1, 0, 3, "run", true, true, 13},
-		{modbusserver.HoldingRegisters, 36, Int16, "AB", 0.1, 0, -1, "power_setpoint_kw", true, false, 14},
-		{modbusserver.InputRegisters, 20, Uint16, "AB", 0.1, 0, -1, "power_setpoint_kw", true, false, 15},
+		{modbusserver.InputRegisters, 0, Float32, "CDAB", 1, 0, -1, "power_kw", false, false, 4, nil, nil},
+		{modbusserver.InputRegisters, 2, Int16, "AB", 0.1, -40, -1, "temperature_c", false, false, 5, nil, nil},
+		{modbusserver.InputRegisters, 10, Bool, "", 1, 0, 0, "running", false, false, 6, nil, nil},
+		{modbusserver.InputRegisters, 10, Bool, "", 1, 0, 15, "fault", false, false, 7, nil, nil},
+		{modbusserver.DiscreteInputs, 5, Bool, "", 1, 0, -1, "running", false, false, 8, nil, nil},
+		{modbusserver.Coils, 0, Bool, "", 1, 0, -1, "run", true, true, 9, nil, nil},
+		{modbusserver.Coils, 1, Bool, "", 1, 0, -1, "fault", false, false, 10, nil, nil},
+		{modbusserver.HoldingRegisters, 32, Int16, "AB", 0.1, 0, -1, "power_setpoint_kw", true, true, 11, nil, nil},
+		{modbusserver.HoldingRegisters, 33, Float32, "ABCD", 1, 0, -1, "limit_pct", true, true, 12, nil, nil},
+		{modbusserver.HoldingRegisters, 35, Bool, "", 1, 0, 3, "run", true, true, 13, nil, nil},
+		{modbusserver.HoldingRegisters, 36, Int16, "AB", 0.1, 0, -1, "power_setpoint_kw", true, false, 14, nil, nil},
+		{modbusserver.InputRegisters, 20, Uint16, "AB", 0.1, 0, -1, "power_setpoint_kw", true, false, 15, nil, nil},
 	}
 	m := mustBind(t, sheet)
 	if diff := cmp.Diff(want, m.profile.Registers, cmp.AllowUnexported(Register{})); diff != "" {
@@ -102,7 +102,7 @@ var profileFaults = map[string]struct {
 			`p.yaml:3: key "registers[0].table": "memory" is unknown: use one of coil, discrete, holding, input`,
 			`p.yaml:4: key "registers[1].address": 65536 is out of range: use 0 to 65535`,
 			`p.yaml:5: key "registers[2].address": 65535: a float32 would run past 65535`,
-			`p.yaml:6: key "registers[3].type": "int8" is unknown: use one of bool, int16, uint16, int32, uint32, int64, uint64, float32, float64`,
+			`p.yaml:6: key "registers[3].type": "int8" is unknown: use one of bool, int16, uint16, int32, uint32, int64, uint64, float32, float64, acc32, acc64`,
 			`p.yaml:7: key "registers[4].order": "ABCD" is unknown: use one of AB, BA`,
 			`p.yaml:8: key "registers[5].scale": must not be 0: every value would read the same`,
 			`p.yaml:9: key "registers[6].bit" is missing`,
@@ -218,7 +218,7 @@ func (r recorder) set(table modbusserver.Table, address uint16, values ...uint16
 func TestEncode(t *testing.T) {
 	t.Parallel()
 	got := recorder{}
-	mustBind(t, sheet).Encode(got.set, []float64{1, 123.456, -12.34, 1}, []float64{1, -12.3, 50})
+	mustBind(t, sheet).Encode(got.set, Shown{Quantities: []float64{1, 123.456, -12.34, 1}}, []float64{1, -12.3, 50})
 	want := recorder{
 		{modbusserver.InputRegisters, 0}: 0xE979, {modbusserver.InputRegisters, 1}: 0x42F6,
 		{modbusserver.InputRegisters, 2}:      277, // (-12.34 + 40) / 0.1
@@ -273,7 +273,7 @@ func FuzzReadProfile(f *testing.F) {
 			t.Fatal(err)
 		}
 		encoded := recorder{}
-		m.Encode(encoded.set, make([]float64, len(quantities)), make([]float64, len(setpoints)))
+		m.Encode(encoded.set, Shown{Quantities: make([]float64, len(quantities))}, make([]float64, len(setpoints)))
 		for _, r := range profile.Registers {
 			var values []uint16
 			for n := range r.Type.width() {

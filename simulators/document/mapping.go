@@ -251,6 +251,23 @@ func (m *Mapping) Numbers(key string, count int, least, greatest float64, fallba
 	return numbers
 }
 
+// NumberList returns a list of one number or more, each from least to greatest.
+func (m *Mapping) NumberList(key string, least, greatest float64) []float64 {
+	node, ok := m.find(key, false)
+	if !ok {
+		return nil
+	}
+	if node.Kind != yaml.SequenceNode || len(node.Content) == 0 {
+		m.Fault(key, "must be a list of numbers")
+		return nil
+	}
+	numbers := make([]float64, len(node.Content))
+	for i, item := range node.Content {
+		numbers[i] = m.number(key, resolve(item), least, greatest)
+	}
+	return numbers
+}
+
 // Texts returns a list of exactly count texts, nil where there is none.
 func (m *Mapping) Texts(key string, count int) []string {
 	node, ok := m.find(key, false)

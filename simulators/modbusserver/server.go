@@ -1,14 +1,11 @@
 package modbusserver
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,31 +18,31 @@ import (
 // otherwise.
 const DefaultConnections = 32
 
-// Framing of Modbus TCP: MODBUS Messaging on TCP/IP Implementation Guide V1.0b.
-const (
-	headerSize = 7   // transaction, protocol, length, unit
-	mostPDU    = 253 // bytes
-)
-
 // retryPause is how long a server waits after a connection could not be
 // accepted, as when the process has no file descriptor left.
 const retryPause = 100 * time.Millisecond
 
 // Options of a server.
 type Options struct {
-	Name        string // in logs and metrics
-	Connections int    // most clients at once, DefaultConnections if 0
+	Name        string        // in logs and metrics
+	Framing     Framing       // TCP unless told otherwise
+	Connections int           // most clients at once, DefaultConnections if 0
+	Idle        time.Duration // after which a client that says nothing, or does not listen, is sent away; 0: never; not on a serial line
+	Silence     time.Duration // that ends an RTU frame of unknown length, DefaultSilence if 0
+	AnyUnit     bool          // the only unit answers to every unit id, as a device does that is no gateway; not with RTU
 	Clock       ems.Clock
 	Logger      *slog.Logger
 	Metrics     prometheus.Registerer
 }
 
-// Server answers Modbus TCP at one address for one or more units.
+// Server answers Modbus at one address for one or more units.
 type Server struct {
 	options  Options
 	listener net.Listener
+	socket   bool // clients connect, which on a serial line they do not
 	units    map[byte]*Unit
 	counters *counters
+	faults   atomic.Pointer[faultSet] // nil if there are none
 	closed   chan struct{}
 	running  sync.WaitGroup
 
@@ -54,17 +51,31 @@ type Server struct {
 }
 
 // Serve answers clients that connect to the listener until Close. The server owns
-// the listener from then on.
+// the listener from then on, unless there is an error. A listener of TLS makes it
+// Modbus TCP Security, and a Line that of a serial line.
 func Serve(listener net.Listener, units map[byte]*Unit, options Options) (*Server, error) {
 	if options.Connections == 0 {
 		options.Connections = DefaultConnections
+	}
+	if options.Silence == 0 {
+		options.Silence = DefaultSilence
+	}
+	_, line := listener.(*Line)
+	if line {
+		options.Idle = 0 // nobody hangs up
+	}
+	switch {
+	case options.AnyUnit && (len(units) != 1 || options.Framing == RTU):
+		return nil, ems.Errorf(ems.CodeInvalid, "Modbus server of %s: only a device that is alone at an address of Modbus TCP may answer to any unit id", options.Name)
+	case line && options.Framing != RTU:
+		return nil, ems.Errorf(ems.CodeInvalid, "Modbus server of %s: a serial line needs frames of RTU", options.Name)
 	}
 	counters, err := newCounters(options.Name, options.Metrics)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		options: options, listener: listener, units: units, counters: counters,
+		options: options, listener: listener, socket: !line, units: units, counters: counters,
 		closed: make(chan struct{}), connections: map[net.Conn]struct{}{},
 	}
 	s.running.Add(1)
@@ -133,14 +144,20 @@ func (s *Server) enter(connection net.Conn) bool {
 	if s.connections == nil {
 		return false
 	}
+	if s.refuses(len(s.connections)) {
+		s.counters.refused.Add(1)
+		reset(connection)
+		return false
+	}
 	if len(s.connections) >= s.options.Connections {
-		s.counters.refused.Inc()
+		s.counters.refused.Add(1)
 		s.options.Logger.Warn("client refused: no connection is free",
 			"device", s.options.Name, "client", connection.RemoteAddr().String(), "limit", s.options.Connections)
 		return false
 	}
 	s.connections[connection] = struct{}{}
-	s.counters.connections.Inc()
+	s.counters.connections.Add(1)
+	s.counters.accepted.Add(1)
 	s.running.Add(1)
 	go s.serve(connection)
 	return true
@@ -151,111 +168,90 @@ func (s *Server) leave(connection net.Conn) {
 	defer s.mu.Unlock()
 	_ = connection.Close()
 	delete(s.connections, connection)
-	s.counters.connections.Dec()
+	s.counters.connections.Add(-1)
 }
 
-// serve answers the frames of one connection, however TCP has split or joined
-// them, until the client leaves or sends what is not Modbus TCP.
+// serve answers one connection until the client leaves or sends what cannot be read.
 func (s *Server) serve(connection net.Conn) {
 	defer s.running.Done()
 	defer s.leave(connection)
-	reader := bufio.NewReaderSize(connection, headerSize+mostPDU)
-	frame := make([]byte, headerSize+mostPDU)
+	if err := s.handshake(connection); err != nil {
+		s.counters.refused.Add(1)
+		s.options.Logger.Warn("client refused: no TLS with it",
+			"device", s.options.Name, "client", connection.RemoteAddr().String(), "error", err)
+		return
+	}
+	c := &client{server: s, connection: connection, frames: s.options.frames(connection)}
 	for {
-		pdu, err := readFrame(reader, frame)
-		if err != nil {
-			if errors.Is(err, errNotModbus) {
-				s.counters.malformed.Inc()
-				s.options.Logger.Warn("connection ended: the client does not speak Modbus TCP",
-					"device", s.options.Name, "client", connection.RemoteAddr().String())
-			}
+		asked, err := c.frames.next()
+		switch {
+		case errors.Is(err, errBroken):
+			s.counters.malformed.Add(1)
+			continue
+		case errors.Is(err, errNotModbus):
+			s.counters.malformed.Add(1)
+			s.options.Logger.Warn("connection ended: the client does not speak Modbus TCP",
+				"device", s.options.Name, "client", connection.RemoteAddr().String())
+			return
+		case err != nil:
 			return
 		}
-		reply := s.answer(frame[6], pdu)
-		out := make([]byte, headerSize, headerSize+len(reply))
-		copy(out, frame[:4]) // transaction and protocol
-		binary.BigEndian.PutUint16(out[4:], uint16(1+len(reply)))
-		out[6] = frame[6]
-		if _, err := connection.Write(append(out, reply...)); err != nil {
+		if !c.answer(asked) {
 			return
 		}
 	}
 }
 
-var errNotModbus = errors.New("not a Modbus TCP header")
-
-// readFrame reads one frame into a buffer of full size and returns its PDU, at
-// least one byte.
-func readFrame(reader io.Reader, frame []byte) ([]byte, error) {
-	if _, err := io.ReadFull(reader, frame[:headerSize]); err != nil {
-		return nil, err
+// answer appends the PDU that answers a request, nothing if there is to be no
+// answer.
+func (s *Server) answer(reply []byte, asked request) []byte {
+	s.counters.request(asked.pdu[0])
+	if s.options.Framing == RTU && asked.unit == broadcast {
+		s.tellAll(reply, asked)
+		return nil
 	}
-	protocol := binary.BigEndian.Uint16(frame[2:])
-	length := int(binary.BigEndian.Uint16(frame[4:])) // of unit and PDU
-	if protocol != 0 || length < 2 || length > 1+mostPDU {
-		return nil, errNotModbus
+	u := s.unit(asked.unit)
+	if u == nil && s.options.Framing == RTU { // there is nobody on the line to answer
+		return nil
 	}
-	pdu := frame[headerSize : headerSize+length-1]
-	if _, err := io.ReadFull(reader, pdu); err != nil {
-		return nil, err
-	}
-	return pdu, nil
-}
-
-func (s *Server) answer(unit byte, pdu []byte) []byte {
-	s.counters.request(pdu[0])
-	u, ok := s.units[unit]
-	if !ok {
+	if u == nil {
 		s.counters.exception(mbserver.GatewayTargetDeviceFailedtoRespond)
-		return exception(pdu[0], mbserver.GatewayTargetDeviceFailedtoRespond)
+		return append(reply, asked.pdu[0]|0x80, byte(mbserver.GatewayTargetDeviceFailedtoRespond))
 	}
-	reply, served := u.answer(pdu)
-	if reply[0]&0x80 != 0 {
-		s.counters.exception(mbserver.Exception(reply[1]))
-	}
-	s.counters.served.Add(float64(served))
+	reply, served := u.answer(reply, asked.unit, asked.pdu)
+	s.counters.answered(reply, served)
 	return reply
 }
 
-// counters are what a server has done, labelled with its name.
-type counters struct {
-	requests    *prometheus.CounterVec
-	exceptions  *prometheus.CounterVec
-	served      prometheus.Counter
-	connections prometheus.Gauge
-	refused     prometheus.Counter
-	malformed   prometheus.Counter
+// refuse appends an exception that a fault wants instead of an answer.
+func (s *Server) refuse(reply []byte, asked request, reason byte) []byte {
+	s.counters.request(asked.pdu[0])
+	if s.options.Framing == RTU && s.units[asked.unit] == nil {
+		return nil
+	}
+	s.counters.exception(mbserver.Exception(reason))
+	return append(reply, asked.pdu[0]|0x80, reason)
 }
 
-func newCounters(name string, metrics prometheus.Registerer) (*counters, error) {
-	counter := func(metric, help string) prometheus.CounterOpts {
-		return prometheus.CounterOpts{Name: "simulator_modbus_" + metric, Help: help}
-	}
-	c := &counters{
-		requests:    prometheus.NewCounterVec(counter("requests_total", "Requests received, by function code; other stands for unsupported ones."), []string{"function"}),
-		exceptions:  prometheus.NewCounterVec(counter("exceptions_total", "Requests answered with an exception, by exception code."), []string{"exception"}),
-		served:      prometheus.NewCounter(counter("registers_served_total", "Registers and bits read or written without exception.")),
-		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "simulator_modbus_connections", Help: "Clients connected."}),
-		refused:     prometheus.NewCounter(counter("connections_refused_total", "Clients sent away because the connection limit was reached.")),
-		malformed:   prometheus.NewCounter(counter("malformed_frames_total", "Connections ended because of a header that is not Modbus TCP.")),
-	}
-	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"device": name}, metrics)
-	for _, collector := range []prometheus.Collector{c.requests, c.exceptions, c.served, c.connections, c.refused, c.malformed} {
-		if err := registerer.Register(collector); err != nil {
-			return nil, ems.Errorf(ems.CodeInternal, "metrics of the Modbus server of %s: %w", name, err)
+// unit returns the unit of a number, nil if there is none.
+func (s *Server) unit(number byte) *Unit {
+	if s.options.AnyUnit {
+		for _, only := range s.units {
+			return only
 		}
 	}
-	return c, nil
+	return s.units[number]
 }
 
-func (c *counters) request(code byte) {
-	label := "other"
-	if _, supported := functions[code]; supported {
-		label = strconv.Itoa(int(code))
+// tellAll lets every unit carry out what is meant for all of them.
+func (s *Server) tellAll(scratch []byte, asked request) {
+	if f := functionOf(asked.pdu[0]); f == nil || !f.broadcast {
+		return
 	}
-	c.requests.WithLabelValues(label).Inc()
-}
-
-func (c *counters) exception(reason mbserver.Exception) {
-	c.exceptions.WithLabelValues(strconv.Itoa(int(reason))).Inc()
+	for number := range 256 {
+		if u := s.units[byte(number)]; u != nil {
+			reply, served := u.answer(scratch, byte(number), asked.pdu)
+			s.counters.answered(reply, served)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,7 +137,7 @@ func TestHeadersThatAreNotModbusEndTheConnection(t *testing.T) {
 			t.Errorf("%s: still connected", name)
 		}
 	}
-	if got := testutil.ToFloat64(s.counters.malformed); got != 6 {
+	if got := s.counters.malformed.Load(); got != 6 {
 		t.Errorf("%v malformed frames counted", got)
 	}
 }
@@ -155,14 +156,14 @@ func TestConnectionLimit(t *testing.T) {
 	if !closedByServer(t, dial(t, s)) {
 		t.Error("a third client is served")
 	}
-	if got := testutil.ToFloat64(s.counters.refused); got != 1 {
+	if got := s.counters.refused.Load(); got != 1 {
 		t.Errorf("%v clients refused", got)
 	}
 	ask(first)
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); testutil.ToFloat64(s.counters.connections) != 1; {
+	for deadline := time.Now().Add(10 * time.Second); s.counters.connections.Load() != 1; {
 		if time.Now().After(deadline) {
 			t.Fatal("a closed connection still counts")
 		}
@@ -331,25 +332,29 @@ func TestBanksAreNoLargerThanTheMap(t *testing.T) {
 	}
 }
 
-// FuzzConnection sends any bytes to a server of its own. It must neither panic
-// nor stop to answer others, and no goroutine may be left.
+// FuzzConnection sends any bytes to a server of its own, as TCP and as RTU. It must
+// neither panic nor stop to answer others, and no goroutine may be left.
 func FuzzConnection(f *testing.F) {
 	f.Add(frameOf(1, 1, []byte{3, 0, 0, 0, 1}))
 	f.Add(append(frameOf(1, 1, []byte{16, 0, 0, 0, 1}), frameOf(2, 1, []byte{15, 0, 0, 0, 9, 1, 1})...))
 	f.Add([]byte{0, 1, 0, 0, 0, 0, 1})
 	f.Add(frameOf(1, 7, []byte{0x83}))
-	s := startServer(f, 1000)
+	f.Add(bytesOf(f, "01 03 00 00 00 01 84 0A 01 10 00 00"))
+	f.Add(peer{framing: RTU}.frame(0, 0, []byte{22, 0, 0, 0xFF, 0, 0, 1}))
+	tcp, rtu := startServer(f, 1000), startOn(f, listen(f), Options{Framing: RTU, Silence: time.Millisecond, Connections: 1000})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		connection := dial(t, s)
-		_, _ = connection.Write(data) // the server may have had enough before the end
-		if tcp, ok := connection.(*net.TCPConn); ok {
-			_ = tcp.CloseWrite() // it may be closed already
-		}
-		_, _ = io.Copy(io.Discard, connection) // until the server ends it
-		probe := dial(t, s)
-		send(t, probe, frameOf(7, 1, []byte{4, 0xFF, 0xFE, 0, 2}))
-		if got := receive(t, probe, 7, 1); !bytes.Equal(got, []byte{4, 4, 0xCA, 0xFE, 0xF0, 0x0D}) {
-			t.Fatalf("after % X: % X", data, got)
+		for _, s := range []*testServer{tcp, rtu} {
+			connection := dial(t, s)
+			_, _ = connection.Write(data) // the server may have had enough before the end
+			if tcp, ok := connection.(*net.TCPConn); ok {
+				_ = tcp.CloseWrite() // it may be closed already
+			}
+			_, _ = io.Copy(io.Discard, connection) // until the server ends it
+			probe := peer{dial(t, s), s.options.Framing}
+			probe.send(t, 7, 1, []byte{4, 0xFF, 0xFE, 0, 2})
+			if got := probe.receive(t, 7, 1); !bytes.Equal(got, []byte{4, 4, 0xCA, 0xFE, 0xF0, 0x0D}) {
+				t.Fatalf("after % X: % X", data, got)
+			}
 		}
 	})
 }
@@ -357,7 +362,7 @@ func FuzzConnection(f *testing.F) {
 // FuzzAnswer sends any PDU straight to a unit: the answer is well formed and
 // fits a frame.
 func FuzzAnswer(f *testing.F) {
-	for _, pdu := range []string{"01 0000 07D0", "03 001E 007D", "05 0003 FF00", "0F 0064 000B 02 CDFD", "10 0002 0001 02 1234", "2B"} {
+	for _, pdu := range []string{"01 0000 07D0", "03 001E 007D", "05 0003 FF00", "0F 0064 000B 02 CDFD", "10 0002 0001 02 1234", "2B", "2B 0E 01 00", "2B 0E 04 02", "11", "08 0000 1234", "16 0001 00FF 1200", "17 0000 007D 0000 0001 02 1234"} {
 		f.Add(bytesOf(f, pdu))
 	}
 	u := newTestUnit(&writes{})
@@ -365,19 +370,19 @@ func FuzzAnswer(f *testing.F) {
 		if len(pdu) == 0 || len(pdu) > mostPDU {
 			return
 		}
-		reply, served := u.answer(pdu)
+		reply, served := u.answer(nil, 1, pdu)
 		switch {
 		case len(reply) < 2 || len(reply) > mostPDU:
 			t.Fatalf("% X: %d bytes", pdu, len(reply))
 		case reply[0] == pdu[0]|0x80:
-			if len(reply) != 2 || reply[1] < 1 || reply[1] > 3 || served != 0 {
+			if len(reply) != 2 || reply[1] < 1 || reply[1] > 4 || served != 0 {
 				t.Fatalf("% X: exception % X", pdu, reply)
 			}
-		case reply[0] != pdu[0] || served < 1:
+		case reply[0] != pdu[0] || served < 1 && slices.Contains([]byte{1, 2, 3, 4, 5, 6, 15, 16, 22, 23}, pdu[0]):
 			t.Fatalf("% X: % X", pdu, reply)
-		case pdu[0] <= 4 && len(reply) != 2+int(reply[1]):
+		case slices.Contains([]byte{1, 2, 3, 4, 17, 23}, pdu[0]) && len(reply) != 2+int(reply[1]):
 			t.Fatalf("% X: count of % X", pdu, reply)
-		case pdu[0] > 4 && !bytes.Equal(reply, pdu[:5]):
+		case slices.Contains([]byte{5, 6, 15, 16}, pdu[0]) && !bytes.Equal(reply, pdu[:5]), (pdu[0] == 8 || pdu[0] == 22) && !bytes.Equal(reply, pdu):
 			t.Fatalf("% X: echo % X", pdu, reply)
 		}
 	})

@@ -1,7 +1,9 @@
-// Package modbusserver answers Modbus TCP for simulated devices. It owns the
-// listener and the framing; what a well-formed request does to the registers is
-// left to the function handlers of tbrandon/mbserver, which are called only after
-// the request has been validated and under the lock of the unit it is meant for.
+// Package modbusserver answers Modbus for simulated devices: over TCP, TLS, on a
+// serial line, and with the frames of one over TCP. It owns the listener and the
+// framing, which is also where faults of the wire are made; writes are left to the
+// function handlers of tbrandon/mbserver, which are called only after the request has
+// been validated and under the lock of the unit it is meant for. Reads go straight
+// from the registers into the frame.
 package modbusserver
 
 import (

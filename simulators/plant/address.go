@@ -26,10 +26,11 @@ type addressCheck struct {
 }
 
 type listener struct {
-	owner string // how a fault names it
-	host  string
-	port  int
-	unit  uint8 // 0 for the control API, which shares with nothing
+	owner     string // how a fault names it
+	host      string
+	port      int
+	unit      uint8 // 0 for the control API, which shares with nothing
+	transport Transport
 }
 
 func newAddressCheck(addresses Addresses) *addressCheck {
@@ -37,8 +38,8 @@ func newAddressCheck(addresses Addresses) *addressCheck {
 }
 
 // device returns the address of a device and notes whatever is wrong with it.
-func (c *addressCheck) device(m *document.Mapping, id string, unit uint8) string {
-	address := m.Text("listen")
+func (c *addressCheck) device(m *document.Mapping, one *DeviceDefinition) string {
+	address, id, unit := m.Text("listen"), one.ID, one.Unit
 	if id == "" {
 		return address
 	}
@@ -47,16 +48,30 @@ func (c *addressCheck) device(m *document.Mapping, id string, unit uint8) string
 		return address
 	}
 	c.ids[id] = true
-	if c.addresses.Free {
-		address = freePort
-	}
 	if replaced, ok := c.addresses.Listen[id]; ok {
 		address = replaced
+	} else if c.addresses.Free && one.Transport.Kind == RTU {
+		address = "" // a serial line without a link
+	} else if c.addresses.Free {
+		address = freePort
 	}
-	if unit != 0 { // else it was at fault, and what it clashes with is unknown
-		c.take(m, "listen", address, listener{owner: "device " + id, unit: unit})
+	if one.Transport.Kind == RTU {
+		c.line(m, address, one)
+	} else if unit != 0 { // else it was at fault, and what it clashes with is unknown
+		c.take(m, "listen", address, listener{owner: "device " + id, unit: unit, transport: one.Transport})
 	}
 	return address
+}
+
+// line notes a serial line on which a unit stands twice.
+func (c *addressCheck) line(m *document.Mapping, path string, one *DeviceDefinition) {
+	for _, other := range c.taken {
+		if path != "" && other.host == path && other.unit == one.Unit {
+			m.Fault("listen", "%s unit %d is taken by %s: use another unit", path, one.Unit, other.owner)
+			return
+		}
+	}
+	c.taken = append(c.taken, listener{owner: "device " + one.ID, host: path, port: -1, unit: one.Unit, transport: one.Transport})
 }
 
 // control returns the address of the control API, which must be on loopback
@@ -97,6 +112,10 @@ func (c *addressCheck) take(m *document.Mapping, key, address string, l listener
 		}
 		if other.unit == l.unit {
 			m.Fault(key, "%s unit %d is taken by %s: use another port or another unit", address, l.unit, other.owner)
+			return host, true
+		}
+		if other.transport != l.transport {
+			m.Fault(key, "%s is that of %s by another transport: units that share a port share how they are spoken with", address, other.owner)
 			return host, true
 		}
 		if other.host != host {

@@ -12,11 +12,12 @@ import (
 
 // Definition is a plant as its plant.yaml describes it, checked.
 type Definition struct {
-	Name     string
-	Seed     uint64
-	Start    time.Time // simulated time before the first tick; its zone is that of the load profiles
-	Step     time.Duration
-	Location Location
+	Name        string
+	Description string // one line, "" if there is none
+	Seed        uint64
+	Start       time.Time // simulated time before the first tick; its zone is that of the load profiles
+	Step        time.Duration
+	Location    Location
 	// NominalHz is the nominal frequency of the whole plant, from 50 to 60.
 	NominalHz float64
 	Control   string // host:port of the truth and control API, on loopback
@@ -38,15 +39,16 @@ type BusDefinition struct {
 
 // DeviceDefinition is one device of a plant and where it listens.
 type DeviceDefinition struct {
-	ID      string
-	Type    string
-	Listen  string      // host:port; devices with different units may share one
-	Unit    uint8       // Modbus unit id, 1 to 247
-	Profile string      // file of the register profile, relative to plant.yaml
-	Line    int         // where Profile stands in plant.yaml
-	Bus     string      // that it hangs on
-	Joins   [][2]string // buses that each of its connections joins, none of most devices
-	model   model
+	ID        string
+	Type      string
+	Listen    string // host:port, or the path of a serial line; devices with different units may share one
+	Transport Transport
+	Unit      uint8       // Modbus unit id, 1 to 247
+	Profile   string      // file of the register profile, relative to plant.yaml
+	Line      int         // where Profile stands in plant.yaml
+	Bus       string      // that it hangs on
+	Joins     [][2]string // buses that each of its connections joins, none of most devices
+	model     model
 }
 
 // Names returns the quantities and setpoints that a device of this definition
@@ -79,10 +81,11 @@ func ReadDefinition(file string, data []byte, addresses Addresses, faults *docum
 		return nil
 	}
 	definition := &Definition{
-		Name:  m.Text("name"),
-		Seed:  uint64(m.Integer("seed", 0, 1<<53)),
-		Start: readTime(m, "start"),
-		Step:  readStep(m, "step"),
+		Name:        m.Text("name"),
+		Description: m.Text("description", ""),
+		Seed:        uint64(m.Integer("seed", 0, 1<<53)),
+		Start:       readTime(m, "start"),
+		Step:        readStep(m, "step"),
 	}
 	definition.NominalHz = m.Number("nominal_frequency_hz", leastHz, mostHz, leastHz)
 	place := m.Mapping("location", false)
@@ -119,7 +122,8 @@ func readDevice(m *document.Mapping, check *addressCheck, wiring *wiring) Device
 	if one.Profile != "" && !filepath.IsLocal(one.Profile) {
 		m.Fault("profile", "%q leads out of the plant's folder", one.Profile)
 	}
-	one.Listen = check.device(m, one.ID, one.Unit)
+	one.Transport = readTransport(m)
+	one.Listen = check.device(m, &one)
 	wiring.read(m, &one)
 	parameters := m.Mapping("parameters", true)
 	if slices.Contains(Types, one.Type) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
+	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
 // quantity is one true value of a device. Names end in the unit; signals have
@@ -61,11 +62,19 @@ type points struct {
 }
 
 // moment is the tick being computed: the simulated time at its end and its
-// length, a whole number of milliseconds.
+// length, a whole number of milliseconds, and where the sun stands then.
 type moment struct {
 	at       time.Time
 	step     time.Duration
 	location Location
+	sun      physics.Sun
+}
+
+// momentAt returns the tick of a plant that ends at a simulated time.
+func (d *Definition) momentAt(at time.Time) moment {
+	sun := physics.Sun{Extraterrestrial: physics.Extraterrestrial(at.UTC().YearDay())}
+	sun.ElevationDeg, sun.AzimuthDeg = physics.SunPosition(at, d.Location.LatitudeDeg, d.Location.LongitudeDeg)
+	return moment{at: at, step: d.Step, location: d.Location, sun: sun}
 }
 
 func (m moment) seconds() float64 { return m.step.Seconds() }

@@ -85,3 +85,10 @@ func (e *Events) After(number uint64) (events []Event, lost uint64, more <-chan 
 	}
 	return events, lost, e.added
 }
+
+// Last returns the number of the newest event, 0 before the first.
+func (e *Events) Last() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last
+}

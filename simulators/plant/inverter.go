@@ -97,6 +97,22 @@ func (v *inverter) points(s *inverterState) points {
 	return named.and(v.curtailment.points(&s.Curtailment))
 }
 
+// outputPoints are what an inverter shows of its power; the power factor is negative
+// while it draws active power, and 1 without any.
+func outputPoints(active, reactive *Power) points {
+	apparent := func() float64 { return math.Hypot(active.KW(), reactive.KW()) }
+	return points{quantities: []quantity{
+		{Name: "reactive_power_kvar", read: func() float64 { return reactive.KW() }},
+		{Name: "apparent_power_kva", read: apparent},
+		{Name: "actual_power_factor", read: func() float64 {
+			if s := apparent(); s > 0 {
+				return active.KW() / s
+			}
+			return 1
+		}},
+	}}
+}
+
 // watch looks at the bus as the last tick left it, and takes the inverter out of service
 // and back. A plant starts in service.
 func (v *inverter) watch(s *inverterState, now moment, on bus) {

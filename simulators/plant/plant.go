@@ -25,7 +25,9 @@ type Plant struct {
 	links      []link // of members that refer to others
 	events     *Events
 	tick       uint64
-	latest     atomic.Pointer[Truth]
+	// disturbances move inputs; they are guarded by stepping, as the tick is.
+	disturbances []Disturbance
+	latest       atomic.Pointer[Truth]
 
 	mu       sync.Mutex // guards what is requested
 	stepping sync.Mutex
@@ -75,6 +77,7 @@ func (p *Plant) Step(wall time.Time) *Truth {
 	defer p.stepping.Unlock()
 	var events []Event
 	p.mu.Lock()
+	events = append(events, p.disturb(p.tick+1)...)
 	for _, m := range p.members {
 		events = append(events, m.setpoints.apply(m.id, EventWrite)...)
 		events = append(events, m.inputs.apply(m.id, EventInput)...)
@@ -83,7 +86,7 @@ func (p *Plant) Step(wall time.Time) *Truth {
 
 	p.tick++
 	p.start()
-	now := moment{at: p.simulated(), step: p.definition.Step, location: p.definition.Location}
+	now := p.definition.momentAt(p.simulated())
 	offers := make([]offer, len(p.devices))
 	for i, d := range p.devices {
 		offers[i] = d.offer(now, p.network.state[p.network.place[i]])

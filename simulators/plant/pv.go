@@ -89,7 +89,6 @@ func (p *pv) points() points {
 			{Name: "ambient_temperature_c", read: func() float64 { return p.ambientC }},
 			{Name: "energy_kwh", read: func() float64 { return p.Energy.KWh() }},
 			{Name: "voltage_v", read: func() float64 { return p.On.VoltageV }},
-			{Name: "reactive_power_kvar", read: func() float64 { return p.Reactive.KW() }},
 			{Name: "current_a", read: func() float64 { return lineCurrent(p.Power, p.Reactive, p.On.VoltageV) }},
 			{Name: "dc_current_a", read: p.dcCurrent},
 			{Name: "energy_consumed_kwh", read: func() float64 { return p.Consumed.KWh() }},
@@ -108,7 +107,7 @@ func (p *pv) points() points {
 			{Name: "wind_speed_m_per_s", Most: 40, Initial: p.model.windMPerS, value: &p.windMPerS},
 		},
 	}
-	return named.and(p.inverter.points(&p.Inverter))
+	return named.and(outputPoints(&p.Power, &p.Reactive)).and(p.inverter.points(&p.Inverter))
 }
 
 func (p *pv) offer(now moment, on bus) offer {
@@ -131,17 +130,15 @@ func (p *pv) offer(now moment, on bus) offer {
 	return p.inverter.follower(active, 0, active, reactive, p.Driving, on)
 }
 
-// shine moves the sun and the clouds on. It draws one number.
+// shine moves the clouds on, and sees what comes through. It draws one number.
 func (p *pv) shine(now moment) {
-	sun := physics.Sun{Extraterrestrial: physics.Extraterrestrial(now.at.UTC().YearDay())}
-	sun.ElevationDeg, sun.AzimuthDeg = physics.SunPosition(now.at, now.location.LatitudeDeg, now.location.LongitudeDeg)
-	p.ElevationDeg = sun.ElevationDeg
+	p.ElevationDeg = now.sun.ElevationDeg
 	mean := p.cloudCoverPct / 100
 	// Clouds wander about the mean most freely under a half-covered sky, and not
 	// at all under a clear or a wholly covered one.
 	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
 	p.Horizontal = physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover)
-	p.Irradiance = p.model.plane.Irradiance(sun, physics.Split(p.Horizontal, sun))
+	p.Irradiance = p.model.plane.Irradiance(now.sun, physics.Split(p.Horizontal, now.sun))
 }
 
 func (p *pv) commit(now moment, got flow) {

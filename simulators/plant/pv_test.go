@@ -22,9 +22,10 @@ func TestATiltedArray(t *testing.T) {
 	if want < 1.5*horizontal {
 		t.Errorf("%v W/m2 on the plane, %v on the ground", want, horizontal)
 	}
-	steps(p, 9*3600)
-	expect(t, p, "pv", "irradiance_w_per_m2", 0, 0)
-	expect(t, p, "pv", "power_kw", 0, 0)
+	night := New(mustRead(t, strings.Replace(text, "T12:00", "T21:00", 1)))
+	steps(night, 1)
+	expect(t, night, "pv", "irradiance_w_per_m2", 0, 0)
+	expect(t, night, "pv", "power_kw", 0, 0)
 }
 
 // The limit goes back to all of the rating unless it is written again in time, counted

@@ -94,6 +94,18 @@ func (p *Plant) SetInput(id, input string, value float64, by string) error {
 }
 
 func (p *Plant) request(id, what, name string, value float64, by string, of func(*member) *settings) error {
+	if err := p.check(id, what, name, value, of); err != nil {
+		return err
+	}
+	s := of(p.member(id))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.requested[s.index[name]], s.by[s.index[name]] = value, by
+	return nil
+}
+
+// check returns why a setting cannot take a value, nil if it can.
+func (p *Plant) check(id, what, name string, value float64, of func(*member) *settings) error {
 	m := p.member(id)
 	if m == nil {
 		return ems.Errorf(ems.CodeNotFound, "no device %q: the plant has %s", id, strings.Join(p.ids(), ", "))
@@ -109,9 +121,6 @@ func (p *Plant) request(id, what, name string, value float64, by string, of func
 		}
 		return ems.Errorf(ems.CodeInvalid, "%s %s of %s cannot be %v: use %v to %v", what, name, id, value, one.Least, one.Most)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.requested[i], s.by[i] = value, by
 	return nil
 }
 

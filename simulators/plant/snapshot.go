@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -19,6 +20,8 @@ type Snapshot struct {
 	Digest  uint64                 `json:"digest"` // of the last tick
 	Buses   map[string]bus         `json:"buses"`
 	Devices map[string]savedDevice `json:"devices"`
+	// Disturbances go on where they were.
+	Disturbances []Disturbance `json:"disturbances,omitempty"`
 }
 
 type savedDevice struct {
@@ -52,6 +55,7 @@ func (p *Plant) Save() (*Snapshot, error) {
 		Plant: p.definition.Name, Seed: p.definition.Seed, Tick: p.tick,
 		Buses: make(map[string]bus, len(p.network.names)), Devices: make(map[string]savedDevice, len(p.members)),
 	}
+	s.Disturbances = slices.Clone(p.disturbances)
 	if latest := p.latest.Load(); latest != nil {
 		s.Digest = latest.Digest
 	}
@@ -102,7 +106,12 @@ func (p *Plant) Restore(s *Snapshot, wall time.Time) (*Truth, error) {
 
 // take decodes a snapshot that fits.
 func (p *Plant) take(s *Snapshot) error {
-	p.tick = s.Tick
+	for _, d := range s.Disturbances {
+		if err := p.check(d.Device, "input", d.Input, d.To, inputsOf); err != nil {
+			return err
+		}
+	}
+	p.tick, p.disturbances = s.Tick, slices.Clone(s.Disturbances)
 	for i, name := range p.network.names {
 		p.network.state[i] = s.Buses[name]
 	}

@@ -39,6 +39,7 @@ func TestDigestsRepeatAfterARestore(t *testing.T) {
 		"microgrid": func() *Plant { return newMicrogrid(t, 5) },
 		"feeder":    func() *Plant { return New(mustRead(t, feederYAML)) },
 		"campus":    func() *Plant { return New(mustRead(t, campusYAML)) },
+		"inverters": func() *Plant { return newIsland(t, followerPV, followingBattery, steadyLoad) },
 	} {
 		p := build()
 		random := rand.New(rand.NewPCG(11, 11))

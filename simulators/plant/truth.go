@@ -1,8 +1,6 @@
 package plant
 
 import (
-	"encoding/binary"
-	"hash/fnv"
 	"math"
 	"sort"
 	"time"
@@ -16,7 +14,7 @@ type Truth struct {
 	Wall      time.Time
 	Devices   []DeviceTruth // ordered by id
 	Buses     []BusTruth    // in the order of the definition
-	Digest    uint64        // FNV-1a of all values of this tick but the wall clock's
+	Digest    uint64        // of all values of this tick but the wall clock's
 }
 
 // DeviceTruth is the values of one device: quantities in the order of Plant.Names,
@@ -99,23 +97,28 @@ func (p *Plant) observe(wall time.Time) *Truth {
 }
 
 func (t *Truth) digest() uint64 {
-	hash := fnv.New64a()
-	number := make([]byte, 0, 1<<10)
-	number = binary.BigEndian.AppendUint64(number, t.Tick)
+	hash := mix(0, t.Tick)
 	for _, b := range t.Buses {
-		for _, value := range []float64{flag(b.Live), b.VoltageV, b.FrequencyHz} {
-			number = binary.BigEndian.AppendUint64(number, math.Float64bits(value))
+		for _, value := range [...]float64{flag(b.Live), b.VoltageV, b.FrequencyHz} {
+			hash = mix(hash, math.Float64bits(value))
 		}
 	}
-	_, _ = hash.Write(number) // a hash never fails
 	for _, d := range t.Devices {
-		number = append(number[:0], d.ID...)
-		for _, list := range [][]float64{d.Values, d.Setpoints, d.Inputs} {
+		for i := range len(d.ID) {
+			hash = mix(hash, uint64(d.ID[i]))
+		}
+		for _, list := range [...][]float64{d.Values, d.Setpoints, d.Inputs} {
 			for _, value := range list {
-				number = binary.BigEndian.AppendUint64(number, math.Float64bits(value))
+				hash = mix(hash, math.Float64bits(value))
 			}
 		}
-		_, _ = hash.Write(number)
 	}
-	return hash.Sum64()
+	return hash
+}
+
+// mix adds a word to a digest: for the same digest two words give different ones, and
+// each bit of it moves others, which that of a word alone would not.
+func mix(hash, word uint64) uint64 {
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15
+	return hash ^ hash>>32
 }

@@ -130,7 +130,7 @@ func (w *weather) offer(now moment, _ bus) offer {
 	strays := func(n *noise, constant time.Duration) float64 {
 		return w.model.noise * n.next(now.step, constant, w.random)
 	}
-	w.Sun = now.sun()
+	w.Sun = now.sun
 	cover := wandering(w.cloudCoverPct/100, strays(&w.Clouds, cloudConstant))
 	w.Sky = physics.Split(physics.ThroughClouds(physics.ClearSky(w.Sun.ElevationDeg), cover), w.Sun)
 	w.Plane = w.model.plane.Irradiance(w.Sun, w.Sky)
@@ -147,13 +147,6 @@ func (w *weather) offer(now moment, _ bus) offer {
 	w.ModuleC = physics.CellTemperature(w.Plane, w.AirC, w.WindMPerS) - 3*w.Plane/1000
 	w.RainMM += w.rainMMPerH * now.hours()
 	return offer{}
-}
-
-// sun returns where the sun stands at the end of a tick.
-func (m moment) sun() physics.Sun {
-	sun := physics.Sun{Extraterrestrial: physics.Extraterrestrial(m.at.UTC().YearDay())}
-	sun.ElevationDeg, sun.AzimuthDeg = physics.SunPosition(m.at, m.location.LatitudeDeg, m.location.LongitudeDeg)
-	return sun
 }
 
 // wandering returns a cloud cover that strays from its mean, both from 0 to 1: most

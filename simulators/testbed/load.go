@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"errors"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +16,8 @@ import (
 // loaded is a plant with the register map of each of its devices.
 type loaded struct {
 	definition *plant.Definition
-	maps       map[string]*device.Map // by device id
+	maps       map[string]*device.Map  // by device id
+	views      map[string]*device.View // by device id
 }
 
 // load reads the plant.yaml of a folder and every profile that it names. The
@@ -32,7 +34,7 @@ func load(folder string, addresses plant.Addresses) (*loaded, error) {
 	var faults document.Faults
 	result := &loaded{
 		definition: plant.ReadDefinition(file, data, addresses, &faults),
-		maps:       map[string]*device.Map{},
+		maps:       map[string]*device.Map{}, views: map[string]*device.View{},
 	}
 	if result.definition != nil {
 		result.bind(folder, file, &faults)
@@ -41,6 +43,15 @@ func load(folder string, addresses plant.Addresses) (*loaded, error) {
 		return nil, err
 	}
 	return result, nil
+}
+
+// Read reads a plant without running it, with all faults of its files as an error.
+func Read(folder string, addresses plant.Addresses) (*plant.Definition, error) {
+	source, err := load(folder, addresses)
+	if err != nil {
+		return nil, err
+	}
+	return source.definition, nil
 }
 
 func (l *loaded) bind(folder, file string, faults *document.Faults) {
@@ -56,9 +67,18 @@ func (l *loaded) bind(folder, file string, faults *document.Faults) {
 		}
 		quantities, setpoints := one.Names()
 		if profile != nil && quantities != nil {
-			l.maps[one.ID] = device.Bind(profile, quantities, setpoints, faults)
+			view := device.NewView(quantities, [2]uint64{l.definition.Seed, numberOf(one.ID)})
+			l.views[one.ID] = view
+			l.maps[one.ID] = device.Bind(profile, view.Names(), setpoints, faults)
 		}
 	}
+}
+
+// numberOf makes the noise of each device one of its own.
+func numberOf(id string) uint64 {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(id)) // a hash never fails
+	return hash.Sum64()
 }
 
 func readProfile(path, file string, one plant.DeviceDefinition, faults *document.Faults) *device.Profile {

@@ -6,11 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
-	"sort"
-	"strings"
+	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +15,7 @@ import (
 
 	"github.com/voltageems/voltageems-go/simulators/control"
 	"github.com/voltageems/voltageems-go/simulators/device"
+	"github.com/voltageems/voltageems-go/simulators/fault"
 	"github.com/voltageems/voltageems-go/simulators/modbusserver"
 	"github.com/voltageems/voltageems-go/simulators/plant"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -27,6 +25,8 @@ import (
 type Options struct {
 	Folder    string          // holds plant.yaml and what it names
 	Addresses plant.Addresses // replace those of plant.yaml
+	Mode      *plant.Mode     // nil for real time
+	From      string          // the state to begin with: a file, or a name of conditions in the folder; "" for the beginning
 	Clock     ems.Clock
 	Logger    *slog.Logger
 }
@@ -38,6 +38,7 @@ type Testbed struct {
 	units     []unit
 	servers   []*modbusserver.Server
 	control   *control.Server
+	faults    *fault.Registry
 	addresses map[string]string // by device id
 	stop      context.CancelFunc
 	running   sync.WaitGroup
@@ -48,6 +49,7 @@ type unit struct {
 	id        string
 	registers *modbusserver.Unit
 	table     *device.Map
+	view      *device.View
 }
 
 // Start reads a plant, opens all its addresses and lets it run until Close. The
@@ -59,7 +61,7 @@ func Start(options Options) (*Testbed, error) {
 		return nil, err
 	}
 	endpoints := endpointsOf(source.definition)
-	if err := listen(endpoints); err != nil {
+	if err := listen(endpoints, options.Folder); err != nil {
 		return nil, err
 	}
 	t := &Testbed{plant: plant.New(source.definition), addresses: map[string]string{}, stop: func() {}}
@@ -81,13 +83,13 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 	if err := errors.Join(metrics.Register(dropped), metrics.Register(ticks)); err != nil {
 		return ems.Errorf(ems.CodeInternal, "metrics of the plant: %w", err)
 	}
-	byEndpoint := make([]map[byte]*modbusserver.Unit, len(endpoints))
+	units := make([]map[byte]*modbusserver.Unit, len(endpoints))
 	for i, e := range endpoints {
-		byEndpoint[i] = map[byte]*modbusserver.Unit{}
+		units[i] = map[byte]*modbusserver.Unit{}
 		for _, one := range e.devices {
-			u := t.newUnit(one.ID, source.maps[one.ID])
+			u := t.newUnit(one.ID, source.maps[one.ID], source.views[one.ID])
 			t.units = append(t.units, u)
-			byEndpoint[i][one.Unit] = u.registers
+			units[i][one.Unit] = u.registers
 			t.addresses[one.ID] = e.listener.Addr().String()
 		}
 	}
@@ -96,30 +98,57 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 		dropped.Add(lost.Seconds())
 		options.Logger.Warn("the simulation fell behind and goes on from where it was", "lost", lost)
 	})
+	places := map[string]fault.Place{}
 	for i, e := range endpoints {
 		if e.devices == nil {
-			t.control = control.Serve(e.listener, t.plant, metrics, options.Logger)
-			options.Logger.Info("listening", "api", "control", "address", e.listener.Addr().String())
 			continue
 		}
-		server, err := modbusserver.Serve(e.listener, byEndpoint[i], modbusserver.Options{
-			Name: e.name(), Clock: options.Clock, Logger: options.Logger, Metrics: metrics,
-		})
+		server, err := e.serve(units[i], options, metrics)
 		if err != nil {
 			return err
 		}
 		t.servers = append(t.servers, server)
 		for _, one := range e.devices {
+			places[one.ID] = fault.Place{Type: one.Type, View: source.views[one.ID], Line: server, Unit: int(one.Unit)}
 			options.Logger.Info("listening", "device", one.ID, "address", t.addresses[one.ID], "unit", one.Unit)
 		}
 	}
+	if err := t.begin(options); err != nil {
+		return err
+	}
+	t.faults = fault.NewRegistry(t.plant, places, options.Clock)
+	t.control = control.Serve(endpoints[0].listener, control.Options{
+		Plant: t.plant, Runner: t.runner, Faults: t.faults, Conditions: filepath.Join(options.Folder, "conditions"), Metrics: metrics, Logger: options.Logger,
+	})
+	options.Logger.Info("listening", "api", "control", "address", t.Control())
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
 	t.running.Go(func() { t.runner.Run(ctx) })
 	return nil
 }
 
-func (t *Testbed) newUnit(id string, table *device.Map) unit {
+// begin puts the plant into the state and the mode that it begins with.
+func (t *Testbed) begin(options Options) error {
+	if options.From != "" {
+		file := options.From
+		if filepath.Base(file) == file && filepath.Ext(file) == "" {
+			file = filepath.Join(options.Folder, "conditions", file+".json")
+		}
+		snapshot, err := control.ReadSnapshot(file)
+		if err != nil {
+			return err
+		}
+		if _, err := t.runner.Restore(options.From, snapshot); err != nil {
+			return err
+		}
+	}
+	if options.Mode == nil {
+		return nil
+	}
+	return t.runner.SetMode(*options.Mode)
+}
+
+func (t *Testbed) newUnit(id string, table *device.Map, view *device.View) unit {
 	write := func(in modbusserver.Table, address uint16, values []uint16) mbserver.Exception {
 		writes, result := table.Decode(in, address, values)
 		if result != mbserver.Success {
@@ -132,7 +161,9 @@ func (t *Testbed) newUnit(id string, table *device.Map) unit {
 		}
 		return mbserver.Success
 	}
-	return unit{id: id, registers: modbusserver.NewUnit(table.Ranges(), write), table: table}
+	registers := modbusserver.NewUnit(table.Ranges(), write)
+	registers.Update(func(image *modbusserver.Image) { table.EncodeConstants(id, image.Set) })
+	return unit{id: id, registers: registers, table: table, view: view}
 }
 
 // show brings the values of one tick into the registers. The setpoints are read
@@ -142,10 +173,13 @@ func (t *Testbed) show(truth *plant.Truth) {
 	for _, u := range t.units {
 		values, _ := truth.Device(u.id)
 		u.registers.Update(func(image *modbusserver.Image) {
-			u.table.Encode(image.Set, values.Values, t.plant.Requested(u.id))
+			u.table.Encode(image.Set, u.view.Show(values.Values, truth.Tick, truth.Simulated), t.plant.Requested(u.id))
 		})
 	}
 }
+
+// Faults returns what injects faults into the plant.
+func (t *Testbed) Faults() *fault.Registry { return t.faults }
 
 // Plant returns the simulation.
 func (t *Testbed) Plant() *plant.Plant { return t.plant }
@@ -168,66 +202,4 @@ func (t *Testbed) Close() error {
 		failed = append(failed, t.control.Close())
 	}
 	return errors.Join(failed...)
-}
-
-// endpoint is one address that the testbed listens at: that of one or more
-// devices, or of the control API, which has none.
-type endpoint struct {
-	address  string
-	devices  []plant.DeviceDefinition
-	listener net.Listener
-}
-
-func (e *endpoint) name() string {
-	if e.devices == nil {
-		return "the control API"
-	}
-	ids := make([]string, len(e.devices))
-	for i, one := range e.devices {
-		ids[i] = one.ID
-	}
-	return strings.Join(ids, ",")
-}
-
-// endpointsOf returns the addresses of a plant. Devices with the same address
-// share one, unless it asks for any free port.
-func endpointsOf(definition *plant.Definition) []*endpoint {
-	endpoints := []*endpoint{{address: definition.Control}}
-	shared := map[string]*endpoint{}
-	for _, one := range definition.Devices {
-		e := shared[one.Listen]
-		if _, port, _ := net.SplitHostPort(one.Listen); e == nil || port == "0" {
-			e = &endpoint{address: one.Listen}
-			shared[one.Listen] = e
-			endpoints = append(endpoints, e)
-		}
-		e.devices = append(e.devices, one)
-	}
-	return endpoints
-}
-
-// listen opens every address, or none and says which cannot be had.
-func listen(endpoints []*endpoint) error {
-	var failed []string
-	for _, e := range endpoints {
-		listener, err := net.Listen("tcp", e.address)
-		switch {
-		case errors.Is(err, syscall.EADDRINUSE):
-			failed = append(failed, e.address+" ("+e.name()+") is in use")
-		case err != nil:
-			failed = append(failed, e.address+" ("+e.name()+"): "+err.Error())
-		default:
-			e.listener = listener
-		}
-	}
-	if failed == nil {
-		return nil
-	}
-	for _, e := range endpoints {
-		if e.listener != nil {
-			_ = e.listener.Close() // nobody has connected
-		}
-	}
-	sort.Strings(failed)
-	return ems.Errorf(ems.CodeConflict, "the plant cannot listen: %s: stop what listens there or give other addresses", strings.Join(failed, ", "))
 }

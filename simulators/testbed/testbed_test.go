@@ -65,8 +65,8 @@ func TestEveryFaultOfEveryFileAtOnce(t *testing.T) {
 		got = append(got, strings.ReplaceAll(line, folder, ""))
 	}
 	want := []string{
-		`plant.yaml:29: key "devices[1].parameters.rated_kw": -1 is out of range: use 0.1 to 100000`,
-		`plant.yaml:43: the profile of device genset cannot be read: open /profiles/gone.yaml: no such file or directory`,
+		`plant.yaml:30: key "devices[1].parameters.rated_kw": -1 is out of range: use 0.1 to 100000`,
+		`plant.yaml:44: the profile of device genset cannot be read: open /profiles/gone.yaml: no such file or directory`,
 		`profiles/load.yaml:7: input 1 is taken by power_kw in line 6, and reactive_power_kvar (float32) needs it too`,
 		`profiles/pv.yaml:8: the device has no quantity "wind_kw"`,
 	}

@@ -132,6 +132,7 @@ func TestBadQuestionsToTheJournalAreRefused(t *testing.T) {
 		f.Refused(http.MethodGet, "/api/alarms/journal"+query, "", http.StatusBadRequest, ems.CodeInvalid, message)
 	}
 	f.Refused(http.MethodGet, "/api/alarms/events?after=1-", "", http.StatusBadRequest, ems.CodeInvalid, "not the id of an entry")
+	f.Refused(http.MethodGet, "/api/alarms/journal?alarms=x", "", http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "alarms"`)
 }
 
 // follower is one client of the live events.

@@ -232,7 +232,7 @@ func TestWriteOverHTTP(t *testing.T) {
 		{"/api/channels/1/points/A/1", `{"value": 10}`, http.StatusConflict, ems.CodeConflict,
 			"the command failed: refused by the device: the device answered exception 3 (illegal data value) to function 6"},
 		{"/api/channels/1/points/C/1", `{"value": 1, "deadline_ms": 20000}`, http.StatusGatewayTimeout, ems.CodeUnknown,
-			"whether the device has executed the command is unknown: no answer: " + d.address + " did not answer in whole within 300ms"},
+			"whether the device has executed the command is unknown: not confirmed: " + d.address + " did not answer in whole within 300ms"},
 	} {
 		status, reply := p.call(http.MethodPost, check.path, check.body)
 		if status != check.status || reply.Success || reply.Error.Code != check.code || reply.Error.Message != check.message {
@@ -267,7 +267,7 @@ func TestWritesOverHTTPThatAreRefused(t *testing.T) {
 		{"/api/channels/1/points/A/0", `{"value": 1}`, http.StatusBadRequest, `point "0" is not a number of 1 or more`},
 		{"/api/channels/1/points/Q/1", `{"value": 1}`, http.StatusBadRequest, `unknown point type "Q": use T (telemetry), S (signal), C (control) or A (adjustment)`},
 		{"/api/channels/1/points/T/1", `{"value": 1}`, http.StatusBadRequest, "comsrv:1:T:1 cannot be written: use a control (C) or an adjustment (A)"},
-		{"/api/channels/2/points/A/1", `{"value": 1}`, http.StatusConflict, "channel 2 is disabled"},
+		{"/api/channels/2/points/A/1", `{"value": 1}`, http.StatusConflict, "channel 2 is not run: the channel is disabled; enable it where it is written"},
 		{"/api/channels/1/points/A/2", `{"value": 101}`, http.StatusBadRequest, "101 is above the greatest value of setpoint, 100 kW"},
 		{"/api/channels/1/points/A/2", `{}`, http.StatusBadRequest, `the body has no value: send {"value": 12.5}`},
 		{"/api/channels/1/points/A/2", `{"value": 1, "deadline_ms": 0}`, http.StatusBadRequest, "deadline_ms 0 is not between 1 and 60000"},
@@ -404,4 +404,22 @@ func TestRedisAwayOverHTTP(t *testing.T) {
 		}
 		return nil
 	}, "healthy again")
+}
+
+// TestNoRequestTakesUnknownParameters: a table that was to be tried must not be applied.
+func TestNoRequestTakesUnknownParameters(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, without(1))
+	p.start()
+	known := strings.NewReplacer(":channel", "1", ":type", "T", ":point", "1", ":token", "x", ":command", "x")
+	asked := 0
+	for _, route := range p.service.server.Echo.Routes() {
+		if strings.HasPrefix(route.Path, "/api/") {
+			asked++
+			p.Refused(route.Method, known.Replace(route.Path)+"?dry_rnu=true", "", http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "dry_rnu"`)
+		}
+	}
+	if asked < 20 {
+		t.Errorf("%d routes", asked)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // pointView is a point and its value as Redis holds it. Time is Unix ms; value
@@ -137,9 +138,12 @@ func (s *Service) listPoints(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	views := []pointView{}
+	views, most := []pointView{}, limit+1
+	if filter.quality != nil { // many may have another one: as many at once as Redis tells in one call
+		most = max(most, rtdb.MaxBatch)
+	}
 	for len(indexes) > 0 && len(views) <= limit {
-		part := indexes[:min(len(indexes), limit+1)]
+		part := indexes[:min(len(indexes), most)]
 		indexes = indexes[len(part):]
 		found, err := s.readPoints(c.Request().Context(), channel, part)
 		if err != nil {
@@ -178,7 +182,8 @@ func (s *Service) readPoints(ctx context.Context, channel *channel, indexes []in
 	}
 	// What comsrv knows is looked at after Redis: it shows why a point is not good
 	// before Redis is told that it is not.
-	answered, doubts := channel.answered()
+	answered := channel.answered(indexes)
+	status, _ := channel.shown()
 	now := s.clock.Now()
 	var wires [][]byte
 	if driver, can := channel.driver.(protocol.Inspectable); can {
@@ -194,13 +199,15 @@ func (s *Service) readPoints(ctx context.Context, channel *channel, indexes []in
 		if !value.Time.IsZero() {
 			view.Value, view.Time = &value.Number, unixMS(value.Time)
 		}
+		known := doubts{}
 		if answered != nil {
-			view.show(point, answered[index], now.Add(-channel.StaleAfter(point.Group)))
+			known = answered[i].doubts
+			view.show(point, answered[i], now.Add(-channel.StaleAfter(point.Group)))
 		}
 		if wires != nil {
 			view.Registers = hex.EncodeToString(wires[i])
 		}
-		view.Reason = channel.reason(view.Quality, point.Group, doubts[index], now)
+		view.Reason = channel.reason(&status, view.Quality, point.Group, known, now)
 	}
 	return views, nil
 }

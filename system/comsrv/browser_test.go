@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -131,5 +132,33 @@ func TestWherePointsAreKeptIsShown(t *testing.T) {
 	}, "the reason")
 	if diff := cmp.Diff([]string{"spare <nil> map[byte_order:AB data_type:uint16 function:3 register_address:0 unit:1] the channel is disabled"}, lines(2)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestManyPointsAreLookedThroughInFewCalls: of those that have another quality than
+// the one asked for as many at once as Redis tells in one call.
+func TestManyPointsAreLookedThroughInFewCalls(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	const count = 1000
+	points, least := make([]config.MappedPoint, count), 1.0
+	for i := range points {
+		points[i] = mapped(ems.Telemetry, ems.PointID(i+1), fmt.Sprintf("value_%d", i+1), config.Mapping{Function: 3, DataType: config.Uint16})
+	}
+	points[count/2-1].Min, points[count-1].Min = &least, &least
+	entry := field(1, d.address, points...)
+	entry.PollPeriod = time.Minute
+	p := newPlant(t, entry)
+	p.start()
+	p.awaitQuality(1, ems.Telemetry, ems.Uncertain, count/2, count)
+	before := p.calls()
+	for query, want := range map[string]string{"": "T-500", "&after=T-500": ""} {
+		status, reply := p.call(http.MethodGet, "/api/channels/1/points?quality=uncertain&limit=1"+query, "")
+		if found := decode[[]pointView](t, reply); status != http.StatusOK || len(found) != 1 || reply.Next != want {
+			t.Errorf("%q: %d, %d points, next %q", query, status, len(found), reply.Next)
+		}
+	}
+	if made := p.calls() - before; made > 40 { // five for each page, and what comsrv looks at meanwhile
+		t.Errorf("%v calls", made)
 	}
 }

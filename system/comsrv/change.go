@@ -2,11 +2,13 @@ package comsrv
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol/modbus"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -171,6 +173,14 @@ func (s *Service) carry(ctx context.Context, p *plan) {
 			p.entries[i].unfit, p.entries[i].Enabled = err.Error(), false
 			made, _ = s.build(&p.entries[i]) // without a driver nothing can fail
 		}
+		if former := p.before.byID[made.ID]; former != nil {
+			if made.trace = former.trace; former.Enabled && made.Enabled {
+				s.metrics.forgetGroups(former, made)
+			}
+			if driver, can := made.driver.(protocol.Traceable); can {
+				made.trace.resume(driver, s.clock)
+			}
+		}
 		p.channels[i] = made
 	}
 	s.commands.turn(func() { s.commands.roster.Store(newRoster(p.entries, p.channels...)) })
@@ -200,9 +210,9 @@ func (s *Service) build(entry *entry) (*channel, error) {
 	case err != nil:
 		return nil, err
 	case entry.unfit != "":
-		made.status.Reason = clip("it cannot be used: " + entry.unfit)
+		made.rest("it cannot be used: "+entry.unfit, "replace or remove it, or mend the site and POST /api/channels/reload")
 	case entry.switched && !entry.Enabled:
-		made.status.Reason = "the channel was stopped by hand"
+		made.rest("the channel was stopped by hand", fmt.Sprintf("start it with POST /api/channels/%d/start", entry.ID))
 	}
 	return made, nil
 }
@@ -218,7 +228,7 @@ func (s *Service) endAll(p *plan, ends []*channel) {
 			reason = "the channel was stopped"
 		}
 		var successor *config.Channel // at the same device
-		if next != nil && next.Enabled && next.Protocol == channel.Protocol && next.Address == channel.Address {
+		if next != nil && next.Enabled && next.Protocol == channel.Protocol && config.PlainAddress(next.Address) == config.PlainAddress(channel.Address) {
 			successor = &next.Channel
 		}
 		channel.end(reason, successor)

@@ -79,12 +79,11 @@ func TestTheFolderGoesBeforeTheAPI(t *testing.T) {
 		t.Helper()
 		_, reply := p.call(http.MethodGet, "/api/channels/7", "")
 		got := decode[channelView](t, reply)
-		if diff := cmp.Diff(want, channelView{Name: got.Name, Origin: got.Origin, Aside: got.Aside}); diff != "" {
+		if diff := cmp.Diff(want, channelView{Name: got.Name, Origin: got.Origin, Aside: got.Aside, Switched: got.Switched}); diff != "" {
 			t.Error(diff)
 		}
 	}
 	same()
-	p.Refused(http.MethodDelete, "/api/channels/7", "", http.StatusConflict, ems.CodeConflict, "channel 7 belongs to the site folder: change it in channels.yaml")
 	p.Refused(http.MethodPut, "/api/channels/7", said{"made", true}.document(7), http.StatusConflict, ems.CodeConflict, "belongs to the site folder")
 	p.stop()
 	p.start()
@@ -93,8 +92,22 @@ func TestTheFolderGoesBeforeTheAPI(t *testing.T) {
 	p.reload()
 	want = channelView{Name: "made", Origin: "api"}
 	same()
+	p.Refused(http.MethodDelete, "/api/channels/1", "", http.StatusConflict, ems.CodeConflict, "channel 1 belongs to the site folder: change it in channels.yaml")
 	if status, text := p.Ask(http.MethodGet, "/api/channels/7/document", "", nil); status != http.StatusOK || text != (said{"made", true}).document(7) {
 		t.Errorf("%d %s", status, text)
+	}
+	p.site = &config.Site{Name: "test", Channels: []config.Channel{without(1), without(7)}}
+	p.reload()
+	p.ok(http.MethodPost, "/api/channels/7/stop", "")
+	if got := decode[differences](t, p.ok(http.MethodDelete, "/api/channels/7", "")); fmt.Sprint(got.Unchanged, got.Aside) != "[1 7] []" {
+		t.Errorf("%+v", got)
+	}
+	want = channelView{Name: "virtual", Origin: "site", Switched: true}
+	same()
+	p.Refused(http.MethodDelete, "/api/channels/7", "", http.StatusConflict, ems.CodeConflict, "channel 7 belongs to the site folder")
+	p.site = &config.Site{Name: "test", Channels: []config.Channel{without(1)}}
+	if got := p.reload(); fmt.Sprint(got.Removed) != "[7]" {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -3,7 +3,6 @@ package comsrv
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -45,15 +44,14 @@ type channel struct {
 	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
 	renewed   chan struct{}              // Redis has newly appeared
 	settings  chan setting               // values that wait to be set
-	trace     trace                      // of its frames
+	trace     *trace                     // of its frames; it goes on where another channel takes the place of this one
 	tasks     chan func(context.Context) // what people ask of the device beside commands
 	leave     leave
+	rests     error // why nothing can be asked of it; nil where it is enabled
 
 	mu     sync.Mutex
 	status rtdb.ChannelStatus
-	groups []groupState   // copies, of which only what others may read is used
-	doubts map[int]doubts // of points that were not good at any time, by index
-	latest []latest       // of each point
+	groups []groupState // copies, of which only what others may read is used
 }
 
 // latest is what the device last answered for a point.
@@ -61,7 +59,8 @@ type latest struct {
 	quality ems.Quality
 	raw     float64
 	text    string
-	at      time.Time // of the last good one; zero if there was none
+	at      time.Time // of the last good one if it is a text; zero if there was none
+	doubts  doubts
 }
 
 // maxOrders bounds the commands that wait for one channel.
@@ -73,12 +72,13 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	parts.logger = parts.logger.With("channel", entry.ID, "name", entry.Name)
 	c := &channel{
 		Channel: entry, parts: parts, commands: commands, retry: newRetry(),
+		trace:  &trace{},
 		orders: make(chan order, maxOrders), renewed: make(chan struct{}, 1), settings: make(chan setting, maxSettings),
 		tasks: make(chan func(context.Context), maxTasks),
 		leave: leave{quit: make(chan struct{})},
 	}
 	if !entry.Enabled {
-		c.status.Reason = "the channel is disabled"
+		c.rest("the channel is disabled", "enable it where it is written")
 		return c, nil
 	}
 	factory, known := parts.drivers[entry.Protocol]
@@ -93,7 +93,6 @@ func newChannel(entry config.Channel, parts parts, commands *commander) (*channe
 	c.counters = parts.metrics.of(strconv.FormatUint(uint64(entry.ID), 10))
 	c.heartbeat = newHeartbeat(&c.Channel)
 	c.publisher = newPublisher(&c.Channel, c.parts, c.counters)
-	c.latest, c.doubts = make([]latest, len(entry.Points)), map[int]doubts{}
 	c.show()
 	return c, nil
 }
@@ -132,6 +131,12 @@ func (c *channel) run(ctx context.Context, place, places int) {
 		}
 		timer.ResetTo(c.wakeAt())
 	}
+}
+
+// rest says why the channel is not run, and what to do for it.
+func (c *channel) rest(reason, remedy string) {
+	c.status.Reason = clip(reason)
+	c.rests = ems.Errorf(ems.CodeConflict, "channel %d is not run: %s; %s", c.ID, c.status.Reason, remedy)
 }
 
 // plan lays the slots of all poll groups. Everything is read first at the earliest
@@ -217,11 +222,15 @@ func (c *channel) yield(ctx context.Context) {
 }
 
 // connect reads all groups at once from a device that was not reachable, and tells
-// Redis.
+// Redis. It goes on to no further group when the channel is to end: a silent gateway
+// costs a timeout for each of its units.
 func (c *channel) connect(ctx context.Context) {
+	if c.isEnding() {
+		return
+	}
 	began := c.clock.Now()
 	points, bad, err := c.readAll(ctx)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || c.isEnding() {
 		return
 	}
 	ended := c.clock.Now()
@@ -251,6 +260,9 @@ func (c *channel) readAll(ctx context.Context) (points, bad int, err error) {
 		points, bad = points+read, bad+unread
 		if failures[i] = err; err != nil {
 			failed++
+		}
+		if ctx.Err() != nil || c.isEnding() {
+			return 0, 0, context.Canceled
 		}
 	}
 	if failed == len(groups) {
@@ -342,7 +354,7 @@ func (c *channel) fail(err error, wasOnline bool, now time.Time) {
 	c.counters.failed.Inc()
 	c.counters.online.Set(0)
 	pause := c.retry.NextBackOff()
-	c.due = now.Add(pause)
+	c.due = c.publisher.groups[0].slots.retry(now, pause)
 	if first {
 		c.logger.Warn("the device cannot be reached; its points are bad until it answers", "error", err)
 	}
@@ -388,20 +400,6 @@ func (c *channel) show() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status, c.groups = status, append(c.groups[:0], c.publisher.groups...)
-	for i := range c.publisher.points {
-		point := &c.publisher.points[i]
-		c.latest[i] = latest{quality: point.quality, raw: point.raw, text: point.text, at: point.at}
-		if point.quality == ems.Good || point.reason == "" {
-			continue
-		}
-		doubt := c.doubts[i]
-		if point.quality == ems.Uncertain {
-			doubt.uncertain = point.reason
-		} else {
-			doubt.bad = point.reason
-		}
-		c.doubts[i] = doubt
-	}
 }
 
 // shown returns the state of the channel and of its poll groups as show copied it.
@@ -411,10 +409,11 @@ func (c *channel) shown() (rtdb.ChannelStatus, []groupState) {
 	return c.status, slices.Clone(c.groups)
 }
 
-// answered returns what the device last answered for each point, nothing of a
-// channel that is not enabled, and why points are or were not good.
-func (c *channel) answered() ([]latest, map[int]doubts) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.latest), maps.Clone(c.doubts)
+// answered returns what the device last answered for points, by index, and why they
+// are or were not good; nothing of a channel that is not enabled.
+func (c *channel) answered(indexes []int) []latest {
+	if c.publisher == nil {
+		return nil
+	}
+	return c.publisher.answered(indexes)
 }

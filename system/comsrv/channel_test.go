@@ -31,6 +31,7 @@ type script struct {
 	connects int
 	raw      []float64
 	bad      map[int]string
+	texts    map[int]string
 }
 
 func (s *script) Connect(context.Context) error {
@@ -54,7 +55,7 @@ func (s *script) ReadBatch(context.Context, string) ([]protocol.Reading, error) 
 	}
 	var readings []protocol.Reading
 	for i, raw := range s.raw {
-		reading := protocol.Reading{Point: i, Raw: raw}
+		reading := protocol.Reading{Point: i, Raw: raw, Text: s.texts[i]}
 		if reason, bad := s.bad[i]; bad {
 			reading.Quality, reading.Reason = ems.Bad, reason
 		}
@@ -208,8 +209,12 @@ func TestDeviceIsRetriedWithPauses(t *testing.T) {
 	began := driver.began()
 	bound := firstRetry
 	for i := 1; i < 12; i++ { // from the first failure to the first success
-		if pause := began[i+1] - began[i]; pause > bound+20*time.Millisecond {
-			t.Errorf("the pause after failure %d is %v, above %v", i, pause, bound)
+		most := bound
+		if bound >= time.Second && began[i+1]%time.Second == 0 {
+			most += time.Second // up to a slot
+		}
+		if pause := began[i+1] - began[i]; pause > most+20*time.Millisecond || pause > time.Second+20*time.Millisecond && began[i+1]%time.Second != 0 {
+			t.Errorf("the pause after failure %d is %v, above %v or not up to a slot", i, pause, most)
 		}
 		bound = min(2*bound, longestRetry)
 	}
@@ -223,5 +228,25 @@ func TestDeviceIsRetriedWithPauses(t *testing.T) {
 	defer driver.mu.Unlock()
 	if driver.connects != 12 { // the first, one for each failure
 		t.Errorf("%d connections", driver.connects)
+	}
+}
+
+// TestConnectingEndsWithItsChannel, and does not go on to its other poll groups.
+func TestConnectingEndsWithItsChannel(t *testing.T) {
+	t.Parallel()
+	points := telemetry(3)
+	points[0].Group, points[1].Group, points[2].Group = "fast", "slow", ems.DefaultGroup
+	entry := config.Channel{
+		ID: 1, PollPeriod: time.Second, Timeout: time.Hour, Points: points,
+		PollGroups: config.PollGroups{"fast": 100 * time.Millisecond, "slow": 10 * time.Second},
+	}
+	c, script := scripted(t, nowhere, entry)
+	script.wants = func(int) (time.Duration, error) {
+		c.end("it was removed", nil)
+		return 0, errors.New("silence")
+	}
+	c.run(context.Background(), 0, 1)
+	if polls := len(script.began()); polls != 1 {
+		t.Errorf("%d groups were read of a channel that is to end", polls)
 	}
 }

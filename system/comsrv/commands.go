@@ -181,7 +181,7 @@ func (m *commander) check(command ems.Command) (*channel, int, error) {
 	case !target.Type.Writable():
 		return nil, 0, ems.Errorf(ems.CodeInvalid, "%s cannot be written: use a control (C) or an adjustment (A)", target)
 	case !channel.Enabled:
-		return nil, 0, ems.Errorf(ems.CodeConflict, "channel %d is disabled", channel.ID)
+		return nil, 0, channel.rests
 	case math.IsNaN(value) || math.IsInf(value, 0):
 		return nil, 0, ems.Errorf(ems.CodeInvalid, "%v is not a finite number", value)
 	case channel.heartbeat != nil && channel.heartbeat.point == index:

@@ -140,7 +140,7 @@ func TestCommandsThatFail(t *testing.T) {
 		{command("below", ems.Adjustment, 2, -1), "-1 is below the least value of setpoint, 0 kW"},
 		{command("no-point", ems.Adjustment, 9, 1), "channel 1 has no point A:9"},
 		{command("no-bit", ems.Control, 1, 2), "not sent: raw value 2 is neither 0 nor 1, and the point is a single bit"},
-		{command("too-large", ems.Adjustment, 1, 40000), "not sent: raw value 80000 does not fit uint16"},
+		{command("too-large", ems.Adjustment, 1, 40000), "not sent: raw value 80000 does not fit uint16, which holds 0 to 65535"},
 	} {
 		p.send(check.command)
 		p.wantEnd(check.command, ems.CommandFailed, nil, check.reason)
@@ -150,7 +150,7 @@ func TestCommandsThatFail(t *testing.T) {
 	p.send(off)
 	p.eventually(func() error {
 		result, err := p.DB.Command(t.Context(), 2, "off")
-		if err == nil && (result.State != ems.CommandFailed || result.Reason != "channel 2 is disabled") {
+		if err == nil && (result.State != ems.CommandFailed || result.Reason != "channel 2 is not run: the channel is disabled; enable it where it is written") {
 			err = fmt.Errorf("%+v", result)
 		}
 		return err
@@ -195,7 +195,7 @@ func TestCommandWithoutAnswerIsUnknown(t *testing.T) {
 	p.awaitStatus(1, true, "")
 	sent := command("silent", ems.Control, 1, 1)
 	p.send(sent)
-	p.wantEnd(sent, ems.CommandUnknown, nil, "no answer: "+d.address+" did not answer in whole within 300ms")
+	p.wantEnd(sent, ems.CommandUnknown, nil, "not confirmed: "+d.address+" did not answer in whole within 300ms")
 	if diff := cmp.Diff([]string{"5@0=65280"}, d.written()); diff != "" {
 		t.Error(diff)
 	}

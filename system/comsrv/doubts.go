@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // doubts are why a point was last bad, and last uncertain. They stay when it is
@@ -12,7 +13,8 @@ import (
 type doubts struct{ bad, uncertain string }
 
 // reason says why a point of a poll group is not good, and nothing of one that is.
-func (c *channel) reason(quality ems.Quality, group string, known doubts, now time.Time) string {
+// The status is that of the channel.
+func (c *channel) reason(status *rtdb.ChannelStatus, quality ems.Quality, group string, known doubts, now time.Time) string {
 	switch {
 	case quality == ems.Good:
 		return ""
@@ -21,7 +23,6 @@ func (c *channel) reason(quality ems.Quality, group string, known doubts, now ti
 	case quality == ems.Uncertain && known.uncertain != "":
 		return known.uncertain
 	}
-	status, _ := c.shown()
 	last, stale := status.Groups[group].LastSuccess, c.StaleAfter(group)
 	switch age := now.Sub(last); {
 	case !status.Online:

@@ -61,10 +61,16 @@ func (f *folder) channels(entries ...string) {
 	f.write("channels.yaml", "channels:\n"+strings.Join(append(entries, ""), "\n"))
 }
 
+// onUnit is a mapping table of a unit that has the number of its channel: what two
+// channels of a device write are two things.
+func onUnit(id ems.ChannelID, mapping string) string {
+	return strings.Replace(mapping, "\n1,1,", fmt.Sprintf("\n1,%d,", id), 1)
+}
+
 // field writes the entry of a channel of a device, and its tables.
 func (f *folder) field(id ems.ChannelID, d *device, more string) string {
 	for name, text := range map[string]string{
-		"telemetry": powerTable, "telemetry_mapping": powerMapping, "adjustment": limitTable, "adjustment_mapping": limitMapping,
+		"telemetry": powerTable, "telemetry_mapping": onUnit(id, powerMapping), "adjustment": limitTable, "adjustment_mapping": onUnit(id, limitMapping),
 	} {
 		f.write(fmt.Sprintf("points/%d/%s.csv", id, name), text)
 	}
@@ -77,7 +83,7 @@ func documentOf(t *testing.T, id ems.ChannelID, d *device, change func(document 
 	document := map[string]any{
 		"id": id, "name": fmt.Sprintf("c%d", id), "protocol": "modbus_tcp", "address": d.address, "poll_period": "100ms", "timeout": "100ms",
 		"points": map[string]string{
-			"telemetry": powerTable, "telemetry_mapping": powerMapping, "adjustment": limitTable, "adjustment_mapping": limitMapping,
+			"telemetry": powerTable, "telemetry_mapping": onUnit(id, powerMapping), "adjustment": limitTable, "adjustment_mapping": onUnit(id, limitMapping),
 		},
 	}
 	if change != nil {

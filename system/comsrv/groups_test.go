@@ -100,11 +100,10 @@ func (e *exchanges) WritePoint(context.Context, protocol.Write) (protocol.Writte
 // until lets a channel work for as long as there is something to do before a time.
 func (e *exchanges) until(end time.Duration) {
 	for {
-		at := e.channel.wakeAt()
-		if at.Sub(e.start) >= end {
+		e.clock.Advance(max(0, min(e.channel.wakeAt().Sub(e.clock.Now()), e.start.Add(end).Sub(e.clock.Now()))))
+		if e.clock.Now().Sub(e.start) >= end { // maybe of the last poll
 			return
 		}
-		e.clock.Advance(max(0, at.Sub(e.clock.Now())))
 		e.channel.wake(context.Background())
 	}
 }

@@ -46,15 +46,19 @@ func newHeartbeat(channel *config.Channel) *heartbeat {
 
 // beat writes the heartbeat when it is due.
 func (c *channel) beat(ctx context.Context) {
-	beat, now := c.heartbeat, c.clock.Now()
-	if beat == nil || !c.publisher.online || now.Before(beat.due) {
+	beat := c.heartbeat
+	if beat == nil || !c.publisher.online {
+		return
+	}
+	now := c.clock.Now()
+	if now.Before(beat.due) {
 		return
 	}
 	beat.due = now.Add(beat.period)
 	if beat.value++; beat.value > beat.most {
 		beat.value = beat.least
 	}
-	err := c.writeDirectly(ctx, beat.point, beat.value)
+	err := c.writeDirectly(ctx, beat.point, beat.value, true)
 	if err != nil && !beat.failing {
 		c.logger.Warn("the heartbeat cannot be written; trying again", "point", c.Points[beat.point].Name, "error", err)
 	}
@@ -69,7 +73,7 @@ func (c *channel) writeSafeState(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeGrace)
 	defer cancel()
 	for _, place := range slices.Sorted(maps.Keys(c.SafeState)) {
-		if err := c.writeDirectly(ctx, c.Point(place), c.SafeState[place]); err != nil {
+		if err := c.writeDirectly(ctx, c.Point(place), c.SafeState[place], false); err != nil {
 			c.logger.Error("the safe state cannot be written", "point", place, "value", c.SafeState[place], "error", err)
 			continue
 		}
@@ -77,8 +81,10 @@ func (c *channel) writeSafeState(ctx context.Context) {
 	}
 }
 
-// writeDirectly writes what nobody asked for by a command.
-func (c *channel) writeDirectly(ctx context.Context, point int, value float64) error {
-	_, err := c.driver.WritePoint(ctx, protocol.Write{Point: point, Raw: c.Points[point].ToRaw(value), Before: func() error { return nil }})
+// writeDirectly writes what nobody asked for by a command, regularly or once.
+func (c *channel) writeDirectly(ctx context.Context, point int, value float64, regularly bool) error {
+	_, err := c.driver.WritePoint(ctx, protocol.Write{
+		Point: point, Raw: c.Points[point].ToRaw(value), Regular: regularly, Before: func() error { return nil },
+	})
 	return err
 }

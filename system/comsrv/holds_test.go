@@ -279,3 +279,36 @@ func TestHoldNeedsASafeValue(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestAHoldThatCannotEndKeepsOffNoOther: what Redis has of the commands of its channel
+// cannot be read.
+func TestAHoldThatCannotEndKeepsOffNoOther(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	first, second := held(d.address), held(d.address)
+	second.ID = 2
+	p := newPlant(t, first, second)
+	p.start()
+	p.awaitStatus(1, true, "")
+	p.awaitStatus(2, true, "")
+	p.done(holding("a", 1, 20, time.Second))
+	due, err := p.Raw.ZRangeWithScores(t.Context(), "comsrv:holds", 0, -1).Result()
+	if err != nil || len(due) != 1 {
+		t.Fatalf("%v, %v", due, err)
+	}
+	if err := p.Raw.Set(t.Context(), fmt.Sprintf("comsrv:1:command:hold-A1-%.0f-1", due[0].Score), "no hash", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	later := holding("b", 2, 50, 1500*time.Millisecond)
+	later.Target.Channel = 2
+	p.send(later)
+	p.eventually(func() error {
+		if stored := p.hash("comsrv:2:A")["2"]; stored != "5.000000" {
+			return fmt.Errorf("A:2 is %s", stored)
+		}
+		return nil
+	}, "the safe value of the other")
+	if waits := p.Raw.ZRange(t.Context(), "comsrv:holds", 0, -1).Val(); !slices.Contains(waits, "1:A:1") {
+		t.Errorf("the first hold has ended: %v", waits)
+	}
+}

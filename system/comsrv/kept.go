@@ -25,7 +25,7 @@ func (s *Service) load(ctx context.Context) error {
 	next := s.wanted.with()
 	next.switches = switches
 	for _, one := range made {
-		next.made[one.ID] = s.read(next, one)
+		next.made[one.ID] = next.read(one.ID, one.Document)
 	}
 	next.dropSwitches()
 	faults := next.judge()
@@ -42,15 +42,15 @@ func (s *Service) load(ctx context.Context) error {
 }
 
 // read reads a document as it was kept.
-func (s *Service) read(w *wanted, made rtdb.MadeChannel) document {
-	channel, err := w.site.ParseChannel([]byte(made.Document))
-	if err == nil && channel.ID != made.ID {
+func (w *wanted) read(id ems.ChannelID, text string) document {
+	channel, err := w.site.ParseChannel([]byte(text))
+	if err == nil && channel.ID != id {
 		err = fmt.Errorf("its document is of channel %d", channel.ID)
 	}
 	if err != nil {
-		return document{text: made.Document, fault: err.Error()}
+		return document{text: text, fault: err.Error()}
 	}
-	return document{text: made.Document, channel: channel}
+	return document{text: text, channel: channel}
 }
 
 // keep makes sure that Redis holds the channels made through the API, and what is

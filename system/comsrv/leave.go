@@ -32,6 +32,16 @@ func (c *channel) end(reason string, next *config.Channel) {
 	}
 }
 
+// isEnding reports whether the channel is to end.
+func (c *channel) isEnding() bool {
+	select {
+	case <-c.leave.quit:
+		return true
+	default:
+		return false
+	}
+}
+
 // holdsIn reports whether every point whose value may hold for a time is in another
 // table as it is in this one, so that its safe value can be written from there.
 func (c *channel) holdsIn(next *config.Channel) bool {
@@ -162,7 +172,7 @@ func (c *channel) releaseHolds(ctx context.Context) {
 			continue
 		}
 		safe := *c.Points[index].SafeValue
-		if err := c.writeDirectly(ctx, index, safe); err != nil {
+		if err := c.writeDirectly(ctx, index, safe, false); err != nil {
 			c.logger.Error("a safe value cannot be written", "point", ref.String(), "value", safe, "error", err)
 			continue
 		}

@@ -8,19 +8,20 @@ import (
 	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
+// modelsAtOnce bounds the models that are asked for at once.
+const modelsAtOnce = 100
+
 // lost returns the points that one table has and another lacks, by type. A text is no
 // value in Redis: of a number that becomes one nothing is to stay there.
 func lost(before, after []config.MappedPoint) map[ems.PointType][]ems.PointID {
-	has := map[ems.PointRef]bool{}
+	texts := map[ems.PointRef]bool{} // of the points that stay: whether one is a text
 	for i := range after {
-		if after[i].Mapping.IsText() {
-			continue
-		}
-		has[ems.PointRef{Type: after[i].Type, Point: after[i].ID}] = true
+		texts[ems.PointRef{Type: after[i].Type, Point: after[i].ID}] = after[i].Mapping.IsText()
 	}
 	missing := map[ems.PointType][]ems.PointID{}
 	for i := range before {
-		if point := &before[i]; !has[ems.PointRef{Type: point.Type, Point: point.ID}] {
+		point := &before[i]
+		if isText, stays := texts[ems.PointRef{Type: point.Type, Point: point.ID}]; !stays || isText && !point.Mapping.IsText() {
 			missing[point.Type] = append(missing[point.Type], point.ID)
 		}
 	}
@@ -28,34 +29,59 @@ func lost(before, after []config.MappedPoint) map[ems.PointType][]ems.PointID {
 }
 
 // checkModels refuses to take points away that models name, or a whole channel
-// that they name: those models would not fit the site any more.
-func (s *Service) checkModels(ctx context.Context, next *wanted, id ems.ChannelID) error {
-	before := s.wanted.made[id].channel
-	if before == nil {
-		return nil
+// that they name: those models would not fit the site any more. Of a channel of the
+// site folder only models made through the API count: the folder has the others.
+func (s *Service) checkModels(ctx context.Context, next *wanted) error {
+	after := map[ems.ChannelID][]config.MappedPoint{}
+	for _, entry := range next.entries() {
+		after[entry.ID] = entry.Points
 	}
-	var after []config.MappedPoint
-	if one := next.made[id].channel; one != nil {
-		after = one.Points
-	} else {
-		models, _, err := s.db.Models(ctx, "", 1, rtdb.ModelFilter{Channel: id})
+	for _, before := range s.wanted.entries() {
+		points, stays := after[before.ID]
+		if !stays {
+			if err := s.checkModelsOf(ctx, &before); err != nil {
+				return err
+			}
+		}
+		for kind, ids := range lost(before.Points, points) {
+			for _, id := range ids {
+				if err := s.checkModelsAt(ctx, &before, ems.PointRef{Channel: before.ID, Type: kind, Point: id}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// holds reports whether a model keeps the points of a channel from being taken away.
+func (e *entry) holds(model string) bool { return e.made || ems.MadeByAPI(model) }
+
+func (s *Service) checkModelsOf(ctx context.Context, channel *entry) error {
+	for after := ""; ; {
+		models, next, err := s.db.Models(ctx, after, modelsAtOnce, rtdb.ModelFilter{Channel: channel.ID})
 		if err != nil {
 			return err
 		}
-		if len(models) > 0 {
-			return ems.Errorf(ems.CodeConflict, "model %s names channel %d: change or remove the model first", models[0].ID, id)
+		for i := range models {
+			if channel.holds(models[i].ID) {
+				return ems.Errorf(ems.CodeConflict, "model %s names channel %d: change or remove the model first", models[i].ID, channel.ID)
+			}
+		}
+		if after = next; after == "" {
+			return nil
 		}
 	}
-	for kind, points := range lost(before.Points, after) {
-		for _, point := range points {
-			ref := ems.PointRef{Channel: id, Type: kind, Point: point}
-			names, err := s.db.ModelsOfPoint(ctx, ref)
-			if err != nil {
-				return err
-			}
-			if len(names) > 0 {
-				return ems.Errorf(ems.CodeConflict, "model %s names %s: change or remove the model first", names[0].Model, ref)
-			}
+}
+
+func (s *Service) checkModelsAt(ctx context.Context, channel *entry, ref ems.PointRef) error {
+	names, err := s.db.ModelsOfPoint(ctx, ref)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if channel.holds(name.Model) {
+			return ems.Errorf(ems.CodeConflict, "model %s names %s: change or remove the model first", name.Model, ref)
 		}
 	}
 	return nil

@@ -21,32 +21,14 @@ import (
 const maxDocuments = 64 << 20
 
 func (s *Service) addChangeRoutes() {
-	s.server.Echo.POST("/api/channels", s.createChannel)
-	s.server.Echo.POST("/api/channels/reload", s.reload)
-	s.server.Echo.POST("/api/channels/validate", s.validateChannel)
-	s.server.Echo.PUT("/api/channels/:channel", s.replaceChannel)
-	s.server.Echo.DELETE("/api/channels/:channel", s.deleteChannel)
-	s.server.Echo.POST("/api/channels/:channel/start", s.startChannel)
-	s.server.Echo.POST("/api/channels/:channel/stop", s.stopChannel)
-	s.server.Echo.GET("/api/channels/:channel/document", s.getDocument)
-}
-
-// dryRun reads ?dry_run=, which must not be misspelt: what was meant to be tried
-// would be done.
-func dryRun(c echo.Context) (bool, error) {
-	for name := range c.QueryParams() {
-		if name != "dry_run" {
-			return false, ems.Errorf(ems.CodeInvalid, "unknown parameter %q: there is only dry_run", name)
-		}
-	}
-	switch text := c.QueryParam("dry_run"); {
-	case !c.QueryParams().Has("dry_run"), text == "false":
-		return false, nil
-	case text == "true":
-		return true, nil
-	default:
-		return false, ems.Errorf(ems.CodeInvalid, "dry_run %q is neither true nor false", text)
-	}
+	s.server.Echo.POST("/api/channels", s.createChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/reload", s.reload, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/validate", s.validateChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.PUT("/api/channels/:channel", s.replaceChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.DELETE("/api/channels/:channel", s.deleteChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/:channel/start", s.startChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.POST("/api/channels/:channel/stop", s.stopChannel, httpserver.Parameters("dry_run"))
+	s.server.Echo.GET("/api/channels/:channel/document", s.getDocument, httpserver.Parameters())
 }
 
 // documentBody reads the body of a request that holds a channel, YAML or JSON.
@@ -71,7 +53,7 @@ func documentBody(c echo.Context) ([]byte, error) {
 // proposal is what a request wants of the channels.
 type proposal struct {
 	next    *wanted
-	channel ems.ChannelID
+	channel ems.ChannelID // that must fit; 0 is none
 	store   func(context.Context) error
 }
 
@@ -94,7 +76,7 @@ func (s *Service) propose(c echo.Context, dry bool, work func() (proposal, error
 		if err := wants.next.fit(s.wanted, wants.channel, "nothing is changed"); err != nil {
 			return err
 		}
-		if err := s.checkModels(ctx, wants.next, wants.channel); err != nil {
+		if err := s.checkModels(ctx, wants.next); err != nil {
 			return err
 		}
 		done, err = s.alter(ctx, wants.next, dry, wants.store)
@@ -149,7 +131,7 @@ func (s *Service) checkOwner(id ems.ChannelID) error {
 }
 
 func (s *Service) createChannel(c echo.Context) error {
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -161,7 +143,7 @@ func (s *Service) replaceChannel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -220,12 +202,13 @@ func (s *Service) deleteChannel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
 	done, err := s.propose(c, dry, func() (proposal, error) {
-		if err := s.checkOwner(id); err != nil {
+		aside := s.wanted.isAside(id) // then its document goes, and the channel of the folder goes on
+		if err := s.checkOwner(id); err != nil && !aside {
 			return proposal{}, err
 		}
 		if _, found := s.wanted.made[id]; !found {
@@ -233,7 +216,9 @@ func (s *Service) deleteChannel(c echo.Context) error {
 		}
 		next := s.wanted.with()
 		delete(next.made, id)
-		delete(next.switches, id)
+		if !aside {
+			delete(next.switches, id)
+		}
 		return proposal{next: next, channel: id, store: func(ctx context.Context) error {
 			if err := s.db.DeleteMade(ctx, id); ems.CodeOf(err) != ems.CodeNotFound {
 				return err
@@ -257,21 +242,25 @@ func (s *Service) switchChannel(c echo.Context, enabled bool) error {
 	if err != nil {
 		return err
 	}
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
 	done, err := s.propose(c, dry, func() (proposal, error) {
-		says, found := s.wanted.says(id)
+		same, found := s.wanted.says(id, enabled)
 		if !found {
 			return proposal{}, ems.Errorf(ems.CodeNotFound, "there is no channel %d", id)
 		}
 		next, kept := s.wanted.with(), &enabled
-		if next.switches[id] = enabled; says == enabled {
+		if next.switches[id] = enabled; same {
 			delete(next.switches, id)
 			kept = nil
 		}
-		return proposal{next: next, channel: id, store: func(ctx context.Context) error { return s.db.Switch(ctx, id, kept) }}, nil
+		started := id
+		if !enabled { // also what cannot be used may be stopped
+			started = 0
+		}
+		return proposal{next: next, channel: started, store: func(ctx context.Context) error { return s.db.Switch(ctx, id, kept) }}, nil
 	})
 	switch {
 	case err != nil:
@@ -309,7 +298,7 @@ func (s *Service) getDocument(c echo.Context) error {
 // reload reads the site folder again and puts its channels in use, all of them or
 // none. Those that stay the same go on.
 func (s *Service) reload(c echo.Context) error {
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -324,6 +313,9 @@ func (s *Service) reload(c echo.Context) error {
 		}
 		next := s.wanted.with()
 		next.site = folder
+		for id, one := range next.made { // which may fit this folder and did not fit the one before, or the reverse
+			next.made[id] = next.read(id, one.text)
+		}
 		dropped := next.dropSwitches()
 		return proposal{next: next, store: func(ctx context.Context) error {
 			for _, id := range dropped {

@@ -145,6 +145,8 @@ func (m *models) remove(t *rapid.T) {
 	_, made := m.made[id]
 	want := http.StatusOK
 	switch {
+	case inSite && made: // set aside
+		delete(m.made, id)
 	case inSite:
 		want = http.StatusConflict
 	case !made:

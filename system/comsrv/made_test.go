@@ -1,13 +1,17 @@
 package comsrv
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -76,7 +80,7 @@ func TestAChannelThroughTheAPIAlone(t *testing.T) {
 		t.Errorf("%d %+v", status, view)
 	}
 	p.awaitStatus(7, false, "the channel was stopped by hand")
-	p.Refused(http.MethodPost, "/api/channels/7/points/A/1", `{"value": 31}`, http.StatusConflict, ems.CodeConflict, "channel 7 is disabled")
+	p.Refused(http.MethodPost, "/api/channels/7/points/A/1", `{"value": 31}`, http.StatusConflict, ems.CodeConflict, "channel 7 is not run: the channel was stopped by hand; start it with POST /api/channels/7/start")
 	d.float(0, 22)
 	status, reply = p.call(http.MethodPost, "/api/channels/7/start", "")
 	if view := decode[channelView](t, reply); status != http.StatusOK || !view.Enabled || view.Switched {
@@ -122,4 +126,170 @@ func (p *plant) awaitPoint(id ems.ChannelID, kind string, value float64) {
 		}
 		return nil
 	}, fmt.Sprintf("channel %d %s is %v", id, kind, value))
+}
+
+// TestChannelsOfADeviceWriteNothingTwice: whoever asks for a second point that writes
+// the same is told, and nothing changes.
+func TestChannelsOfADeviceWriteNothingTwice(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	f.channels(f.field(1, d, ""))
+	p.site, _ = p.readSite()
+	p.start()
+	const twice = "A:1 (limit) writes to 10 of unit 1, as A:1 (limit) of channel 1 does at the same device"
+	again := documentOf(t, 7, d, func(document map[string]any) {
+		document["address"] = strings.Replace(d.address, "127.0.0.1", "localhost", 1)
+		document["points"].(map[string]string)["adjustment_mapping"] = limitMapping
+	})
+	p.Refused(http.MethodPost, "/api/channels/validate", again, http.StatusBadRequest, ems.CodeInvalid, twice)
+	p.Refused(http.MethodPost, "/api/channels", again, http.StatusBadRequest, ems.CodeInvalid, twice)
+	p.ok(http.MethodPost, "/api/channels", documentOf(t, 7, d, nil))
+	p.Refused(http.MethodPut, "/api/channels/7", again, http.StatusBadRequest, ems.CodeInvalid, twice)
+	f.write("points/1/adjustment_mapping.csv", onUnit(7, limitMapping))
+	p.Refused(http.MethodPost, "/api/channels/reload", "", http.StatusConflict, ems.CodeConflict,
+		"A:1 (limit) writes to 10 of unit 7, as A:1 (limit) of channel 1 does at the same device")
+	p.ok(http.MethodDelete, "/api/channels/7", "")
+	p.reload()
+}
+
+// TestWhatDoesNotFitHeals with the reload of a site that it fits. Until then it may be
+// stopped, which holds, and not be started; a document set aside is not looked at.
+func TestWhatDoesNotFitHeals(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	variable := ""
+	p.readSite = func() (*config.Site, error) { return config.ReadSite(f.dir, []string{variable}, Protocols()) }
+	p.start()
+	p.ok(http.MethodPost, "/api/channels", documentOf(t, 7, d, nil))
+	p.stop()
+	variable = "COMSRV_CHANNEL_7_ADDRESS=nowhere"
+	p.site, _ = p.readSite()
+	p.start()
+	shown := func() channelView {
+		_, reply := p.call(http.MethodGet, "/api/channels/7", "")
+		return decode[channelView](t, reply)
+	}
+	const fault = `environment: COMSRV_CHANNEL_7_ADDRESS: "nowhere" is not host:port`
+	if view := shown(); view.Enabled || !strings.HasPrefix(view.Reason, "it cannot be used: "+fault) {
+		t.Errorf("%+v", view)
+	}
+	p.Refused(http.MethodPost, "/api/channels/7/start", "", http.StatusBadRequest, ems.CodeInvalid, fault)
+	p.ok(http.MethodPost, "/api/channels/7/stop", "")
+	if view := shown(); !view.Switched || !strings.HasPrefix(view.Reason, "it cannot be used: ") {
+		t.Errorf("%+v", view)
+	}
+	p.reload()
+	p.stop()
+	variable = ""
+	p.start()
+	if got := p.reload(); fmt.Sprint(got.Changed) != "[7]" {
+		t.Errorf("%+v", got)
+	}
+	if view := shown(); view.Enabled || !view.Switched {
+		t.Errorf("%+v", view)
+	}
+	p.ok(http.MethodPost, "/api/channels/7/start", "")
+	p.awaitStatus(7, true, "")
+	variable = "COMSRV_CHANNEL_7_ADDRESS=nowhere"
+	p.Refused(http.MethodPost, "/api/channels/reload", "", http.StatusConflict, ems.CodeConflict, "it leaves another channel unfit: channel 7: "+fault)
+	f.channels("  - {id: 7, name: folder, protocol: virtual}")
+	if got := p.reload(); fmt.Sprint(got.Changed, got.Aside) != "[7] [7]" {
+		t.Errorf("%+v", got)
+	}
+	p.ok(http.MethodPost, "/api/channels/7/stop", "")
+	if view := shown(); view.Enabled || !view.Switched || view.Name != "folder" {
+		t.Errorf("%+v", view)
+	}
+}
+
+// TestAModelHoldsTheFolder: a reload takes nothing away that a model made through the
+// API names. Models of the folder change with it.
+func TestAModelHoldsTheFolder(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	whole := f.field(1, d, "")
+	f.channels(whole)
+	p.site, _ = p.readSite()
+	p.start()
+	for _, model := range []ems.Model{
+		{ID: "api-m", Mapping: ems.ModelMapping{Channel: 1, Data: map[string]ems.ModelPoint{"power": "1"}}},
+		{ID: "folder", Mapping: ems.ModelMapping{Channel: 1, Data: map[string]ems.ModelPoint{"power": "1"}}},
+	} {
+		if err := p.DB.UpsertModel(t.Context(), model); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.write("points/1/telemetry.csv", strings.Replace(powerTable, "1,power", "2,power", 1))
+	f.write("points/1/telemetry_mapping.csv", strings.Replace(powerMapping, "1,1,3", "2,1,3", 1))
+	p.Refused(http.MethodPost, "/api/channels/reload", "", http.StatusConflict, ems.CodeConflict, "model api-m names comsrv:1:T:1: change or remove the model first")
+	f.channels()
+	p.Refused(http.MethodPost, "/api/channels/reload?dry_run=true", "", http.StatusConflict, ems.CodeConflict, "model api-m names channel 1")
+	p.awaitStatus(1, true, "")
+	if err := p.DB.DeleteModel(t.Context(), "api-m"); err != nil {
+		t.Fatal(err)
+	}
+	f.channels(whole)
+	if got := p.reload(); fmt.Sprint(got.Changed) != "[1]" {
+		t.Errorf("%+v", got)
+	}
+	f.channels()
+	p.reload()
+}
+
+// TestNothingStaysOfAPollGroup that a change took away: neither its series nor what
+// Redis holds of it.
+func TestNothingStaysOfAPollGroup(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	grouped := func(groups string) {
+		f.channels(f.field(1, d, ", poll_groups: "+groups))
+		table := "point_id,signal_name,scale,offset,unit,reverse,data_type,poll_group\n1,power,1,0,kW,,,fast\n2,energy,1,0,kWh,,,"
+		if strings.Contains(groups, "slow") {
+			table += "slow"
+		}
+		f.write("points/1/telemetry.csv", table+"\n")
+		f.write("points/1/telemetry_mapping.csv", powerMapping+"2,1,3,2,float32,ABCD,\n")
+	}
+	holds := func(want ...string) {
+		t.Helper()
+		p.eventually(func() error {
+			var got []string
+			fields, err := p.Raw.HKeys(context.Background(), "comsrv:1:status").Result()
+			for _, field := range fields {
+				if strings.Contains(field, ":") {
+					got = append(got, field)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				return errors.Join(err, errors.New(diff))
+			}
+			return err
+		}, "the poll groups in Redis")
+	}
+	overruns := func() (count int) {
+		for _, series := range p.seriesOf(1) {
+			if series.name == "voltage_comsrv_overruns_total" {
+				count++
+			}
+		}
+		return count
+	}
+	grouped("{fast: 150ms, slow: 200ms}")
+	p.site, _ = p.readSite()
+	p.start()
+	holds("group:default", "group:fast", "group:slow", "stale_after_ms:fast", "stale_after_ms:slow")
+	if got := overruns(); got != 3 {
+		t.Errorf("%d series", got)
+	}
+	grouped("{fast: 150ms}")
+	p.reload()
+	holds("group:default", "group:fast", "stale_after_ms:fast")
+	if got := overruns(); got != 2 {
+		t.Errorf("%d series", got)
+	}
 }

@@ -1,6 +1,7 @@
 package comsrv
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,16 @@ func (m *metrics) forget(channel ems.ChannelID) {
 		DeletePartialMatch(labels prometheus.Labels) int
 	}{m.points, m.sent, m.polls, m.pollSeconds, m.overruns, m.online, m.ingestFailures, m.queueFull} {
 		series.DeletePartialMatch(of)
+	}
+}
+
+// forgetGroups removes the series of poll groups that a channel had and has no more.
+func (m *metrics) forgetGroups(before, after *channel) {
+	for i := range before.publisher.groups {
+		name := before.publisher.groups[i].name
+		if !slices.ContainsFunc(after.publisher.groups, func(g groupState) bool { return g.name == name }) {
+			m.overruns.DeleteLabelValues(strconv.FormatUint(uint64(before.ID), 10), name)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
@@ -27,7 +28,7 @@ const (
 )
 
 // publisher keeps the newest value of each point of one channel and what Redis
-// was told of it. It belongs to the goroutine of the channel.
+// was told of it. It belongs to the goroutine of the channel, but for answered.
 type publisher struct {
 	db       *rtdb.Client
 	clock    ems.Clock
@@ -36,9 +37,12 @@ type publisher struct {
 	turns    chan struct{}
 	channel  ems.ChannelID
 	stale    time.Duration
-	points   []pointState // as in the channel
-	groups   []groupState // the shortest period first
-	polled   bool         // the device was tried at least once: before, there is nothing to tell
+	points   []pointState   // as in the channel
+	brief    []briefState   // the same, as far as most polls need to look at a point
+	groups   []groupState   // the shortest period first
+	mu       sync.Mutex     // held where the newest value of a point changes, and where another goroutine looks at one
+	doubts   map[int]doubts // of points that were not good at any time, by index; guarded by mu
+	polled   bool           // the device was tried at least once: before, there is nothing to tell
 	online   bool
 	reason   string // why it is not online
 	failures int64
@@ -65,9 +69,16 @@ type pointState struct {
 	told    rtdb.Told
 	written uint64 // which count its last value that was read back has
 
-	raw  float64 // as the device had it, while not bad
-	text string  // the digits of a raw number that is rounded, or the value of a text: the last good one
-	at   time.Time
+	raw  float64   // as the device had it, while not bad
+	text string    // the digits of a raw number that is rounded, or the value of a text: the last good one
+	at   time.Time // when it was last good; of a number when it became what it is
+}
+
+// briefState says of a point that there is nothing to do.
+type briefState struct {
+	raw    uint64 // bits of the number that the device had last
+	steady bool   // a good number, which a reading of the same number leaves as it is
+	told   bool   // Redis knows the newest value, or is not to be told of it
 }
 
 type toldStatus struct {
@@ -88,8 +99,9 @@ func newPublisher(channel *config.Channel, parts parts, counters channelMetrics)
 	p := &publisher{
 		db: parts.db, clock: parts.clock, logger: parts.logger, metrics: counters, turns: parts.turns,
 		channel: channel.ID, stale: channel.StaleAfter(ems.DefaultGroup), full: true, groups: newGroups(channel, counters.overruns),
-		points: make([]pointState, len(channel.Points)), reason: "not polled yet",
+		points: make([]pointState, len(channel.Points)), doubts: map[int]doubts{}, reason: "not polled yet",
 	}
+	p.brief = make([]briefState, len(p.points))
 	for i := range channel.Points {
 		point := &channel.Points[i]
 		p.points[i] = pointState{MappedPoint: point}
@@ -101,7 +113,13 @@ func newPublisher(channel *config.Channel, parts parts, counters channelMetrics)
 // are bad. written is how many values had been read back when the poll began.
 func (p *publisher) take(group *groupState, readings []protocol.Reading, written uint64, at time.Time) (bad int) {
 	group.time, group.untold, group.failed = at, true, false
-	for _, reading := range readings {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range readings {
+		reading := &readings[i]
+		if p.brief[reading.Point].holds(reading) {
+			continue
+		}
 		if p.points[reading.Point].written > written { // what was read back is newer
 			continue
 		}
@@ -113,13 +131,10 @@ func (p *publisher) take(group *groupState, readings []protocol.Reading, written
 	return bad
 }
 
-// set notes one reading. Of a bad one the last good value stays.
-func (p *publisher) set(reading protocol.Reading, at time.Time) {
+// set notes one reading. Of a bad one the last good value stays. The caller holds
+// mu.
+func (p *publisher) set(reading *protocol.Reading, at time.Time) {
 	point := &p.points[reading.Point]
-	if point.quality == ems.Good && reading.Quality == ems.Good && point.known && point.holds(reading) {
-		point.at = at
-		return
-	}
 	value, quality, reason := point.FromRaw(reading.Raw), reading.Quality, reading.Reason
 	if quality != ems.Bad && (math.IsNaN(value) || math.IsInf(value, 0)) {
 		quality, reason = ems.Bad, "scale and offset make the value infinite"
@@ -133,11 +148,50 @@ func (p *publisher) set(reading protocol.Reading, at time.Time) {
 	if quality != ems.Bad {
 		point.value, point.raw, point.text, point.at = value, reading.Raw, reading.Text, at
 	}
+	p.brief[reading.Point] = briefState{
+		raw: math.Float64bits(reading.Raw), steady: quality == ems.Good && reading.Text == "" && !point.Mapping.IsText(),
+	}
+	p.doubt(reading.Point)
 }
 
-// holds reports whether a reading is just what the device had before.
-func (p *pointState) holds(reading protocol.Reading) bool {
-	return math.Float64bits(p.raw) == math.Float64bits(reading.Raw) && p.text == reading.Text
+// holds reports whether a reading is just what the device had before, and good.
+func (b *briefState) holds(reading *protocol.Reading) bool {
+	return b.steady && reading.Quality == ems.Good && reading.Text == "" && math.Float64bits(reading.Raw) == b.raw
+}
+
+// doubt keeps why a point is not good, if it is not. The caller holds mu.
+func (p *publisher) doubt(index int) {
+	point := &p.points[index]
+	if point.quality == ems.Good || point.reason == "" {
+		return
+	}
+	known := p.doubts[index]
+	if point.quality == ems.Uncertain {
+		known.uncertain = point.reason
+	} else {
+		known.bad = point.reason
+	}
+	p.doubts[index] = known
+}
+
+// distrust makes a point bad. The caller holds mu.
+func (p *publisher) distrust(index int, reason string) {
+	p.points[index].quality, p.points[index].reason = ems.Bad, reason
+	p.brief[index] = briefState{}
+	p.doubt(index)
+}
+
+// answered returns what the device last answered for points, by index, as any
+// goroutine may ask.
+func (p *publisher) answered(indexes []int) []latest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]latest, len(indexes))
+	for i, index := range indexes {
+		point := &p.points[index]
+		list[i] = latest{quality: point.quality, raw: point.raw, text: point.text, at: point.at, doubts: p.doubts[index]}
+	}
+	return list
 }
 
 // succeed notes that the device answered.
@@ -152,9 +206,12 @@ func (p *publisher) succeed(trip time.Duration) {
 func (p *publisher) lose(group *groupState, err error) {
 	group.failed, group.untold = true, true
 	p.failures++
+	reason := clip(err.Error())
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, of := range group.types {
 		for _, index := range of.points {
-			p.points[index].quality, p.points[index].reason = ems.Bad, clip(err.Error())
+			p.distrust(index, reason)
 		}
 	}
 }
@@ -168,8 +225,10 @@ func (p *publisher) reads(except *groupState) bool {
 func (p *publisher) fail(err error) {
 	p.polled, p.online, p.reason = true, false, clip(err.Error())
 	p.failures++
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for i := range p.points {
-		p.points[i].quality, p.points[i].reason = ems.Bad, p.reason
+		p.distrust(i, p.reason)
 	}
 }
 
@@ -310,11 +369,15 @@ func (p *publisher) addGroup(group *groupState, now time.Time) {
 // add appends a point to what is sent, if there is anything to tell of it. A text
 // is not: Redis keeps numbers, and the API shows it from here.
 func (p *publisher) add(index int, full bool) {
-	point := &p.points[index]
-	if !point.known || !full && !point.told.Changed(point.value, point.quality, 0) {
+	if p.brief[index].told && !full {
 		return // of most points there is nothing to tell
 	}
+	point := &p.points[index]
+	if !point.known {
+		return
+	}
 	if point.Mapping.IsText() || !full && !point.told.Changed(point.value, point.quality, point.Deadband) {
+		p.brief[index].told = true
 		return
 	}
 	p.scratch = append(p.scratch, rtdb.Sample{Point: point.ID, Number: point.value, Quality: point.quality})
@@ -329,13 +392,16 @@ func (p *publisher) ingest(ctx context.Context) error {
 	p.metrics.sent.Add(float64(len(p.sentNow)))
 	for _, sent := range p.sentNow {
 		p.points[sent.point].told.Note(sent.value, sent.quality)
+		p.brief[sent.point].told = true
 	}
 	return nil
 }
 
 // publishPoint tells one value at once: what was read back after a write.
 func (p *publisher) publishPoint(ctx context.Context, index int, raw float64) {
-	p.set(protocol.Reading{Point: index, Raw: raw, Quality: ems.Good}, p.clock.Now())
+	p.mu.Lock()
+	p.set(&protocol.Reading{Point: index, Raw: raw, Quality: ems.Good}, p.clock.Now())
+	p.mu.Unlock()
 	p.written++
 	p.points[index].written = p.written
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // polled is a channel whose polls a test makes one by one, against a real Redis.
@@ -106,7 +107,7 @@ func TestChangesAreSentAndEverythingOnceAMinute(t *testing.T) {
 }
 
 // calls returns how many functions of the library were called.
-func (p *polled) calls() float64 {
+func (p *plant) calls() float64 {
 	p.t.Helper()
 	info, err := p.Raw.Info(p.t.Context(), "commandstats").Result()
 	if err != nil {
@@ -202,9 +203,73 @@ func TestInfiniteValuesAreBad(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"2": "5.000000"}, p.hash("comsrv:1:T")); diff != "" {
 		t.Error(diff)
 	}
-	_, reasons := p.channel.answered()
-	if diff := cmp.Diff(map[int]doubts{0: {bad: "scale and offset make the value infinite"}}, reasons, cmp.AllowUnexported(doubts{})); diff != "" {
+	answered := p.channel.answered([]int{0, 1})
+	if answered[0].doubts != (doubts{bad: "scale and offset make the value infinite"}) || answered[1].doubts != (doubts{}) {
+		t.Errorf("%+v", answered)
+	}
+}
+
+// TestWhatStaysIsNotForgotten: a poll does not look twice at a point that is as it
+// was, and yet sees that one was written meanwhile, was lost, or has other digits.
+func TestWhatStaysIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	points := telemetry(3)
+	points[1].Deadband = 0.5
+	p := newPolled(t, points)
+	p.device.raw = []float64{1, 2, 1 << 60}
+	p.device.texts = map[int]string{2: "1152921504606846976"}
+	p.wantSent(3, "the first poll")
+	p.device.raw[1] = 2.4
+	p.wantSent(0, "within the deadband")
+	p.wantSent(0, "and still")
+	p.device.raw[1] = 2.6
+	p.wantSent(1, "beyond the deadband")
+	p.channel.publisher.publishPoint(t.Context(), 0, 7)
+	if stored := p.hash("comsrv:1:T")["1"]; stored != "7.000000" {
+		t.Errorf("what was read back is %s", stored)
+	}
+	p.wantSent(1, "the device shows what it had before it was written to")
+	p.device.texts[2] = "1152921504606846977"
+	p.wantSent(0, "other digits of the same rounded number")
+	if answered := p.channel.answered([]int{2})[0]; answered.text != "1152921504606846977" {
+		t.Errorf("%+v", answered)
+	}
+	for _, digits := range []string{"", "1152921504606846975", ""} { // none where the number is exact
+		p.device.texts[2] = digits
+		p.poll()
+		if answered := p.channel.answered([]int{2})[0]; answered.text != digits {
+			t.Errorf("the digits %q are shown as %q", digits, answered.text)
+		}
+	}
+	group := &p.channel.publisher.groups[0]
+	p.channel.publisher.lose(group, errors.New("silence"))
+	p.channel.publisher.publish(t.Context())
+	if diff := cmp.Diff(map[string]string{"1": "bad", "2": "bad", "3": "bad"}, p.hash("comsrv:1:T:q")); diff != "" {
 		t.Error(diff)
+	}
+	p.wantSent(3, "the group is back with the values of before")
+	if diff := cmp.Diff(map[string]string{}, p.hash("comsrv:1:T:q")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestATaskWaitsForCommands: those that came while the one before it was at work go
+// first.
+func TestATaskWaitsForCommands(t *testing.T) {
+	t.Parallel()
+	p := newPolled(t, allKinds())
+	p.device.raw = make([]float64, 7)
+	p.poll()
+	waited := []int{}
+	for range 3 {
+		p.channel.tasks <- func(context.Context) {
+			waited = append(waited, len(p.channel.orders))
+			p.channel.orders <- order{Delivery: rtdb.Delivery{Command: command("late", ems.Control, 1, 1)}, point: 3}
+		}
+	}
+	p.channel.executeWaiting(t.Context())
+	if diff := cmp.Diff([]int{0, 0, 0}, waited); diff != "" || len(p.channel.orders) != 0 {
+		t.Errorf("%d commands wait, and before each task %s", len(p.channel.orders), diff)
 	}
 }
 

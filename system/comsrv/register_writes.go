@@ -3,6 +3,7 @@ package comsrv
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"math"
 	"time"
 
@@ -28,6 +29,9 @@ func (s *Service) writeRegisters(c echo.Context) error {
 	}
 	if err := httpserver.Body(c, &request); err != nil {
 		return err
+	}
+	if request.Values == nil {
+		return ems.Errorf(ems.CodeInvalid, "values are needed: what to write")
 	}
 	place, err := request.place(lastRead+1, math.MaxUint8, len(request.Values))
 	if err != nil {
@@ -60,7 +64,27 @@ func (s *Service) writeRegisters(c echo.Context) error {
 	if err := s.note(ctx, channel, write); err != nil {
 		s.logger.Error("how a register write ended cannot be stored", "channel", channel.ID, "write", write.ID, "state", write.State, "error", err)
 	}
+	if err := ended(channel.ID, &write); err != nil {
+		return err
+	}
 	return httpserver.OK(c, write)
+}
+
+// ended returns nil for a write that was done, and else what a command that ends so
+// answers.
+func ended(channel ems.ChannelID, write *ems.RegisterWrite) error {
+	code, message := ems.CodeUnknown, "whether the device has executed the write is unknown: "
+	switch write.State {
+	case ems.CommandDone:
+		return nil
+	case ems.CommandFailed:
+		code, message = ems.CodeConflict, "the write failed: "
+	case ems.CommandExpired:
+		code, message = ems.CodeExpired, "the write expired: "
+	}
+	return &ems.Error{Code: code, Message: message + write.Reason, Details: []string{
+		"write " + write.ID, fmt.Sprintf("ask GET /api/channels/%d/registers/writes", channel),
+	}}
 }
 
 // note keeps a register write for the audit, whoever has left meanwhile.
@@ -111,7 +135,7 @@ func (s *Service) checkWrite(channel *channel, place protocol.Range, values []ui
 		}
 	}
 	for _, other := range s.commands.roster.Load().channels {
-		if other.Protocol != channel.Protocol || other.Address != channel.Address {
+		if !other.SameDevice(&channel.Channel) {
 			continue
 		}
 		for i := range other.Points {

@@ -27,9 +27,9 @@ const lastRead = 4 // the functions after it write
 
 func (s *Service) addRegisterRoutes() {
 	const path = "/api/channels/:channel/registers/"
-	s.server.Echo.POST(path+"read", s.readRegisters)
-	s.server.Echo.POST(path+"write", s.writeRegisters)
-	s.server.Echo.GET(path+"writes", s.listRegisterWrites)
+	s.server.Echo.POST(path+"read", s.readRegisters, httpserver.Parameters())
+	s.server.Echo.POST(path+"write", s.writeRegisters, httpserver.Parameters())
+	s.server.Echo.GET(path+"writes", s.listRegisterWrites, httpserver.Parameters("limit", "after"))
 }
 
 // rangeRequest names registers or coils. All but the deadline is needed.
@@ -91,16 +91,19 @@ func (s *Service) readRegisters(c echo.Context) error {
 	}
 	var request struct {
 		rangeRequest
-		Count int `json:"count"`
+		Count *int `json:"count"`
 	}
 	if err := httpserver.Body(c, &request); err != nil {
 		return err
 	}
-	place, err := request.place(1, lastRead, request.Count)
+	if request.Count == nil {
+		return ems.Errorf(ems.CodeInvalid, "count is needed: how many registers or coils to read")
+	}
+	place, err := request.place(1, lastRead, *request.Count)
 	if err != nil {
 		return err
 	}
-	if err := channel.checkRead(place); err != nil {
+	if err := s.checkRead(&channel.Channel, place); err != nil {
 		return err
 	}
 	deadline, err := request.deadline(s.clock.Now())
@@ -142,7 +145,7 @@ func (s *Service) addressable(c echo.Context) (*channel, protocol.Addressable, e
 		return nil, nil, err
 	}
 	if !channel.Enabled {
-		return nil, nil, ems.Errorf(ems.CodeConflict, "channel %d is disabled", channel.ID)
+		return nil, nil, channel.rests
 	}
 	driver, can := channel.driver.(protocol.Addressable)
 	if !can {
@@ -151,17 +154,18 @@ func (s *Service) addressable(c echo.Context) (*channel, protocol.Addressable, e
 	return channel, driver, nil
 }
 
-// checkRead refuses what must not be read.
-func (c *channel) checkRead(place protocol.Range) error {
-	start, end := int(place.Address), int(place.Address)+place.Count
-	switch {
-	case config.Broadcasts(c.Protocol, place.Unit):
+// checkRead refuses what must not be read: of what every channel of the device
+// forbids.
+func (s *Service) checkRead(asked *config.Channel, place protocol.Range) error {
+	if config.Broadcasts(asked.Protocol, place.Unit) {
 		return ems.Errorf(ems.CodeInvalid, "unit 0 is every unit of the line, and none of them answers: name one")
-	case c.Modbus.Reads.Forbids(place.Unit, place.Function, start, end):
-		return ems.Errorf(ems.CodeConflict, "channels.yaml forbids to read from there: leave its ranges out")
-	default:
-		return nil
 	}
+	for _, other := range s.commands.roster.Load().channels {
+		if other.SameDevice(asked) && other.Modbus.Reads.Forbids(place.Unit, place.Function, int(place.Address), int(place.Address)+place.Count) {
+			return ems.Errorf(ems.CodeConflict, "channel %d forbids to read from there: leave its ranges (modbus.forbidden) out", other.ID)
+		}
+	}
+	return nil
 }
 
 // perform lets the goroutine of the channel do something between two exchanges,
@@ -191,6 +195,7 @@ func (c *channel) perform(ctx context.Context, deadline time.Time, do func(ctx c
 	case <-c.leave.quit:
 		late = c.refusal()
 	case <-ctx.Done():
+		late = ems.Errorf(ems.CodeConflict, "whoever asked did not wait for it, nothing was sent")
 	case <-timer.C():
 	}
 	if begun.CompareAndSwap(false, true) {

@@ -1,6 +1,8 @@
 package comsrv
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -50,11 +52,11 @@ func TestRegistersAreReadOverHTTP(t *testing.T) {
 		`{"unit": 0, "function": 2, "address": 0, "count": 2}`:                   `{"unit":0,"function":2,"address":0,"count":2,"bits":[0,1]}`,
 		`{"unit": 1, "function": 5, "address": 0, "count": 1}`:                   "400 INVALID function 5 does not read: use 1 (coils), 2 (discrete inputs), 3 (holding registers) or 4 (input registers)",
 		`{"unit": 1, "function": 3, "address": 0, "count": 126}`:                 "400 INVALID 126 is not from 1 to 125, which is what one request of function 3 may carry",
-		`{"unit": 1, "function": 3, "address": 0}`:                               "400 INVALID 0 is not from 1 to 125, which is what one request of function 3 may carry",
+		`{"unit": 1, "function": 3, "address": 0}`:                               "400 INVALID count is needed: how many registers or coils to read",
 		`{"unit": 1, "function": 1, "address": 0, "count": 2001}`:                "400 INVALID 2001 is not from 1 to 2000, which is what one request of function 1 may carry",
 		`{"unit": 1, "function": 3, "address": 65500, "count":37}`:               "400 INVALID 37 from address 65500 on would run past address 65535",
 		`{"function": 3, "address": 0, "count": 1}`:                              "400 INVALID unit, function and address are needed: for example 1, 3 and 0",
-		`{"unit": 256, "function": 3, "address": 0, "count": 1}`:                 "400 INVALID the body is not the JSON that is expected: unit: number 256 where a whole number that fits is expected",
+		`{"unit": 256, "function": 3, "address": 0, "count": 1}`:                 "400 INVALID the body is not the JSON that is expected: unit: number 256 where a whole number from 0 to 255 is expected",
 		`{"unit": 1, "function": 3, "address": 0, "count": 1, "deadline_ms": 0}`: "400 INVALID deadline_ms 0 is not between 1 and 60000",
 		`{"unit": 1, "function": 3, "address": 0, "size": 1}`:                    `400 INVALID the body is not the JSON that is expected: json: unknown field "size"`,
 	} {
@@ -85,7 +87,7 @@ func TestRegistersAreReadOverHTTP(t *testing.T) {
 func TestRegistersAreWrittenOverHTTP(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
-	p := newPlant(t, field(1, d.address, allKinds()...), field(2, d.address, mapped(ems.Adjustment, 1, "other", config.Mapping{Unit: 9, Function: 16, Address: 300, DataType: config.Float32})))
+	p := newPlant(t, field(1, d.address, allKinds()...), field(2, strings.Replace(d.address, "127.0.0.1", "LocalHost", 1), mapped(ems.Adjustment, 1, "other", config.Mapping{Unit: 9, Function: 16, Address: 300, DataType: config.Float32})))
 	p.start()
 	p.awaitStatus(1, true, "")
 	write := func(body string) string {
@@ -106,7 +108,8 @@ func TestRegistersAreWrittenOverHTTP(t *testing.T) {
 		{`{"unit": 1, "function": 22, "address": 53, "values": [1]}`, "400 INVALID function 22 does not write: use 5 or 15 (coils), 6 or 16 (holding registers)"},
 		{`{"unit": 1, "function": 6, "address": 53, "values": [1, 2]}`, "400 INVALID 2 is not from 1 to 1, which is what one request of function 6 may carry"},
 		{`{"unit": 1, "function": 16, "address": 53, "values": []}`, "400 INVALID 0 is not from 1 to 123, which is what one request of function 16 may carry"},
-		{`{"unit": 1, "function": 16, "address": 53, "values": [70000]}`, "400 INVALID the body is not the JSON that is expected: values[0]: number 70000 where a whole number that fits is expected"},
+		{`{"unit": 1, "function": 16, "address": 53}`, "400 INVALID values are needed: what to write"},
+		{`{"unit": 1, "function": 16, "address": 53, "values": [70000]}`, "400 INVALID the body is not the JSON that is expected: values[0]: number 70000 where a whole number from 0 to 65535 is expected"},
 		{`{"unit": 1, "function": 15, "address": 53, "values": [0, 2]}`, "400 INVALID values[1]: 2 is neither 0 nor 1, and a coil is a single bit"},
 		{`{"unit": 1, "function": 6, "address": 53, "values": [1], "by": "\n"}`, "400 INVALID by has control characters, or more than 100 bytes"},
 		{`{"unit": 1, "function": 16, "address": 11, "values": [1, 2]}`, "409 CONFLICT setpoint of channel 1 (A:2) is written there" + command},
@@ -120,10 +123,10 @@ func TestRegistersAreWrittenOverHTTP(t *testing.T) {
 		}
 	}
 	d.set(func() { d.refuse[6], d.silent[5] = 3, true })
-	if got := write(`{"unit": 1, "function": 6, "address": 51, "values": [78]}`); got != "failed refused by the device: the device answered exception 3 (illegal data value) to function 6" {
+	if got := write(`{"unit": 1, "function": 6, "address": 51, "values": [78]}`); got != "409 CONFLICT the write failed: refused by the device: the device answered exception 3 (illegal data value) to function 6" {
 		t.Error(got)
 	}
-	if got := write(`{"unit": 1, "function": 5, "address": 60, "values": [1], "by": "Bob"}`); got != "unknown no answer: "+d.address+" did not answer in whole within 2s" {
+	if got := write(`{"unit": 1, "function": 5, "address": 60, "values": [1], "by": "Bob"}`); !strings.HasPrefix(got, "504 UNKNOWN whether the device has executed the write is unknown: not confirmed: ") || !strings.HasSuffix(got, " did not answer in whole within 2s") {
 		t.Error(got)
 	}
 	want := []string{"5@50=65280", "6@51=77", "15@52=3", "16@53=2", "6@10=1", "15@10=1", "6@51=78", "5@60=65280"}
@@ -171,19 +174,20 @@ func TestARegisterWriteGoesBetweenTwoReads(t *testing.T) {
 	d.hold(3)
 	d.awaitHeld()
 	const path = "/api/channels/1/registers/write"
-	_, reply := p.call(http.MethodPost, path, `{"unit": 1, "function": 6, "address": 1, "values": [1], "deadline_ms": 1}`)
-	if ended := decode[ems.RegisterWrite](t, reply); ended.State != ems.CommandExpired || ended.Reason != "the channel was busy until the deadline, nothing was sent" {
-		t.Errorf("%+v", ended)
+	p.Refused(http.MethodPost, path, `{"unit": 1, "function": 6, "address": 1, "values": [1], "deadline_ms": 1}`,
+		http.StatusGatewayTimeout, ems.CodeExpired, "the write expired: the channel was busy until the deadline, nothing was sent")
+	if got := p.abandoned(path, `{"unit": 1, "function": 6, "address": 1, "values": [2], "deadline_ms": 30000}`); got != "failed whoever asked did not wait for it, nothing was sent" {
+		t.Error(got)
 	}
 	d.set(func() { d.order = nil })
 	asked := make(chan string, maxTasks+1)
-	for range maxTasks { // one place is taken by the one that has expired
+	for range maxTasks - 1 { // two places are taken by those that were given up
 		go func() {
 			_, reply, err := p.request(http.MethodPost, path, `{"unit": 1, "function": 16, "address": 1, "values": [7], "deadline_ms": 30000}`)
-			asked <- fmt.Sprint(string(reply.Data), err)
+			asked <- fmt.Sprint(string(reply.Data), reply.Error, err)
 		}()
 	}
-	if full := <-asked; !strings.Contains(full, `"state":"failed"`) || !strings.Contains(full, "8 requests are waiting for channel 1 already, nothing was sent: try again") {
+	if full := <-asked; !strings.Contains(full, "CONFLICT the write failed: 8 requests are waiting for channel 1 already, nothing was sent: try again") {
 		t.Error(full)
 	}
 	p.eventually(func() error {
@@ -193,20 +197,55 @@ func TestARegisterWriteGoesBetweenTwoReads(t *testing.T) {
 		return nil
 	}, "all writes")
 	d.release()
-	for range maxTasks - 1 {
+	for range maxTasks - 2 {
 		if ended := <-asked; !strings.Contains(ended, `"state":"done"`) {
 			t.Error(ended)
 		}
 	}
 	d.mu.Lock()
-	order := slices.Clone(d.order[:maxTasks])
+	order := slices.Clone(d.order[:maxTasks-1])
 	d.mu.Unlock()
-	if want := []byte{16, 16, 16, 16, 16, 16, 16, 4}; !slices.Equal(order, want) {
+	if want := []byte{16, 16, 16, 16, 16, 16, 4}; !slices.Equal(order, want) {
 		t.Errorf("%v instead of %v", order, want)
 	}
-	if written := d.written(); len(written) != maxTasks-1 {
+	if written := d.written(); len(written) != maxTasks-2 {
 		t.Errorf("%q", written)
 	}
+}
+
+// abandoned asks for a register write and leaves before it was its turn. It returns
+// how the write is said to have ended.
+func (p *plant) abandoned(path, body string) (ended string) {
+	p.t.Helper()
+	ctx, leave := context.WithCancel(p.t.Context())
+	defer leave()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.service.Addr()+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		if reply, err := http.DefaultClient.Do(request); err == nil {
+			reply.Body.Close()
+		}
+	}()
+	newest := func(want ems.CommandState) func() error {
+		return func() error {
+			_, reply := p.call(http.MethodGet, path+"s?limit=1", "")
+			for _, note := range decode[[]ems.RegisterWrite](p.t, reply) {
+				if ended = fmt.Sprint(note.State, " ", note.Reason); note.State == want {
+					return nil
+				}
+			}
+			return errors.New(ended)
+		}
+	}
+	p.eventually(newest(ems.CommandExecuting), "a write that waits")
+	leave()
+	<-left
+	p.eventually(newest(ems.CommandFailed), "the end of a write that nobody waits for")
+	return ended
 }
 
 // TestRegistersThatAreRefused: of channels that have none, that are disabled, or
@@ -219,15 +258,17 @@ func TestRegistersThatAreRefused(t *testing.T) {
 	forbidding := field(3, d.address)
 	forbidding.Modbus.Reads = config.Reads{}.OrDefault()
 	forbidding.Modbus.Reads.Forbidden = []config.ForbiddenRange{{Unit: -1, Function: 3, First: 10, Last: 19}}
-	p := newPlant(t, config.Channel{ID: 1, Name: "site", Protocol: "virtual", Enabled: true, PollPeriod: time.Second, Timeout: time.Second}, disabled, forbidding, line)
+	p := newPlant(t, config.Channel{ID: 1, Name: "site", Protocol: "virtual", Enabled: true, PollPeriod: time.Second, Timeout: time.Second}, disabled, forbidding, line,
+		field(6, strings.Replace(d.address, "127.0.0.1", "[::1]", 1)))
 	p.start()
 	const read, write = `{"unit": 0, "function": 3, "address": 9, "count": 2}`, `{"unit": 1, "function": 6, "address": 9, "values": [2]}`
 	for _, test := range [][3]string{
 		{"1/registers/read", read, "409 channel 1 has protocol virtual, which has no registers"},
 		{"1/registers/write", write, "409 channel 1 has protocol virtual, which has no registers"},
-		{"2/registers/read", read, "409 channel 2 is disabled"},
-		{"2/registers/write", write, "409 channel 2 is disabled"},
-		{"3/registers/read", read, "409 channels.yaml forbids to read from there: leave its ranges out"},
+		{"2/registers/read", read, "409 channel 2 is not run: the channel is disabled; enable it where it is written"},
+		{"2/registers/write", write, "409 channel 2 is not run: the channel is disabled; enable it where it is written"},
+		{"3/registers/read", read, "409 channel 3 forbids to read from there: leave its ranges (modbus.forbidden) out"},
+		{"6/registers/read", read, "409 channel 3 forbids to read from there: leave its ranges (modbus.forbidden) out"},
 		{"4/registers/read", read, "400 unit 0 is every unit of the line, and none of them answers: name one"},
 		{"5/registers/read", read, "404 there is no channel 5"},
 		{"5/registers/write", write, "404 there is no channel 5"},

@@ -44,6 +44,17 @@ func (s schedule) after(now time.Time) time.Time {
 	return s.start.Add(since/s.period*s.period + s.period)
 }
 
+// retry returns when a device is tried again after a pause. After a longer one it is a
+// time that lies as far from the polls of other channels as a slot does, because an
+// attempt takes its time and many devices may be away for long.
+func (s schedule) retry(now time.Time, pause time.Duration) time.Time {
+	grid := schedule{start: s.start, period: min(s.period, longestSpread)}
+	if pause < grid.period {
+		return now.Add(pause)
+	}
+	return grid.after(now.Add(pause))
+}
+
 // missed returns how many slots lie between the one that a poll began with and
 // the first one after its end.
 func (s schedule) missed(began, ended time.Time) int {

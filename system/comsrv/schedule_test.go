@@ -129,3 +129,22 @@ func TestRetriesGrowWithFullJitter(t *testing.T) {
 		bound = min(2*bound, longestRetry)
 	}
 }
+
+// TestLongPausesEndOnTheGrid, of at most a second, and others when they are over.
+func TestLongPausesEndOnTheGrid(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, test := range []struct{ period, now, pause, want time.Duration }{
+		{time.Second, 100 * ms, 999 * ms, 1099 * ms},
+		{time.Second, 100 * ms, 1000 * ms, 1300 * ms},
+		{time.Second, 5300 * ms, 2000 * ms, 8300 * ms},
+		{time.Hour, 5200 * ms, 2200 * ms, 8300 * ms},
+		{50 * ms, 40 * ms, 49 * ms, 89 * ms},
+		{50 * ms, 310 * ms, 60 * ms, 400 * ms},
+	} {
+		s := schedule{start: epoch.Add(300 * ms), period: test.period}
+		if at := s.retry(epoch.Add(test.now), test.pause).Sub(epoch); at != test.want {
+			t.Errorf("every %v, %v after %v: at %v, want %v", test.period, test.pause, test.now, at, test.want)
+		}
+	}
+}

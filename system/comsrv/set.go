@@ -31,7 +31,7 @@ func (c *channel) set(ctx context.Context, point int, value float64) error {
 	_, settable := c.driver.(protocol.Settable)
 	switch {
 	case !c.Enabled:
-		return ems.Errorf(ems.CodeConflict, "channel %d is disabled", c.ID)
+		return c.rests
 	case !settable:
 		return ems.Errorf(ems.CodeConflict, "the points of channel %d come from its device: only those of a virtual channel can be set", c.ID)
 	case at.Type.Writable():

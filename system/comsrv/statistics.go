@@ -4,7 +4,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
-	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
 )
 
@@ -27,7 +26,7 @@ func (s *Service) getStatistics(c echo.Context) error {
 		return err
 	}
 	if !channel.Enabled {
-		return ems.Errorf(ems.CodeConflict, "channel %d is disabled", channel.ID)
+		return channel.rests
 	}
 	counters := &channel.counters
 	view := statisticsView{

@@ -48,7 +48,7 @@ func TestStatisticsOverHTTP(t *testing.T) {
 		t.Error(diff)
 	}
 	for path, want := range map[string]string{
-		"2": "409 channel 2 is disabled", "4": "404 there is no channel 4", "x": `400 channel "x" is not a number of 1 or more`,
+		"2": "409 channel 2 is not run: the channel is disabled; enable it where it is written", "4": "404 there is no channel 4", "x": `400 channel "x" is not a number of 1 or more`,
 	} {
 		status, reply := p.call(http.MethodGet, "/api/channels/"+path+"/statistics", "")
 		if got := fmt.Sprintf("%d %s", status, reply.Error.Message); got != want {

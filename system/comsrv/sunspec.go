@@ -1,9 +1,11 @@
 package comsrv
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -24,8 +26,8 @@ const (
 )
 
 func (s *Service) addSunSpecRoutes() {
-	s.server.Echo.POST("/api/channels/:channel/sunspec/scan", s.scanChannel)
-	s.server.Echo.POST("/api/sunspec/scan", s.scanAddress)
+	s.server.Echo.POST("/api/channels/:channel/sunspec/scan", s.scanChannel, httpserver.Parameters())
+	s.server.Echo.POST("/api/sunspec/scan", s.scanAddress, httpserver.Parameters())
 }
 
 // scanRequest is the body of a scan. The address and its timeout are those of the
@@ -80,12 +82,12 @@ func (s *Service) scanChannel(c echo.Context) error {
 		return ems.Errorf(ems.CodeInvalid, "the channel has an address and a timeout already: use /api/sunspec/scan for another")
 	}
 	for _, unit := range request.Units {
-		if err := channel.checkRead(protocol.Range{Unit: unit, Function: 3}); err != nil {
+		if err := s.checkRead(&channel.Channel, protocol.Range{Unit: unit, Function: 3}); err != nil {
 			return err
 		}
 	}
 	return s.scan(c, &request, &channel.Channel, func(ctx context.Context, place protocol.Range) (values []uint16, failure error) {
-		if err := channel.checkRead(place); err != nil {
+		if err := s.checkRead(&channel.Channel, place); err != nil {
 			return nil, err
 		}
 		deadline, _ := ctx.Deadline()
@@ -113,8 +115,11 @@ func (s *Service) scanAddress(c echo.Context) error {
 	if timeout < time.Millisecond || timeout > longestScanWait {
 		return ems.Errorf(ems.CodeInvalid, "timeout_ms %d is not between 1 and %d", request.TimeoutMS, longestScanWait.Milliseconds())
 	}
-	entry := config.Channel{Protocol: config.ProtocolModbusTCP, Address: request.Address, Timeout: timeout, PollPeriod: timeout}
-	entry.Modbus.Reads = config.Reads{}.OrDefault()
+	entry, err := s.entryAt(request.Address)
+	if err != nil {
+		return err
+	}
+	entry.Timeout, entry.PollPeriod = timeout, timeout
 	select {
 	case s.scanning <- struct{}{}:
 		defer func() { <-s.scanning }()
@@ -128,7 +133,44 @@ func (s *Service) scanAddress(c echo.Context) error {
 	defer s.links.Forget(entry.ID)
 	defer driver.Close()
 	entry.Timeout = 0 // not of the channel that is proposed
-	return s.scan(c, &request, &entry, driver.(protocol.Addressable).ReadRange)
+	return s.scan(c, &request, &entry, func(ctx context.Context, place protocol.Range) ([]uint16, error) {
+		if err := s.checkRead(&entry, place); err != nil {
+			return nil, err
+		}
+		return driver.(protocol.Addressable).ReadRange(ctx, place)
+	})
+}
+
+// entryAt returns a channel of an address with what the channels there say of the
+// device: what must not be read, and the spacing, with which it shares their connection.
+func (s *Service) entryAt(address string) (config.Channel, error) {
+	entry := config.Channel{Protocol: config.ProtocolModbusTCP, Address: address}
+	entry.Modbus.Reads = config.Reads{}.OrDefault()
+	var like *config.Channel
+	for _, there := range s.commands.roster.Load().channels {
+		if !there.SameDevice(&entry) {
+			continue
+		}
+		reads := there.Modbus.Reads.OrDefault()
+		for _, one := range reads.Forbidden {
+			if !slices.Contains(entry.Modbus.Reads.Forbidden, one) {
+				entry.Modbus.Reads.Forbidden = append(entry.Modbus.Reads.Forbidden, one)
+			}
+		}
+		entry.Modbus.Reads.MaxRegisters = min(entry.Modbus.Reads.MaxRegisters, reads.MaxRegisters)
+		switch {
+		case there.Enabled && there.Protocol != entry.Protocol:
+			return entry, ems.Errorf(ems.CodeConflict, "channel %d talks to this address by %s: scan by POST /api/channels/%d/sunspec/scan, or disable it", there.ID, there.Protocol, there.ID)
+		case like == nil || there.Enabled && !like.Enabled:
+			like = &there.Channel
+		case there.Enabled && there.Modbus.Spacing != like.Modbus.Spacing:
+			return entry, ems.Errorf(ems.CodeConflict, "channels %d and %d have this address with different spacing: scan by POST /api/channels/%d/sunspec/scan", like.ID, there.ID, like.ID)
+		}
+	}
+	if like != nil {
+		entry.Modbus.Spacing = like.Modbus.Spacing
+	}
+	return entry, nil
 }
 
 // scanBody reads the body of a scan, which may be missing.
@@ -186,13 +228,14 @@ func (s *Service) document(entry *config.Channel, devices []*sunspec.Device, poi
 	}
 	proposed := *entry
 	proposed.ID, proposed.Points, proposed.Modbus = id, points, config.Modbus{Reads: config.Reads{}.OrDefault()}
+	proposed.Modbus.Reads.Forbidden = entry.Modbus.Reads.Forbidden
 	tables := proposed.Tables()
 	if err := proposed.ParsePoints(tables); err != nil {
 		return nil, ems.Errorf(ems.CodeInternal, "what is proposed cannot be used: %w", err)
 	}
 	first := devices[0]
 	document := map[string]any{
-		"id": id, "name": first.Manufacturer + " " + first.Model, "protocol": entry.Protocol, "address": entry.Address,
+		"id": id, "name": cmp.Or(strings.TrimSpace(first.Manufacturer+" "+first.Model), "SunSpec device"), "protocol": entry.Protocol, "address": entry.Address,
 		"description": fmt.Sprintf("serial number %s, version %s", first.Serial, first.Version), "points": tables,
 	}
 	if entry.Timeout > 0 {
@@ -201,8 +244,30 @@ func (s *Service) document(entry *config.Channel, devices []*sunspec.Device, poi
 	if line := entry.Serial; entry.Protocol == config.ProtocolModbusRTU {
 		document["serial"] = map[string]any{"baud_rate": line.BaudRate, "parity": line.Parity, "stop_bits": line.StopBits}
 	}
+	settings := map[string]any{}
 	if spacing := entry.Modbus.Spacing; spacing > 0 { // else it would not share the connection
-		document["modbus"] = map[string]any{"spacing": spacing.String()}
+		settings["spacing"] = spacing.String()
+	}
+	if forbidden := entry.Modbus.Reads.Forbidden; len(forbidden) > 0 {
+		settings["forbidden"] = forbiddenTexts(forbidden)
+	}
+	if len(settings) > 0 {
+		document["modbus"] = settings
 	}
 	return document, nil
+}
+
+// forbiddenTexts writes ranges as a document has them.
+func forbiddenTexts(ranges []config.ForbiddenRange) (list []map[string]any) {
+	for _, one := range ranges {
+		text := map[string]any{"first": one.First, "last": one.Last}
+		if one.Unit >= 0 {
+			text["unit"] = one.Unit
+		}
+		if one.Function > 0 {
+			text["function"] = one.Function
+		}
+		list = append(list, text)
+	}
+	return list
 }

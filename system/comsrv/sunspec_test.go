@@ -140,12 +140,73 @@ func TestASunSpecDeviceBecomesAChannel(t *testing.T) {
 	}
 }
 
+// TestAScanKeepsToWhatChannelsSayOfADevice: it goes over their connection, leaves out
+// what they forbid and names it, and proposes the rest.
+func TestAScanKeepsToWhatChannelsSayOfADevice(t *testing.T) {
+	t.Parallel()
+	d := sunspecDevice(t)
+	enabled, disabled := field(1, d.address, mapped(ems.Telemetry, 1, "soc", config.Mapping{Function: 3, Address: 40079, DataType: config.Uint16})), field(2, d.address)
+	enabled.Modbus.Spacing, disabled.Enabled = time.Millisecond, false
+	for channel, at := range map[*config.Channel]uint16{&enabled: 50000, &disabled: 40100} {
+		channel.Modbus.Reads = config.Reads{}.OrDefault()
+		channel.Modbus.Reads.Forbidden = []config.ForbiddenRange{{Unit: -1, Function: 3, First: at, Last: at + 9}}
+	}
+	p := newPlant(t, enabled, disabled)
+	p.start()
+	p.awaitStatus(1, true, "")
+	status, reply := p.call(http.MethodPost, "/api/sunspec/scan", fmt.Sprintf(`{"address": %q, "timeout_ms": 5000, "all": true}`, d.address))
+	if status != http.StatusOK {
+		t.Fatalf("%d %+v", status, reply.Error)
+	}
+	var view struct {
+		Units    []scanned
+		Document map[string]any
+	}
+	if err := json.Unmarshal(reply.Data, &view); err != nil {
+		t.Fatal(err)
+	}
+	found := view.Units[0].Device
+	if found == nil || found.Serial != "B7" || len(found.Models) != 2 {
+		t.Fatalf("%+v", view.Units)
+	}
+	if diff := cmp.Diff([]string{
+		"model 802 at 40070 cannot be read, and nothing of it is proposed: channels.yaml forbids to read from there: leave its ranges out",
+	}, found.Notes); diff != "" {
+		t.Error(diff)
+	}
+	range3 := func(first float64) map[string]any {
+		return map[string]any{"function": 3.0, "first": first, "last": first + 9}
+	}
+	if diff := cmp.Diff(map[string]any{"spacing": "1ms", "forbidden": []any{range3(50000), range3(40100)}}, view.Document["modbus"]); diff != "" {
+		t.Error(diff)
+	}
+	text, err := json.Marshal(view.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, reply := p.call(http.MethodPost, "/api/channels?dry_run=true", string(text)); status >= 300 {
+		t.Errorf("what is proposed is refused: %d %+v", status, reply.Error)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for first := range d.reads {
+		if first > 40099 && first != 40134 { // where the next model is announced
+			t.Errorf("registers from %d on were read", first)
+		}
+	}
+	if d.accepted != 1 {
+		t.Errorf("%d connections", d.accepted)
+	}
+}
+
 // TestScansThatAreRefused by their body, or because of the channel.
 func TestScansThatAreRefused(t *testing.T) {
 	t.Parallel()
 	disabled, line := field(2, "192.0.2.1:502"), field(3, "127.0.0.1:1")
 	disabled.Enabled, line.Protocol = false, config.ProtocolModbusRTUOverTCP
-	p := newPlant(t, config.Channel{ID: 1, Name: "site", Protocol: "virtual", Enabled: true, PollPeriod: time.Second, Timeout: time.Second}, disabled, line)
+	spaced, other := field(5, "127.0.0.1:2"), field(6, "127.0.0.1:2")
+	other.Modbus.Spacing = time.Second
+	p := newPlant(t, config.Channel{ID: 1, Name: "site", Protocol: "virtual", Enabled: true, PollPeriod: time.Second, Timeout: time.Second}, disabled, line, spaced, other)
 	p.start()
 	many := ""
 	for unit := range maxScanUnits + 1 {
@@ -153,14 +214,16 @@ func TestScansThatAreRefused(t *testing.T) {
 	}
 	for _, test := range [][3]string{
 		{"/api/channels/1/sunspec/scan", "", "409 channel 1 has protocol virtual, which has no registers"},
-		{"/api/channels/2/sunspec/scan", "", "409 channel 2 is disabled"},
+		{"/api/channels/2/sunspec/scan", "", "409 channel 2 is not run: the channel is disabled; enable it where it is written"},
 		{"/api/channels/3/sunspec/scan", `{"units": [0]}`, "400 unit 0 is every unit of the line, and none of them answers: name one"},
 		{"/api/channels/3/sunspec/scan", `{"address": "127.0.0.1:1"}`, "400 the channel has an address and a timeout already: use /api/sunspec/scan for another"},
 		{"/api/channels/4/sunspec/scan", "", "404 there is no channel 4"},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1"}`, `400 address: "127.0.0.1" is not host:port, for example 192.168.1.20:502`},
+		{"/api/sunspec/scan", `{"address": "127.0.0.1:1"}`, "409 channel 3 talks to this address by modbus_rtu_over_tcp: scan by POST /api/channels/3/sunspec/scan, or disable it"},
+		{"/api/sunspec/scan", `{"address": "127.0.0.1:2"}`, "409 channels 5 and 6 have this address with different spacing: scan by POST /api/channels/5/sunspec/scan"},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "timeout_ms": 10001}`, "400 timeout_ms 10001 is not between 1 and 10000"},
 		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [` + strings.TrimSuffix(many, ",") + `]}`, "400 33 units are more than the 32 of one scan"},
-		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [256]}`, "400 the body is not the JSON that is expected: units[0]: number 256 where a whole number that fits is expected"},
+		{"/api/sunspec/scan", `{"address": "127.0.0.1:1", "units": [256]}`, "400 the body is not the JSON that is expected: units[0]: number 256 where a whole number from 0 to 255 is expected"},
 	} {
 		status, reply := p.call(http.MethodPost, test[0], test[1])
 		if got := fmt.Sprintf("%d %s", status, reply.Error.Message); got != test[2] {
@@ -168,7 +231,7 @@ func TestScansThatAreRefused(t *testing.T) {
 		}
 	}
 	p.service.scanning <- struct{}{}
-	if status, reply := p.call(http.MethodPost, "/api/sunspec/scan", `{"address": "127.0.0.1:1"}`); status != http.StatusServiceUnavailable {
+	if status, reply := p.call(http.MethodPost, "/api/sunspec/scan", `{"address": "127.0.0.1:4"}`); status != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", status, reply.Data)
 	}
 }

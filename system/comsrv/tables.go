@@ -9,8 +9,8 @@ import (
 )
 
 func (s *Service) addTableRoutes() {
-	s.server.Echo.GET("/api/channels/:channel/tables", s.exportTables)
-	s.server.Echo.POST("/api/channels/:channel/tables/diff", s.compareTables)
+	s.server.Echo.GET("/api/channels/:channel/tables", s.exportTables, httpserver.Parameters())
+	s.server.Echo.POST("/api/channels/:channel/tables/diff", s.compareTables, httpserver.Parameters())
 }
 
 // exportTables replies with the tables of a channel as they are in use, CSV by

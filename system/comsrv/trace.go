@@ -38,7 +38,20 @@ func (t *trace) start(driver protocol.Traceable, clock ems.Clock, until time.Tim
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.first, t.frames, t.size, t.until = t.next(), nil, 0, until
+	t.watch(driver, clock)
+}
+
+func (t *trace) watch(driver protocol.Traceable, clock ems.Clock) {
 	driver.Trace(func(frame protocol.Frame) { t.add(driver, frame, clock.Now()) })
+}
+
+// resume goes on with the frames of another driver, if somebody wants them still.
+func (t *trace) resume(driver protocol.Traceable, clock ems.Clock) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if clock.Now().Before(t.until) {
+		t.watch(driver, clock)
+	}
 }
 
 // stop forgets all frames. driver is nil where there is none.
@@ -145,7 +158,7 @@ func viewFrame(number uint64, frame *protocol.Frame) frameView {
 // traceable returns the driver of a channel, if that has frames to show.
 func (c *channel) traceable() (protocol.Traceable, error) {
 	if !c.Enabled {
-		return nil, ems.Errorf(ems.CodeConflict, "channel %d is disabled", c.ID)
+		return nil, c.rests
 	}
 	driver, can := c.driver.(protocol.Traceable)
 	if !can {
@@ -156,9 +169,9 @@ func (c *channel) traceable() (protocol.Traceable, error) {
 
 func (s *Service) addTraceRoutes() {
 	const path = "/api/channels/:channel/trace"
-	s.server.Echo.POST(path, s.startTrace)
-	s.server.Echo.GET(path, s.readTrace)
-	s.server.Echo.DELETE(path, s.stopTrace)
+	s.server.Echo.POST(path, s.startTrace, httpserver.Parameters())
+	s.server.Echo.GET(path, s.readTrace, httpserver.Parameters("limit", "after"))
+	s.server.Echo.DELETE(path, s.stopTrace, httpserver.Parameters())
 }
 
 // startTrace keeps the frames of a channel for a time.

@@ -137,7 +137,7 @@ func TestTracesThatAreRefused(t *testing.T) {
 	}
 	for _, test := range []struct{ method, path, body, want string }{
 		{http.MethodPost, "1/trace", "", "409 channel 1 has protocol virtual, which has no frames to show"},
-		{http.MethodPost, "2/trace", "", "409 channel 2 is disabled"},
+		{http.MethodPost, "2/trace", "", "409 channel 2 is not run: the channel is disabled; enable it where it is written"},
 		{http.MethodPost, "3/trace", "", "404 there is no channel 3"},
 		{http.MethodPost, "10/trace", `{"duration_ms": 600001}`, "400 duration_ms 600001 is not between 1 and 600000"},
 		{http.MethodPost, "10/trace", `{"duration_ms": 0}`, "400 duration_ms 0 is not between 1 and 600000"},
@@ -169,4 +169,42 @@ func TestTracesThatAreRefused(t *testing.T) {
 		}
 		return nil
 	}, "the reason")
+}
+
+// TestATraceGoesOn over a change of its channel, with the numbers that follow.
+func TestATraceGoesOn(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	p, f := newFolderPlant(t)
+	f.channels(f.field(1, d, ""))
+	p.site, _ = p.readSite()
+	p.start()
+	p.ok(http.MethodPost, "/api/channels/1/trace", `{"duration_ms": 600000}`)
+	page := func(after uint64) (view traceView) {
+		t.Helper()
+		p.eventually(func() error {
+			view = decode[traceView](t, p.ok(http.MethodGet, fmt.Sprintf("/api/channels/1/trace?after=%d", after), ""))
+			if len(view.Frames) == 0 {
+				return fmt.Errorf("no frames after %d", after)
+			}
+			return nil
+		}, "frames")
+		return view
+	}
+	page(0)
+	for _, what := range []string{"other", ", enabled: false", ""} {
+		f.channels(f.field(1, d, strings.Replace(what, "other", ", description: other", 1)))
+		p.reload()
+		view := decode[traceView](t, p.ok(http.MethodGet, "/api/channels/1/trace", ""))
+		if !view.Active || len(view.Frames) == 0 || view.Frames[0].Number != 1 {
+			t.Fatalf("%q: active %v, %d frames", what, view.Active, len(view.Frames))
+		}
+		if strings.Contains(what, "enabled") {
+			continue
+		}
+		last := view.Frames[len(view.Frames)-1].Number
+		if more := page(last); more.Missed != 0 || more.Frames[0].Number != last+1 {
+			t.Errorf("%q: missed %d, the next frame is %d and not %d", what, more.Missed, more.Frames[0].Number, last+1)
+		}
+	}
 }

@@ -31,13 +31,21 @@ func (w *wanted) with() *wanted {
 	return &wanted{site: w.site, made: maps.Clone(w.made), switches: maps.Clone(w.switches), unfit: w.unfit}
 }
 
-// says returns whether a channel is enabled by its own words.
-func (w *wanted) says(id ems.ChannelID) (enabled, found bool) {
+// says reports whether a channel is enabled, or not, by its own words: not where its
+// document cannot be read.
+func (w *wanted) says(id ems.ChannelID, enabled bool) (same, found bool) {
 	if channel, inSite := w.site.Channel(id); inSite {
-		return channel.Enabled, true
+		return channel.Enabled == enabled, true
 	}
 	one, made := w.made[id]
-	return made && one.channel != nil && one.channel.Enabled, made
+	return made && one.channel != nil && one.channel.Enabled == enabled, made
+}
+
+// isAside reports whether a document waits because the site folder names its id.
+func (w *wanted) isAside(id ems.ChannelID) bool {
+	_, inSite := w.site.Channel(id)
+	_, made := w.made[id]
+	return inSite && made
 }
 
 // dropSwitches forgets what is said by hand of channels that have gone, or that
@@ -45,7 +53,7 @@ func (w *wanted) says(id ems.ChannelID) (enabled, found bool) {
 func (w *wanted) dropSwitches() []ems.ChannelID {
 	var dropped []ems.ChannelID
 	for id, enabled := range w.switches {
-		if says, found := w.says(id); !found || says == enabled {
+		if same, found := w.says(id, enabled); !found || same {
 			dropped = append(dropped, id)
 			delete(w.switches, id)
 		}
@@ -86,12 +94,13 @@ func (w *wanted) entries() []entry {
 }
 
 // judge finds out which channels cannot be used beside the others. A channel of
-// the site folder, which fits by itself, then is not switched.
+// the site folder, which fits by itself, then is not switched. What is set aside is
+// not looked at.
 func (w *wanted) judge() map[ems.ChannelID]error {
 	w.unfit = map[ems.ChannelID]string{}
 	all := map[ems.ChannelID]error{}
 	for id, one := range w.made {
-		if one.channel == nil {
+		if one.channel == nil && !w.isAside(id) {
 			w.unfit[id], all[id] = one.fault, ems.Errorf(ems.CodeInvalid, "%s", one.fault)
 		}
 	}

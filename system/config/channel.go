@@ -31,7 +31,8 @@ type Channel struct {
 // MappedPoint is a point and where the device keeps it.
 type MappedPoint struct {
 	ems.Point
-	Mapping Mapping
+	Mapping   Mapping
+	ForReader string // the data_type that its table tells the reader, where no mapping has one
 }
 
 // channelsFile is the shape of channels.yaml.
@@ -93,6 +94,7 @@ func (s *siteReader) readChannels() []Channel {
 	}
 	checkInterlocks(all, channels)
 	checkShared(all)
+	checkWritten(all)
 	return channels
 }
 

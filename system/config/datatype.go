@@ -1,5 +1,11 @@
 package config
 
+import (
+	"math"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
 // DataType says how registers become a number or a text.
 type DataType string
 
@@ -74,6 +80,66 @@ func (m *Mapping) Registers() int {
 	default:
 		return 1
 	}
+}
+
+// WholeNumbers returns the least whole number that a type holds and the first one
+// above it that it does not hold. Both are powers of two or small, which a
+// float64 holds exactly; the greatest 64-bit integers are not.
+func (m *Mapping) WholeNumbers() (least, limit float64) {
+	switch m.DataType {
+	case Bits:
+		return 0, math.Ldexp(1, m.Bits)
+	case Int8:
+		return -1 << 7, 1 << 7
+	case Uint8:
+		return 0, 1 << 8
+	case Int16:
+		return -1 << 15, 1 << 15
+	case Uint16:
+		return 0, 1 << 16
+	case Int32:
+		return -1 << 31, 1 << 31
+	case Uint32:
+		return 0, 1 << 32
+	case Int64:
+		return -1 << 63, 1 << 63
+	case BCD16:
+		return 0, 1e4
+	case BCD32:
+		return 0, 1e8
+	default:
+		return 0, 1 << 64
+	}
+}
+
+// holds reports whether the registers of a mapping can carry a raw value. A
+// whole-number type takes the nearest whole number.
+func (m *Mapping) holds(raw float64) bool {
+	switch m.DataType {
+	case Bool:
+		return raw == 0 || raw == 1
+	case Float16:
+		return math.Abs(raw) < leastInfiniteHalf
+	case Float32:
+		return !math.IsInf(float64(float32(raw)), 0)
+	case Float64:
+		return !math.IsInf(raw, 0)
+	default:
+		least, limit := m.WholeNumbers()
+		whole := math.Round(raw)
+		return whole >= least && whole < limit
+	}
+}
+
+// leastInfiniteHalf is the first number that a float16 rounds to infinity.
+const leastInfiniteHalf = 65520
+
+// CheckHeld refuses a value that the type of the point cannot carry to its device.
+func (p *MappedPoint) CheckHeld(value float64) error {
+	if raw := p.ToRaw(value); !p.Mapping.holds(raw) {
+		return ems.Errorf(ems.CodeInvalid, "%v is raw value %v, which %s does not hold", value, raw, p.Mapping.DataType)
+	}
+	return nil
 }
 
 // Sentinel is what registers hold of a value that the device does not have: the

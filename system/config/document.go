@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +26,7 @@ const maxFileBytes = 16 << 20
 type document struct {
 	file   string
 	root   *yaml.Node
+	kind   reflect.Type // of what it is decoded into
 	faults *faults
 }
 
@@ -61,7 +61,7 @@ func (d *document) decode(text []byte, into any) bool {
 		d.addYAML(err)
 		return false
 	}
-	d.root = root.Content[0]
+	d.root, d.kind = root.Content[0], reflect.TypeOf(into)
 	before := len(d.faults.list)
 	if d.findCircles(d.root, nil, nil); len(d.faults.list) > before {
 		return false
@@ -236,27 +236,4 @@ func child(node *yaml.Node, step any) *yaml.Node {
 		}
 	}
 	return nil
-}
-
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
-
-// addYAML turns the decoder's messages, which may be several, into faults.
-func (d *document) addYAML(err error) {
-	messages := []string{err.Error()}
-	var typeError *yaml.TypeError
-	if errors.As(err, &typeError) {
-		messages = typeError.Errors
-	}
-	for _, message := range messages {
-		line := 0
-		if match := yamlLine.FindStringSubmatch(message); match != nil {
-			line, _ = strconv.Atoi(match[1])
-			message = match[2]
-		}
-		message = strings.TrimPrefix(message, "yaml: ")
-		if strings.HasSuffix(message, "into time.Duration") {
-			message += ": write a number with its unit, such as 500ms, 60s or 24h"
-		}
-		d.faults.add(d.file, line, "%s", message)
-	}
 }

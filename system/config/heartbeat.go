@@ -70,7 +70,11 @@ func (c *Channel) checkLoss(doc *document, at []any) {
 		case c.Heartbeat != nil && c.Heartbeat.Point == place:
 			doc.add(here, "this is the heartbeat, which ends by itself")
 		default:
-			if err := point.CheckRange(value); err != nil {
+			err := point.CheckRange(value)
+			if err == nil && IsModbus(c.Protocol) {
+				err = point.CheckHeld(value)
+			}
+			if err != nil {
 				doc.add(here, "%v", err)
 			}
 		}

@@ -81,6 +81,7 @@ func CheckTogether(site []Channel, made []*MadeChannel) map[ems.ChannelID]error 
 	}
 	checkInterlocks(all[len(site):], channels)
 	checkShared(all)
+	checkWritten(all)
 	found := map[ems.ChannelID]error{}
 	for _, channel := range all {
 		if err := channel.doc.faults.err(); err != nil {

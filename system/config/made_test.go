@@ -60,7 +60,7 @@ func everyTable() map[string]map[string]string {
 		"point_id,slave_id,function_code,register_address,data_type,byte_order,bit_position\n"
 	adjustments := map[string]string{
 		"adjustment":         points + "1,limit,0.5,1,kW,,,,0,50,5,0,30s\n2,beat,1,0,,,,,,,,,\n",
-		"adjustment_mapping": mapping + "1,1,6,10,uint16,AB,\n2,1,6,11,uint16,,\n",
+		"adjustment_mapping": mapping + "1,1,6,10,int16,AB,\n2,1,6,11,uint16,,\n",
 	}
 	return map[string]map[string]string{
 		"1": {"telemetry": points + "1,power,1,0,kW,,,0.5,,,,,\n", "telemetry_mapping": mapping + "1,5,3,0,float32,CDAB,\n"},
@@ -130,13 +130,13 @@ func TestFaultsOfADocument(t *testing.T) {
 	tls := "id: 7\nname: a\nprotocol: modbus_tls\naddress: a:802\nmodbus:\n  tls: {ca: %}\n"
 	for text, want := range map[string]string{
 		"":                            "channel: id: a channel needs an id of 1 or more",
-		"[]":                          "channel:1: cannot unmarshal !!seq into config.madeEntry",
+		"[]":                          "channel:1: a list where an object is expected",
 		"id: 7\nname: a\nprotocol: x": `channel:3: protocol: no driver for "x": use one of modbus_tls, modbus_tcp, virtual`,
 		"id: 7\nname: a\nprotocol: virtual\npoll_perod: 1s": `channel:4: unknown key "poll_perod": check its spelling and indentation`,
 		"id: 7\nname: a\nprotocol: virtual\n---\nid: 8":     "channel:4: a second YAML document: put everything into one",
 		"id: 7\nname: a\nprotocol: virtual\npoints: {telemetry: \"point_id,signal_name,scale,offset,unit,reverse,data_type\\n1,=x,1,0,,,\"}": "points/7/telemetry.csv:2: signal_name",
 		"id: 7\nname: a\nprotocol: virtual\npoints: {telemetri: x}":                                                                          `channel:4: points.telemetri: no table has this name: use one of telemetry`,
-		"id: 7\nname: a\nprotocol: virtual\npoints: {telemetry: [1]}":                                                                        "channel:4: cannot unmarshal !!seq into string",
+		"id: 7\nname: a\nprotocol: virtual\npoints: {telemetry: [1]}":                                                                        "channel:4: points.telemetry: a list where a text is expected",
 		strings.Replace(tls, "%", "/etc/ssl/cert.pem", 1):                                                                                    `channel:6: modbus.tls.ca: "/etc/ssl/cert.pem" is not below the site folder`,
 		strings.Replace(tls, "%", "../ours.pem", 1):                                                                                          `channel:6: modbus.tls.ca: "../ours.pem" is not below the site folder`,
 		strings.Replace(tls, "%", "tls/../../ours.pem", 1):                                                                                   `channel:6: modbus.tls.ca: "tls/../../ours.pem" is not below the site folder`,

@@ -38,6 +38,9 @@ func (s *siteReader) readModbus(doc *document, at []any, entry channelEntry, cha
 	if channel.Protocol == ProtocolModbusRTU {
 		s.readSerial(doc, append(at, "serial"), entry.Serial, channel)
 	}
+	if channel.Protocol == ProtocolModbusTLS {
+		defer channel.nameDevice()
+	}
 	if entry.Modbus == nil {
 		return
 	}

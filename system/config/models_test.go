@@ -123,7 +123,7 @@ func TestOneFaultOfATemplateOrModelIsOneFault(t *testing.T) {
 		{"value type", "templates/rack.yaml", "value_type: bool", "value_type: boolean", `templates/rack.yaml:11: action[0].value_type: unknown value_type "boolean": use number, integer or bool`},
 		{"point type", "templates/rack.yaml", "value_type: bool", "type: D", `templates/rack.yaml:11: unknown point type "D": use T (telemetry), S (signal), C (control) or A (adjustment)`},
 		{"action that reads", "templates/rack.yaml", "value_type: bool", "type: S", "templates/rack.yaml:11: action[0].type: an action is a control (C) or an adjustment (A), not S"},
-		{"point 0", "templates/dc.yaml", "unit: A", "point: -1", "templates/dc.yaml:5: cannot unmarshal !!int `-1` into ems.PointID"},
+		{"point 0", "templates/dc.yaml", "unit: A", "point: -1", "templates/dc.yaml:5: data[1].point: \"-1\" where a whole number from 0 to 4294967295 is expected"},
 		{"expression", "templates/dc.yaml", "* current", "x current", `templates/dc.yaml:7: computed[0].expression: byte 9: expected +, -, *, / or the end, found 'x'`},
 		{"unknown input", "templates/rack.yaml", "[soc]", "[sock]", `templates/rack.yaml:15: computed[0].of: there is no data and no computed value "sock"`},
 		{"count", "templates/rack.yaml", "[soc]", "[soc, voltage]", "templates/rack.yaml:15: computed[0].of: scale takes one name, not 2"},

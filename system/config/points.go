@@ -58,7 +58,13 @@ func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 				s.faults.add(pointsFile, row.line, "point_id %d has no row in %s", id, mappingFile)
 				continue
 			}
-			points = append(points, MappedPoint{Point: row.point, Mapping: mapping.mapping})
+			point := MappedPoint{Point: row.point, Mapping: mapping.mapping}
+			if !mapsEveryPoint(channel.Protocol) {
+				point.ForReader = row.forReader
+			} else if mapping.sound && kind.Writable() && point.Scale != 0 {
+				s.checkHeld(pointsFile, row.line, &point)
+			}
+			points = append(points, point)
 		}
 		for id, mapping := range mappings {
 			if _, ok := rows[id]; !ok {
@@ -77,9 +83,26 @@ func (s *siteReader) readPoints(channel *Channel) []MappedPoint {
 
 func typeOrder(t ems.PointType) int { return strings.IndexByte("TSCA", byte(t)) }
 
+// checkHeld makes sure that the type of a point which is written holds what its
+// table says of its values.
+func (s *siteReader) checkHeld(file string, line int, point *MappedPoint) {
+	for _, cell := range []struct {
+		column string
+		value  *float64
+	}{{"min", point.Min}, {"max", point.Max}, {"safe_value", point.SafeValue}} {
+		if cell.value == nil {
+			continue
+		}
+		if err := point.CheckHeld(*cell.value); err != nil {
+			s.faults.add(file, line, "%s %v", cell.column, err)
+		}
+	}
+}
+
 type pointRow struct {
-	line  int
-	point ems.Point
+	line      int
+	point     ems.Point
+	forReader string // its data_type
 }
 
 func (s *siteReader) readPointTable(file string, kind ems.PointType, channel *Channel, names map[string]string) (rows map[ems.PointID]pointRow, whole bool) {
@@ -98,7 +121,7 @@ func (s *siteReader) readPointTable(file string, kind ems.PointType, channel *Ch
 			return
 		}
 		if point.ID != 0 {
-			rows[point.ID] = pointRow{line: row.line, point: point}
+			rows[point.ID] = pointRow{line: row.line, point: point, forReader: row.text("data_type")}
 		}
 	})
 	return rows, whole
@@ -135,6 +158,7 @@ func (r *tableRow) checkPoint(point *ems.Point, names map[string]string) {
 type mappingRow struct {
 	line    int
 	mapping Mapping
+	sound   bool
 }
 
 func (s *siteReader) readMappingTable(file string, kind ems.PointType, channel *Channel, targets writeTargets) (rows map[ems.PointID]mappingRow, whole bool) {
@@ -147,10 +171,13 @@ func (s *siteReader) readMappingTable(file string, kind ems.PointType, channel *
 			return
 		}
 		if sound && kind.Writable() {
-			targets.add(row, &mapping)
+			if address, other := targets.meets(&mapping); other != "" {
+				row.fault("register_address", "%d is written by %s too: give each place one point that writes it", address, other)
+			}
+			targets.add(&mapping, row.file+":"+strconv.Itoa(row.line))
 		}
 		if id != 0 {
-			rows[id] = mappingRow{line: row.line, mapping: mapping}
+			rows[id] = mappingRow{line: row.line, mapping: mapping, sound: sound}
 		}
 	})
 	return rows, whole
@@ -183,7 +210,7 @@ func (r *tableRow) mapping(kind ems.PointType, channel *Channel) (mapping Mappin
 	return mapping, len(r.faults.list) == before
 }
 
-// writeTargets are the bits that points of a channel write, by where they are.
+// writeTargets are the bits that points write, by where they are.
 type writeTargets map[writeTarget][]writtenBits
 
 type writeTarget struct {
@@ -194,22 +221,31 @@ type writeTarget struct {
 
 type writtenBits struct {
 	bits  uint16
-	where string // file and line
+	where string // says where the point is to be found
 }
 
-// add notes what a mapping writes, and tells a fault where another one writes
-// the same: one of the two would undo the other.
-func (t writeTargets) add(row *tableRow, mapping *Mapping) {
-	where, other := row.file+":"+strconv.Itoa(row.line), ""
-	for address := int(mapping.Address); address < mapping.End() && address <= math.MaxUint16; address++ {
-		at := writeTarget{unit: mapping.Unit, read: mapping.ReadFunction(), address: uint16(address)}
+// meets returns the first place of a mapping that another one writes too, and which:
+// one of the two would undo the other.
+func (t writeTargets) meets(mapping *Mapping) (address int, other string) {
+	for address = int(mapping.Address); address < mapping.End() && address <= math.MaxUint16; address++ {
 		bits := mapping.place(address - int(mapping.Address))
-		for _, taken := range t[at] {
-			if taken.bits&bits != 0 && other == "" {
-				other = taken.where
-				row.fault("register_address", "%d is written by %s too: give each place one point that writes it", address, other)
+		for _, taken := range t[mapping.target(address)] {
+			if taken.bits&bits != 0 {
+				return address, taken.where
 			}
 		}
-		t[at] = append(t[at], writtenBits{bits: bits, where: where})
 	}
+	return 0, ""
+}
+
+// add notes what a mapping writes.
+func (t writeTargets) add(mapping *Mapping, where string) {
+	for address := int(mapping.Address); address < mapping.End() && address <= math.MaxUint16; address++ {
+		at := mapping.target(address)
+		t[at] = append(t[at], writtenBits{bits: mapping.place(address - int(mapping.Address)), where: where})
+	}
+}
+
+func (m *Mapping) target(address int) writeTarget {
+	return writeTarget{unit: m.Unit, read: m.ReadFunction(), address: uint16(address)}
 }

@@ -73,7 +73,7 @@ func (r *tableRow) readGroup(channel *Channel) string {
 	if err := ems.CheckID("poll_group", group); err != nil {
 		r.faults.add(r.file, r.line, "%v", err)
 	} else if _, known := channel.PollGroups[group]; !known && group != ems.DefaultGroup {
-		r.fault("poll_group", "channel %d has no poll group %q: give it a period under poll_groups in channels.yaml, or use one of %s",
+		r.fault("poll_group", "channel %d has no poll group %q: give it a period under poll_groups of the channel, or use one of %s",
 			channel.ID, group, listText(append([]string{ems.DefaultGroup}, slices.Sorted(maps.Keys(channel.PollGroups))...)))
 	}
 	return group

@@ -56,7 +56,7 @@ func TestEveryFaultOfPollGroupsIsTold(t *testing.T) {
 		want           []string
 	}{
 		"no such group": {", poll_groups: {slow: 1m}", groupedHead + "1,a,1,0,,0,,slow\n2,b,1,0,,0,,solw\n", []string{
-			`points/1/telemetry.csv:3: poll_group channel 1 has no poll group "solw": give it a period under poll_groups in channels.yaml, or use one of default, slow`,
+			`points/1/telemetry.csv:3: poll_group channel 1 has no poll group "solw": give it a period under poll_groups of the channel, or use one of default, slow`,
 		}},
 		"a name that no key may hold": {"", groupedHead + "1,a,1,0,,0,,fast!\n2,b,1,0,,0,,\n", []string{
 			`points/1/telemetry.csv:2: poll_group "fast!" has an unusable character '!': use 1 to 64 letters, digits, '_', '-' or '.', beginning with a letter or digit`,

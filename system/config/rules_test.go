@@ -89,7 +89,7 @@ type badRule struct {
 	Path string
 	Rule json.RawMessage
 	Site bool // it depends on the points and models of the site: the function library cannot tell
-	Kind bool // a value is of another kind than expected: of YAML the line alone is told
+	Kind bool // a value is of another kind than expected: of YAML the rule is not told
 }
 
 // Every bad rule is told with its line, its id and the path of the fault by the
@@ -126,7 +126,7 @@ func TestBadRulesAreToldWithThePathOfTheFault(t *testing.T) {
 			strings.ReplaceAll(rule, "\n", " ") + "\n"})
 		where, who := "rules.yaml:3: rules[1]."+bad.Path+": ", "(rule bad)"
 		if bad.Kind {
-			where, who = "rules.yaml:3: cannot unmarshal ", ""
+			who = ""
 		}
 		if ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), where) || !strings.Contains(err.Error(), who) {
 			t.Errorf("%s, as YAML:\n got %v\nwant %s… %s", bad.What, err, where, who)

@@ -121,3 +121,44 @@ func TestFaultsOfSafety(t *testing.T) {
 		})
 	}
 }
+
+// TestATypeHoldsWhatIsWritten: no limit and no safe value is one that a write would
+// refuse.
+func TestATypeHoldsWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	head := pointHead[:len(pointHead)-1] + ",min,max,safe_value\n"
+	for name, test := range map[string]struct {
+		points, mapping, safe string
+		want                  []string
+	}{
+		"held": {
+			"1,a,0.5,10,,0,,10,32777.5,10\n2,b,1,0,,0,,-128.4,127.4,\n3,c,1,0,,0,,-65519,65519,\n4,d,1,0,,0,,,9999,\n5,e,1,0,,0,,,1e300,\n",
+			"1,1,6,0,uint16,,\n2,1,6,1,int8,,0\n3,1,6,2,float16,,\n4,1,6,3,bcd16,,\n5,1,16,4,float64,,\n", "{A:1: 32777.5, A:4: 0, A:5: -1e300}", nil,
+		},
+		"not held": {
+			"1,a,0.5,10,,0,,9.7,32778,\n2,b,1,0,,0,,,128,-129\n3,c,1,0,,0,,,65520,\n4,d,1,0,,0,,-1,,\n5,e,1,0,,0,,,1e39,\n",
+			"1,1,6,0,uint16,,\n2,1,6,1,int8,,0\n3,1,6,2,float16,,\n4,1,6,3,bcd16,,\n5,1,16,4,float32,,\n", "{A:3: 66000, A:5: 1e38}", []string{
+				"channels.yaml:2: channels[0].safe_state.A:3: 66000 is above the greatest value of c, 65520 ",
+				"points/1/adjustment.csv:2: min 9.7 is raw value -0.6000000000000014, which uint16 does not hold",
+				"points/1/adjustment.csv:2: max 32778 is raw value 65536, which uint16 does not hold",
+				"points/1/adjustment.csv:3: max 128 is raw value 128, which int8 does not hold",
+				"points/1/adjustment.csv:3: safe_value -129 is raw value -129, which int8 does not hold",
+				"points/1/adjustment.csv:4: max 65520 is raw value 65520, which float16 does not hold",
+				"points/1/adjustment.csv:5: min -1 is raw value -1, which bcd16 does not hold",
+				"points/1/adjustment.csv:6: max 1e+39 is raw value 1e+39, which float32 does not hold",
+			},
+		},
+		"a safe state": {"1,a,0.5,10,,0,,,,\n", "1,1,6,0,uint16,,\n", "{A:1: 9}", []string{
+			"channels.yaml:2: channels[0].safe_state.A:1: 9 is raw value -2, which uint16 does not hold",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := tables(t, ", safe_state: "+test.safe,
+				map[string]string{"adjustment": head + test.points, "adjustment_mapping": mappingHead + test.mapping})
+			if diff := cmp.Diff(test.want, details(t, err)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

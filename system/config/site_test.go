@@ -98,7 +98,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		want                 []string
 	}{
 		{"unknown key", "channels.yaml", "poll_period", "pol_period", []string{`channels.yaml:6: unknown key "pol_period"`}},
-		{"wrong type", "channels.yaml", "id: 1001", "id: many", []string{"channels.yaml:2: cannot unmarshal"}},
+		{"wrong type", "channels.yaml", "id: 1001", "id: many", []string{`channels.yaml:2: channels[0].id: "many" where a whole number from 0 to 4294967295 is expected`}},
 		{"fraction", "channels.yaml", "id: 1001", "id: 1001.5", []string{"channels.yaml:2: 1001.5 is not a whole number"}},
 		{"text of a type", "templates/battery.yaml", "name: power", "type: X", []string{`templates/battery.yaml:7: unknown point type "X": use T (telemetry)`}},
 		{"conditions of themselves", "rules.yaml", "conditions:\n      - source: comsrv:1001:T:2\n        operator: \">\"\n        value: 55", "conditions: &all\n      - logic: OR\n        conditions: *all", []string{
@@ -107,7 +107,7 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"rule that repeats itself", "rules.yaml", "- id: hot", "- &hot\n    <<: *hot\n    id: hot", []string{"rules.yaml:3: rules[0].<<: *hot repeats what it stands in itself, without end"}},
 		{"alias of itself", "models.yaml", "models:", "models: &all\n  - *all", []string{"models.yaml:2: models[0]: *all repeats what it stands in itself, without end"}},
 		{"two documents", "rules.yaml", "rules:", "rules: []\n---\nrules:", []string{"rules.yaml:2: a second YAML document: put everything into one"}},
-		{"key and type", "channels.yaml", "poll_period: 500ms", "poll_periood: x\n    enabled: 7", []string{`channels.yaml:6: unknown key "poll_periood"`, "channels.yaml:7: cannot unmarshal !!int `7` into bool"}},
+		{"key and type", "channels.yaml", "poll_period: 500ms", "poll_periood: x\n    enabled: 7", []string{`channels.yaml:6: unknown key "poll_periood"`, `channels.yaml:7: channels[0].enabled: "7" where true or false is expected`}},
 		{"NUL", "rules.yaml", "rules:", "rules:\n # \x00", []string{"rules.yaml:2: column 4: a NUL byte: this is not a text file"}},
 		{"not YAML", "rules.yaml", "rules:", "rules: [", []string{"rules.yaml:"}},
 		{"no driver", "channels.yaml", "modbus_tcp", "profibus", []string{`channels.yaml:4: channels[0].protocol: no driver for "profibus": use one of grpc, modbus_rtu, modbus_rtu_over_tcp, modbus_tcp, modbus_tls, virtual`}},
@@ -152,7 +152,8 @@ func TestEveryFaultNamesFileLineAndRemedy(t *testing.T) {
 		{"nobody to escalate to", "alarms.yaml", "notify: shift lead", "notify: night shift", []string{`alarms.yaml:5: escalation[0].notify: nobody is told as "night shift": make it the name of a target under notify in forward.yaml`}},
 		{"nobody to notify", "rules.yaml", "to: control_room", "to: duti", []string{`rules.yaml:26: rule.actions[1].params.to: nobody is told as "duti": make it the name of a target`}},
 		{"notify to nobody", "rules.yaml", "to: control_room", `to: ""`, []string{`rules.yaml:26: rule.actions[1].params.to: it is empty`}},
-		{"list for a text", "channels.yaml", "name: battery", "name: [a]", []string{"channels.yaml:3: cannot unmarshal"}},
+		{"a time", "channels.yaml", "poll_period: 500ms", "poll_period: fast", []string{`channels[0].poll_period: "fast" where a time with its unit (500ms, 60s, 24h) is expected`}},
+		{"list for a text", "channels.yaml", "name: battery", "name: [a]", []string{"channels.yaml:3: channels[0].name: a list where a text is expected"}},
 		{"namespace", "site.yaml", "namespace: north", "namespace: no/rth", []string{`site.yaml:3: site.namespace: namespace "no/rth" has an unusable character '/'`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

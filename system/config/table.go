@@ -213,6 +213,10 @@ func (s *siteReader) checkHeader(file string, header, columns, optional []string
 		s.faults.add(file, 1, "%d columns: the columns are %s", len(header), columnsText(columns, optional))
 		return false
 	}
+	if len(header) == 1 && strings.ContainsAny(header[0], ";\t") {
+		s.faults.add(file, 1, "the columns are parted by semicolons or tabs: use commas, and points in numbers")
+		return false
+	}
 	seen := map[string]bool{}
 	sound := true
 	for i, name := range header {

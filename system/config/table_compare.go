@@ -75,12 +75,12 @@ func (s *sheet) byID() map[string]map[string]string {
 	return rows
 }
 
-// changes returns the cells in which two rows differ. The data_type of a point is
-// that of its mapping, which tells of it.
+// changes returns the cells in which two rows differ. Where the data_type of a point
+// is that of its mapping, that tells of it.
 func (s *sheet) changes(before, after map[string]string) (fields []FieldChange) {
 	for _, columns := range [][]string{s.columns, s.optional} {
 		for _, column := range columns {
-			if before[column] != after[column] && (column != "data_type" || before["signal_name"]+after["signal_name"] == "") {
+			if before[column] != after[column] && (column != "data_type" || s.types) {
 				fields = append(fields, FieldChange{Table: s.name, Column: column, Before: before[column], After: after[column]})
 			}
 		}

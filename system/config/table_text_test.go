@@ -105,6 +105,22 @@ func TestTablesComeOutAsTheyWentIn(t *testing.T) {
 	if diff := cmp.Diff(tables, channel.Tables()); diff != "" {
 		t.Error(diff)
 	}
+	channel = config.Channel{ID: 1, Protocol: config.ProtocolVirtual}
+	tables = map[string]string{"telemetry": pointHead + "1,a,1,0,kW,0,float\n2,b,1,0,,0,string\n3,c,1,0,,0,\n"}
+	if err := channel.ParsePoints(tables); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tables, channel.Tables()); diff != "" {
+		t.Error(diff)
+	}
+	other, err := channel.Revised(map[string]string{"telemetry": pointHead + "1,a,1,0,kW,0,int\n"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []config.FieldChange{{Table: "telemetry", Column: "data_type", Before: "float", After: "int"}}
+	if got := config.CompareTables(&channel, other); len(got.Changed) != 1 || cmp.Diff(want, got.Changed[0].Fields) != "" {
+		t.Errorf("%+v", got)
+	}
 }
 
 // base is a channel of two points.

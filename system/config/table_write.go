@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/csv"
 	"fmt"
 	"slices"
@@ -11,9 +12,8 @@ import (
 )
 
 // Tables returns the tables of the channel as they are in use, by name. Read
-// again they are the same points. A table without rows is left out. What the
-// tables say that nothing uses is not in them: the data_type of a point is that of
-// its mapping.
+// again they are the same points. A table without rows is left out. The data_type
+// of a point is that of its mapping, where that has one.
 func (c *Channel) Tables() map[string]string {
 	tables := map[string]string{}
 	for _, kind := range ems.PointTypes {
@@ -32,13 +32,14 @@ type sheet struct {
 	name     string
 	columns  []string
 	optional []string // the columns that are written only where a row has something there
+	types    bool     // its data_type is told by no other table
 	rows     []map[string]string
 }
 
 // sheets returns the two tables of one type.
 func (c *Channel) sheets(kind ems.PointType) (points, mappings *sheet) {
-	points = &sheet{name: tableNames[kind], columns: pointColumns, optional: pointOptional}
-	mappings = &sheet{name: tableNames[kind] + mappingSuffix, columns: mappingColumns, optional: mappingOptional}
+	points = &sheet{name: tableNames[kind], columns: pointColumns, optional: pointOptional, types: !mapsEveryPoint(c.Protocol)}
+	mappings = &sheet{name: tableNames[kind] + mappingSuffix, columns: mappingColumns, optional: mappingOptional, types: true}
 	if c.Protocol == ProtocolGRPC {
 		mappings.columns, mappings.optional = addressColumns, nil
 	}
@@ -62,7 +63,7 @@ func (c *Channel) sheets(kind ems.PointType) (points, mappings *sheet) {
 func pointCells(point *MappedPoint) map[string]string {
 	cells := map[string]string{
 		"point_id": uintText(uint32(point.ID)), "signal_name": point.Name, "unit": point.Unit,
-		"scale": numberText(point.Scale), "offset": numberText(point.Offset), "reverse": "0", "data_type": string(point.Mapping.DataType),
+		"scale": numberText(point.Scale), "offset": numberText(point.Offset), "reverse": "0", "data_type": cmp.Or(string(point.Mapping.DataType), point.ForReader),
 		"min": boundText(point.Min), "max": boundText(point.Max), "max_step": boundText(point.MaxStep), "safe_value": boundText(point.SafeValue),
 	}
 	if point.Reverse {

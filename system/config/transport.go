@@ -4,8 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // TLS names the files with which a device and comsrv know each other. Paths are
@@ -14,7 +16,7 @@ type TLS struct {
 	CA          string // PEM: who may have signed the certificate of the device; empty: those that the system trusts
 	Certificate string // PEM: shown to the device
 	Key         string // PEM
-	ServerName  string // that the certificate of the device must carry; empty: the host of the address
+	ServerName  string // that the certificate of the device must carry: the host of the address, unless told otherwise
 }
 
 // Client reads the files anew, so that certificates may be renewed while comsrv
@@ -110,6 +112,15 @@ func (s *siteReader) readTLS(doc *document, at []any, entry *tlsEntry, channel *
 	}
 }
 
+// nameDevice says whose name the certificate of the device must carry, so that
+// channels which write its address in another way share no connection made for another
+// name.
+func (c *Channel) nameDevice() {
+	if host, _, err := net.SplitHostPort(c.Address); err == nil && c.Modbus.TLS.ServerName == "" {
+		c.Modbus.TLS.ServerName = strings.ToLower(host)
+	}
+}
+
 // file returns where a file lies that a site names, relative to its folder.
 func (s *siteReader) file(name string) string {
 	if name == "" || filepath.IsAbs(name) {
@@ -154,9 +165,10 @@ func checkShared(channels []placed) {
 		if !IsModbus(channel.Protocol) || !channel.Enabled || channel.Modbus.OwnConnection {
 			continue
 		}
-		at, shared := first[channel.Address]
+		address := PlainAddress(channel.Address)
+		at, shared := first[address]
 		if !shared {
-			first[channel.Address] = i
+			first[address] = i
 			continue
 		}
 		if key := differs(channels[at].Channel, channel.Channel); key != "" {

@@ -116,7 +116,7 @@ func TestTransportsAreRead(t *testing.T) {
 		channel(8, "h", "modbus_tls", "plc:802", func(c *config.Channel) {
 			c.Modbus.TLS = config.TLS{CA: path("theirs.pem"), Certificate: path("ours.pem"), Key: path("ours.key"), ServerName: "plc-8"}
 		}),
-		channel(9, "i", "modbus_tls", "meter:802", func(*config.Channel) {}),
+		channel(9, "i", "modbus_tls", "meter:802", func(c *config.Channel) { c.Modbus.TLS.ServerName = "meter" }),
 	}
 	if diff := cmp.Diff(want, site.Channels); diff != "" {
 		t.Error(diff)
@@ -191,7 +191,7 @@ func TestEveryFaultOfATransportIsTold(t *testing.T) {
 				"so give both the same, or this one own_connection",
 		}},
 		"another TLS": {`protocol: modbus_tls, address: "plc:802"}
-  - {id: 2, name: b, protocol: modbus_tls, address: "plc:802", modbus: {tls: {server_name: plc}}`, []string{
+  - {id: 2, name: b, protocol: modbus_tls, address: "plc:802", modbus: {tls: {server_name: plc-1}}`, []string{
 			"channels.yaml:3: channels[1].address: channels[0] has the same address and another modbus.tls: they share one connection, " +
 				"so give both the same, or this one own_connection",
 		}},

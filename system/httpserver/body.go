@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -62,7 +61,7 @@ func placed(err error, text []byte) error {
 	if where != "" {
 		where += ": "
 	}
-	return fmt.Errorf("%s%s where %s is expected", where, misfit.Value, kindText(misfit.Type))
+	return fmt.Errorf("%s%s where %s is expected", where, misfit.Value, ems.KindText(misfit.Type))
 }
 
 // leadsTo reports whether a path goes through the fields that the decoder names,
@@ -71,23 +70,6 @@ func placed(err error, text []byte) error {
 func leadsTo(path []any, field string) bool {
 	names := ems.PathText(slices.DeleteFunc(slices.Clone(path), func(step any) bool { _, isIndex := step.(int); return isIndex }))
 	return field == "" || strings.HasPrefix(names+".", field+".") || names != "" && strings.HasSuffix(field, "."+names)
-}
-
-func kindText(kind reflect.Type) string {
-	switch kind.Kind() {
-	case reflect.String:
-		return "a text"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Float32, reflect.Float64:
-		return "a finite number"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Map, reflect.Struct:
-		return "an object"
-	default:
-		return "a whole number that fits"
-	}
 }
 
 // pathAt returns the names and indexes that lead to the value that is read when

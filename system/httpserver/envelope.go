@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -86,6 +87,9 @@ func (s *Server) handleError(err error, c echo.Context) {
 	case errors.As(err, &http4xx):
 		status = http4xx.Code
 		fault.Code, fault.Message = codeOfStatus(status), strings.ToLower(http.StatusText(status))
+		if status == http.StatusRequestEntityTooLarge {
+			fault.Message = fmt.Sprintf("the body is too large: a request may have %d MiB", maxBody>>20)
+		}
 	case errors.Is(err, context.Canceled):
 		// The service ends, or the caller has left and hears nothing of this.
 		status, fault.Code, fault.Message = http.StatusServiceUnavailable, ems.CodeUnavailable, "the service is stopping, the request was not finished"

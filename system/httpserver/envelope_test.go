@@ -178,14 +178,14 @@ func TestBodies(t *testing.T) {
 		`[]`:                        malformed + "array where an object is expected",
 		`"x"`:                       malformed + "string where an object is expected",
 		` {"value":1e999}`:          malformed + "value: number 1e999 where a finite number is expected",
-		`{"count":1.5}`:             malformed + "count: number 1.5 where a whole number that fits is expected",
+		`{"count":1.5}`:             malformed + "count: number 1.5 where a whole number of at most 64 bits is expected",
 		`{"on":"yes"}`:              malformed + "on: string where true or false is expected",
 		`{"name":"a]}{[\"","parts":[{"parts":[]},{"notes":{"a":{},"b":[1,{"c":2}]}},{"parts":[{"name":"b","value":2},{"value":"c"}]}]}`: malformed +
 			"parts[2].parts[1].value: string where a finite number is expected",
 		`{"parts":[{},{"name":{"a":1}},{"name":5}]}`:  malformed + "parts[1].name: object where a text is expected",
 		`{"parts":[{"name":"a"},[]]}`:                 malformed + "parts[1]: array where an object is expected",
 		`{"parts":[[],7]}`:                            malformed + "parts[0]: array where an object is expected",
-		`{"name":"a","value":5,"own":{"number":"x"}}`: malformed + "own.Number: string where a whole number that fits is expected",
+		`{"name":"a","value":5,"own":{"number":"x"}}`: malformed + "own.Number: string where a whole number of at most 64 bits is expected",
 		`{"notes":7,"parts":5}`:                       malformed + "notes: number where an object is expected",
 		`{"name":"a","notes":{"b":1,"c":[1,-1e400]}}`: malformed + "notes.c[1]: number -1e400 where a finite number is expected",
 		`{"name":"a"}{}`:                              several,
@@ -230,7 +230,7 @@ func TestBodyEndsAtOneMegabyte(t *testing.T) {
 	f := newFront(t)
 	takeThings(f)
 	api, _ := servicetest.Start(t, f)
-	const limit = 1_000_000
+	const limit = 1 << 20
 	long := func(size int) []byte {
 		return []byte(`{"name":"` + strings.Repeat("x", size-len(`{"name":""}`)) + `"}`)
 	}
@@ -262,7 +262,7 @@ func TestBodyEndsAtOneMegabyte(t *testing.T) {
 			t.Errorf("%s: %s %.200s", check.name, response.Status, text)
 		}
 		if check.want != http.StatusOK {
-			servicetest.Same(t, text, `{"success":false,"error":{"code":"INVALID","message":"request entity too large"}}`+"\n")
+			servicetest.Same(t, text, `{"success":false,"error":{"code":"INVALID","message":"the body is too large: a request may have 1 MiB"}}`+"\n")
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -42,7 +43,7 @@ type Server struct {
 
 // Bounds of one request.
 const (
-	maxBody           = "1M"
+	maxBody           = 1 << 20
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 2 * time.Minute
 	shutdownTimeout   = 5 * time.Second
@@ -66,7 +67,7 @@ func New(options Options) (*Server, error) {
 	server.Echo.Use(
 		server.measure(options.Registry),
 		middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: server.logPanic}),
-		middleware.BodyLimit(maxBody),
+		middleware.BodyLimit(strconv.Itoa(maxBody)),
 	)
 	probed := []string{http.MethodGet, http.MethodHead} // a load balancer may want the status alone
 	server.Echo.Match(probed, "/health", server.health)

@@ -15,24 +15,6 @@ import (
 	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
-// isDryRun reads ?dry_run=, which must not be misspelt: what was meant to be
-// tried would be done.
-func isDryRun(c echo.Context) (bool, error) {
-	for name := range c.QueryParams() {
-		if name != "dry_run" {
-			return false, ems.Errorf(ems.CodeInvalid, "unknown parameter %q: there is only dry_run", name)
-		}
-	}
-	switch text := c.QueryParam("dry_run"); {
-	case !c.QueryParams().Has("dry_run"), text == "false":
-		return false, nil
-	case text == "true":
-		return true, nil
-	default:
-		return false, ems.Errorf(ems.CodeInvalid, "dry_run %q is neither true nor false", text)
-	}
-}
-
 // checkThere refuses to make what is there and to replace what is not. found is
 // the error with which it was looked for.
 func checkThere(what, id string, replaces bool, found error) error {
@@ -44,15 +26,6 @@ func checkThere(what, id string, replaces bool, found error) error {
 	default:
 		return nil
 	}
-}
-
-// noParameters refuses a query: on an action, which nothing takes back, a
-// ?dry_run=true must not be passed over.
-func noParameters(c echo.Context) error {
-	for name := range c.QueryParams() {
-		return ems.Errorf(ems.CodeInvalid, "unknown parameter %q: an action takes none and was not carried out", name)
-	}
-	return nil
 }
 
 func pathID(c echo.Context, what string) (string, error) {

@@ -79,7 +79,7 @@ func (s *Service) putModel(c echo.Context) error {
 // storeModel stores the model of a body under the id of the path, if there is
 // one. The reply of a dry run is what the model would expand to.
 func (s *Service) storeModel(c echo.Context, id string, status int) error {
-	dryRun, err := isDryRun(c)
+	dryRun, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}

@@ -80,21 +80,21 @@ func New(options Options) (*Service, error) {
 
 func (s *Service) addRoutes() {
 	e := s.server.Echo
-	e.GET("/api/templates", s.listTemplates)
-	e.POST("/api/templates", s.postTemplate)
-	e.GET("/api/templates/:id", s.getTemplate)
-	e.PUT("/api/templates/:id", s.putTemplate)
-	e.DELETE("/api/templates/:id", s.deleteTemplate)
-	e.GET("/api/models", s.listModels)
-	e.POST("/api/models", s.postModel)
-	e.POST("/api/models/reload", s.reload)
-	e.GET("/api/models/:id", s.getModel)
-	e.PUT("/api/models/:id", s.putModel)
-	e.DELETE("/api/models/:id", s.deleteModel)
-	e.GET("/api/models/:id/expanded", s.expandModel)
-	e.GET("/api/models/:id/values", s.readValues)
-	e.POST("/api/models/:id/actions/:action", s.act)
-	e.GET("/api/points/:channel/:type/:point/models", s.modelsOfPoint)
+	e.GET("/api/templates", s.listTemplates, httpserver.Parameters("extends", "limit", "after"))
+	e.POST("/api/templates", s.postTemplate, httpserver.Parameters("dry_run"))
+	e.GET("/api/templates/:id", s.getTemplate, httpserver.Parameters())
+	e.PUT("/api/templates/:id", s.putTemplate, httpserver.Parameters("dry_run"))
+	e.DELETE("/api/templates/:id", s.deleteTemplate, httpserver.Parameters())
+	e.GET("/api/models", s.listModels, httpserver.Parameters("template", "channel", "limit", "after"))
+	e.POST("/api/models", s.postModel, httpserver.Parameters("dry_run"))
+	e.POST("/api/models/reload", s.reload, httpserver.Parameters("dry_run"))
+	e.GET("/api/models/:id", s.getModel, httpserver.Parameters())
+	e.PUT("/api/models/:id", s.putModel, httpserver.Parameters("dry_run"))
+	e.DELETE("/api/models/:id", s.deleteModel, httpserver.Parameters())
+	e.GET("/api/models/:id/expanded", s.expandModel, httpserver.Parameters())
+	e.GET("/api/models/:id/values", s.readValues, httpserver.Parameters())
+	e.POST("/api/models/:id/actions/:action", s.act, httpserver.Parameters())
+	e.GET("/api/points/:channel/:type/:point/models", s.modelsOfPoint, httpserver.Parameters())
 }
 
 // Addr returns the address on which the service listens.

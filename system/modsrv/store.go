@@ -57,7 +57,7 @@ func (s *Service) store(ctx context.Context) error {
 // reload reads the site folder again and puts its templates and models in use,
 // all of them or none. With ?dry_run=true it tells what would become different.
 func (s *Service) reload(c echo.Context) error {
-	dryRun, err := isDryRun(c)
+	dryRun, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ type triedTemplate struct {
 // storeTemplate stores the template of a body under the id of the path, if there
 // is one.
 func (s *Service) storeTemplate(c echo.Context, id string, status int) error {
-	dryRun, err := isDryRun(c)
+	dryRun, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}

@@ -80,9 +80,6 @@ const maxWaiting = 8
 
 // act turns an action of a model into a command and waits for its outcome.
 func (s *Service) act(c echo.Context) error {
-	if err := noParameters(c); err != nil {
-		return err
-	}
 	id, err := pathID(c, "model")
 	if err != nil {
 		return err

@@ -167,7 +167,7 @@ func TestActionEndsAsItsCommandDoes(t *testing.T) {
 	p.Refused(http.MethodPost, path+"set_power", `{"value":45}`, http.StatusBadRequest, ems.CodeInvalid, "45 is above the greatest value of ")
 	p.Refused(http.MethodPost, path+"set_power", `{"value":-55}`, http.StatusBadRequest, ems.CodeInvalid, "-55 is below the least value of power setpoint, -40 kW")
 	p.Refused(http.MethodPost, path+"set_power", `{}`, http.StatusBadRequest, ems.CodeInvalid, "value")
-	p.Refused(http.MethodPost, path+"set_power?dry_run=true", `{"value":1}`, http.StatusBadRequest, ems.CodeInvalid, "was not carried out")
+	p.Refused(http.MethodPost, path+"set_power?dry_run=true", `{"value":1}`, http.StatusBadRequest, ems.CodeInvalid, "this request takes none, and nothing was done")
 	p.Refused(http.MethodPost, path+"explode", `{"value":1}`, http.StatusNotFound, ems.CodeNotFound, "explode")
 	p.Refused(http.MethodPost, "/api/models/nobody/actions/start", `{"value":1}`, http.StatusNotFound, ems.CodeNotFound, "nobody")
 }

@@ -279,10 +279,15 @@ func comsrvStatus() contract {
 				},
 			},
 			{
-				name: "with poll groups of their own", before: []step{{"comsrv_status", "1001", "0", "", "0", "0", "1", "1", "slow", "7", "old", "8"}}, key: "1001",
+				name: "with poll groups of their own, and no more than these",
+				before: []step{
+					{"comsrv_status", "1001", "0", "", "0", "0", "1", "1", "slow", "7", "old", "8"},
+					{"comsrv_ingest", "1001", "T", "5000", "slow", "0"}, {"comsrv_ingest", "1001", "T", "5000", "old", "0"}, {"comsrv_ingest", "1001", "T", "5000", "default", "0"},
+				},
+				key:  "1001",
 				args: []string{"1", "", "0", "0", "2000", "6000", "slow", "120000", "fast", "300"}, reply: "OK",
 				after: map[string]string{
-					"comsrv:1001:status": "errors=0 online=1 reason= round_trip_us=0 stale_after_ms:fast=300 stale_after_ms:old=8 stale_after_ms:slow=120000 stale_after_ms=2000 updated=6000",
+					"comsrv:1001:status": "errors=0 group:default=5000 group:slow=5000 online=1 reason= round_trip_us=0 stale_after_ms:fast=300 stale_after_ms:slow=120000 stale_after_ms=2000 updated=6000",
 				},
 			},
 			{

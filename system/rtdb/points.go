@@ -106,8 +106,8 @@ type GroupStatus struct {
 	LastSuccess time.Time     // told with the values alone; zero if never
 }
 
-// SetStatus stores the state of a channel. What it does not say of a poll group
-// stays.
+// SetStatus stores the state of a channel. What is stored of a poll group stays, if
+// the channel still has it.
 func (c *Client) SetStatus(ctx context.Context, channel ems.ChannelID, status ChannelStatus) error {
 	online := "0"
 	if status.Online {

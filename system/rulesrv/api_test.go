@@ -235,6 +235,7 @@ func TestReloadTakesTheWholeFileOrNothing(t *testing.T) {
 	m.Refused(http.MethodPost, "/api/rules", strings.Replace(body, "RULE", "b", 1), http.StatusBadRequest, ems.CodeInvalid, `actions[0].params.rule: no rule "b" in this site`)
 	ask[state](m, http.MethodPut, "/api/rules/api-r", strings.Replace(body, "RULE", "a", 1))
 	m.Refused(http.MethodPost, "/api/rules/reload?dry_run=maybe", "", http.StatusBadRequest, ems.CodeInvalid, "neither true nor false")
+	m.Refused(http.MethodPost, "/api/rules/reload?dry_rnu=true", "", http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "dry_rnu", and nothing was done: there is only dry_run`)
 }
 
 func TestCustomValuesTriggersAndResets(t *testing.T) {

@@ -54,7 +54,7 @@ func sameRule(a, b ems.Rule) bool {
 // ?dry_run=true the reply only says what would change. A rule that stays the same
 // keeps its state.
 func (s *Service) reload(c echo.Context) error {
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
@@ -89,17 +89,6 @@ func (s *Service) reload(c echo.Context) error {
 	return httpserver.OK(c, found)
 }
 
-func dryRun(c echo.Context) (bool, error) {
-	switch text := c.QueryParam("dry_run"); text {
-	case "", "false":
-		return false, nil
-	case "true":
-		return true, nil
-	default:
-		return false, ems.Errorf(ems.CodeInvalid, "dry_run %q is neither true nor false", text)
-	}
-}
-
 // exported is the form of rules.yaml.
 type exported struct {
 	Rules []ems.Rule `yaml:"rules"`
@@ -131,7 +120,7 @@ func (s *Service) isSiteRule(rule ems.Rule) bool {
 // ids of the API: the whole text is taken, or nothing of it. Rules of the site
 // folder that are as they are there are passed over.
 func (s *Service) importRules(c echo.Context) error {
-	dry, err := dryRun(c)
+	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +29,7 @@ fast as is answered, and have no time in Redis.
 
 At last comsrv is run, a process of the program voltage too, for simulated devices of
 this one: how many registers 16 and 64 of them are read each second beside bare reads
-(acquire_…), and, from the first byte of a poll until Redis has told of it, 64 polled
+by a third process (acquire_…), and, from the first byte of a poll until Redis has told of it, 64 polled
 ten times a second (cycle_…) and 400 of 500 polled once a second, of which the other
 100 get into trouble (isolation); and, of 1,000 with 100 points each, how old values
 get in Redis, how many polls are missing, and what comsrv needs (thousand_…).
@@ -51,9 +52,9 @@ shows in every call that it delays.
 --threshold 'CASE METRIC<VALUE', also with <= and >=, stands in place of the default
 thresholds. METRIC is p50, p99, p99.9, max, server (time in Redis per call) or slowest
 (longest command in Redis) with a duration, calls or points (each per second; of what
-is polled registers), missed (polls that did not come), cores or MB (of comsrv) with a
-number, METRIC/CASE with a number: the multiple of what the other case has, or
-METRIC-CASE with what METRIC takes: by how much it is more than the other case has.
+is polled registers), missed (polls that did not come), cores or MB (of what reads
+devices) with a number, METRIC/CASE with a number: the multiple of what the other case
+has, or METRIC-CASE with what METRIC takes: by how much it is more than that has.
 
 Exit status: 0 every threshold held, 1 the bench could not run, 2 a threshold was
 crossed.`
@@ -81,11 +82,11 @@ func newBenchCommand() *cobra.Command {
 				}
 				options.Thresholds = append(options.Thresholds, threshold)
 			}
-			if options.Voltage == "" {
-				self, err := os.Executable()
-				if err != nil {
-					return ems.Errorf(ems.CodeUnavailable, "path of this program: %w", err)
-				}
+			self, err := os.Executable()
+			if err != nil {
+				return ems.Errorf(ems.CodeUnavailable, "path of this program: %w", err)
+			}
+			if options.Voltlab = self; options.Voltage == "" {
 				options.Voltage = filepath.Join(filepath.Dir(self), "voltage")
 			}
 			options.Registry, options.Clock = prometheus.NewRegistry(), ems.SystemClock{}
@@ -144,4 +145,21 @@ func writeFile(path string, write func(to io.Writer) error) error {
 		return ems.Errorf(ems.CodeUnavailable, "results cannot be written to %s: %w", path, err)
 	}
 	return nil
+}
+
+// newBareCommand is for the bench alone, which runs it as a process of its own.
+func newBareCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    bench.BareCommand + " REGISTERS ADDRESS…",
+		Short:  "Read devices with bare clients until interrupted",
+		Args:   cobra.MinimumNArgs(2),
+		Hidden: true,
+		RunE: func(command *cobra.Command, args []string) error {
+			registers, err := strconv.Atoi(args[0])
+			if err != nil {
+				return ems.Errorf(ems.CodeInvalid, "%q registers: use a number", args[0])
+			}
+			return bench.ReadBare(command.Context(), args[1:], registers)
+		},
+	}
 }

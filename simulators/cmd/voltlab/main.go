@@ -49,7 +49,11 @@ func newCommand() *cobra.Command {
 		newServeCommand(),
 		newSetupCommand(),
 		newBenchCommand(),
+		newPlantsCommand(),
+		newBareCommand(),
 		newDevicesCommand(),
+		newTruthCommand(),
+		newMetersCommand(),
 	)
 	return root
 }

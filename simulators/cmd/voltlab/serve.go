@@ -16,7 +16,9 @@ import (
 
 func newServeCommand() *cobra.Command {
 	var listen []string
-	var control string
+	var control, from string
+	var free bool
+	mode := plant.Mode{Speed: 1}
 	command := &cobra.Command{
 		Use:   "serve PLANT",
 		Short: "Run the devices of a simulated plant until interrupted",
@@ -29,8 +31,9 @@ free one. The log says where each device listens.
 
 The control API tells the truth about the plant and changes what no device
 register can. It is on loopback alone and asks for no password:
-  GET  /health    GET /truth    GET /inputs    GET /metrics
-  PUT  /inputs/battery/cell_temperature_rise_c   {"value": 35}`,
+  GET /truth, PUT /inputs/battery/cell_temperature_rise_c {"value": 35},
+  PUT /mode {"speed": 60}, POST /snapshots/NAME/restore, GET /events, ...
+GET /openapi.yaml describes all of it.`,
 		Example: `  voltlab serve microgrid
   voltlab serve scenarios/microgrid --listen pv=127.0.0.1:0 --control 127.0.0.1:0
   curl -X PUT 127.0.0.1:5020/inputs/grid/available -d '{"value": 0}'`,
@@ -44,11 +47,17 @@ register can. It is on loopback alone and asks for no password:
 			if err != nil {
 				return err
 			}
-			return servePlant(command.Context(), folder, plant.Addresses{Listen: addresses, Control: control}, command.ErrOrStderr())
+			return servePlant(command.Context(), testbed.Options{
+				Folder: folder, Addresses: plant.Addresses{Listen: addresses, Control: control, Free: free}, Mode: &mode, From: from,
+			}, command.ErrOrStderr())
 		},
 	}
 	flags := command.Flags()
 	flags.StringArrayVar(&listen, "listen", nil, "DEVICE=HOST:PORT in place of the address in plant.yaml; may be given for each device")
+	flags.BoolVar(&free, "free", false, "take free ports wherever no flag gives an address")
+	flags.Float64Var(&mode.Speed, "speed", 1, "simulated seconds for each second, from 0.1 to 1000")
+	flags.BoolVar(&mode.Frozen, "frozen", false, "begin frozen; the control API lets it go on")
+	flags.StringVar(&from, "from", "", "state to begin with: a file, or the name of one in the plant's folder conditions")
 	flags.StringVar(&control, "control", "", "HOST:PORT of the control API in place of the address in plant.yaml")
 	return command
 }
@@ -70,9 +79,10 @@ func readListen(texts []string) (map[string]string, error) {
 }
 
 // servePlant runs a plant until the context ends.
-func servePlant(ctx context.Context, folder string, addresses plant.Addresses, log io.Writer) error {
+func servePlant(ctx context.Context, options testbed.Options, log io.Writer) error {
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	bed, err := testbed.Start(testbed.Options{Folder: folder, Addresses: addresses, Clock: ems.SystemClock{}, Logger: logger})
+	options.Clock, options.Logger = ems.SystemClock{}, logger
+	bed, err := testbed.Start(options)
 	if err != nil {
 		return err
 	}

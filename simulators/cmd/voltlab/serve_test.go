@@ -115,8 +115,8 @@ func TestServeRefusesBadInputInOneLine(t *testing.T) {
 		{[]string{"nowhere"}, ems.CodeNotFound, `no plant "nowhere": name a folder that holds plant.yaml`},
 		{[]string{microgrid, "--listen", "pv"}, ems.CodeInvalid, `--listen "pv": write it as DEVICE=HOST:PORT, for example pv=127.0.0.1:5021`},
 		{[]string{microgrid, "--listen", "pv=:1", "--listen", "pv=:2"}, ems.CodeInvalid, `--listen names pv twice: give it one address`},
-		{[]string{microgrid, "--listen", "wind=127.0.0.1:1"}, ems.CodeInvalid, microgrid + `/plant.yaml:10: key "devices": no device "wind" to give another address: there are battery, genset, grid, load, pv`},
-		{[]string{microgrid, "--control", "0.0.0.0:80"}, ems.CodeInvalid, microgrid + `/plant.yaml:9: key "control": "0.0.0.0:80" is not on loopback: the control API asks for no password, use 127.0.0.1`},
+		{[]string{microgrid, "--listen", "wind=127.0.0.1:1"}, ems.CodeInvalid, microgrid + `/plant.yaml:11: key "devices": no device "wind" to give another address: there are battery, genset, grid, load, pv`},
+		{[]string{microgrid, "--control", "0.0.0.0:80"}, ems.CodeInvalid, microgrid + `/plant.yaml:10: key "control": "0.0.0.0:80" is not on loopback: the control API asks for no password, use 127.0.0.1`},
 		{append([]string{microgrid}, append(freeFlags, "--control", busy)...), ems.CodeConflict, "the plant cannot listen: " + busy + " (the control API) is in use: stop what listens there or give other addresses"},
 	}
 	for _, c := range cases {

@@ -66,7 +66,8 @@ type Settable interface {
 // be read and written whether or not a point names them. Its methods are called as
 // those of Driver are, before it is connected too, and from within Yield.
 type Addressable interface {
-	// ReadRange reads registers, or coils as 0 and 1, by one request.
+	// ReadRange reads registers, or coils as 0 and 1, by one request. That the device
+	// refuses it is CONFLICT.
 	ReadRange(ctx context.Context, place Range) ([]uint16, error)
 	// WriteRange writes registers, or coils as 0 and 1, by one request that is sent at
 	// most once. before is asked when the next thing is that bytes leave; its error
@@ -133,6 +134,9 @@ type Reading struct {
 type Write struct {
 	Point int     // index within the points of the channel
 	Raw   float64 // as the device takes it, after scale and offset were undone
+	// Regular is one of many writes that nobody waits for: none is worth asking a unit
+	// that is left alone because it does not answer.
+	Regular bool
 	// Before is asked when all is prepared and the next thing is that bytes
 	// leave for the device. Its error stops the write, and nothing was sent.
 	Before func() error
@@ -162,7 +166,7 @@ func (f WriteFault) String() string {
 	case Refused:
 		return "refused by the device"
 	default:
-		return "no answer"
+		return "not confirmed"
 	}
 }
 

@@ -32,6 +32,8 @@ type Driver struct {
 	yield    func(context.Context)       // between two exchanges of a poll; may be nil
 	watcher  atomic.Pointer[func(protocol.Frame)]
 	last     lastRead
+	frame    [maxFrame]byte  // the last reply: valid until the next request
+	silent   map[uint8]error // units that gave no answer since Connect, and why
 }
 
 // group is what one poll of a poll group reads and where it leaves the results.
@@ -41,6 +43,8 @@ type group struct {
 	points     []config.MappedPoint // of the channel
 	probePolls int                  // how many polls an address that the device refused is left out at most
 	last       *lastRead            // of the driver
+	period     time.Duration
+	read       bool // since Connect
 }
 
 // New is the protocol.Factory of this driver.
@@ -53,7 +57,7 @@ func (l *Links) New(setting protocol.Setting) (protocol.Driver, error) {
 			return nil, ems.Errorf(ems.CodeInvalid, "channel %d point %s:%d (%s): %w", channel.ID, point.Type, point.ID, point.Name, err)
 		}
 	}
-	driver := &Driver{channel: channel, links: l, counters: l.metrics.of(&channel), yield: setting.Yield}
+	driver := &Driver{channel: channel, links: l, counters: l.metrics.of(&channel), yield: setting.Yield, silent: map[uint8]error{}}
 	driver.last.wires = make([][]byte, len(channel.Points))
 	driver.planAll()
 	return driver, nil
@@ -78,6 +82,7 @@ func checkMapping(point *config.MappedPoint, channel *config.Channel) (err error
 func (d *Driver) Connect(ctx context.Context) error {
 	_ = d.Close()
 	d.planAll()
+	clear(d.silent)
 	held := d.held()
 	first := uint8(0)
 	for unit := range d.counters {
@@ -124,7 +129,7 @@ func (d *Driver) planAll() {
 		units, indexes := plan(d.channel.Points, name, &d.channel.Modbus.Reads)
 		made := &group{
 			units: units, readings: make([]protocol.Reading, len(indexes)), points: d.channel.Points, last: &d.last,
-			probePolls: int(max(1, d.channel.Modbus.Reads.ProbeAfter/max(1, d.channel.Period(name)))),
+			probePolls: int(max(1, d.channel.Modbus.Reads.ProbeAfter/max(1, d.channel.Period(name)))), period: d.channel.Period(name),
 		}
 		for reading, index := range indexes {
 			made.readings[reading].Point = index
@@ -134,52 +139,52 @@ func (d *Driver) planAll() {
 }
 
 // ReadBatch implements protocol.Driver. A unit that does not answer is left alone
-// for a while when others behind the same connection do.
+// for a while when others behind the same connection do. An error means that no unit
+// of the channel answers, those included that only other groups read.
 func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading, error) {
 	group := d.groups[name]
 	if group == nil {
 		return nil, nil
 	}
+	connecting := !group.read
+	group.read = true
 	var failure error
+	var failed []uint8
 	answered := false
 	for _, unit := range group.units {
 		if config.Broadcasts(d.channel.Protocol, unit.id) {
 			group.fail(unit, "it is written to every unit of the line, and cannot be read")
 			continue
 		}
-		asked, err := d.readUnit(ctx, group, unit)
+		asked, err := false, d.silent[unit.id]
+		if err == nil || !connecting { // within one connect a unit is silent to all groups
+			asked, err = d.readUnit(ctx, group, unit)
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err == nil {
 			if asked {
-				d.link.health.answer(unit.id)
+				d.answers(unit.id)
+				answered = true
 			}
-			answered = true
 			continue
 		}
-		failure = err
+		failure, failed = err, append(failed, unit.id)
+		d.missed(unit.id, err)
 		group.fail(unit, fmt.Sprintf("unit %d: %v", unit.id, err))
 		var broken *brokenError
 		if errors.As(err, &broken) && broken.dialling && !answered {
 			return nil, err // the other units are behind the same door
 		}
 	}
-	if !answered && failure != nil && !d.othersAnswer(group) {
+	if !answered && failure != nil && !d.isThere(ctx, group, failed, connecting) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, failure
 	}
 	return group.readings, nil
-}
-
-// othersAnswer reports whether a unit that only other poll groups read answers: a
-// device is there all the same.
-func (d *Driver) othersAnswer(group *group) bool {
-	for id := range d.counters {
-		if !slices.ContainsFunc(group.units, func(u *unit) bool { return u.id == id }) && d.link.health.answering(id) {
-			return true
-		}
-	}
-	return false
 }
 
 // fail marks every point of a unit.
@@ -232,7 +237,7 @@ func (d *Driver) readUnit(ctx context.Context, group *group, unit *unit) (asked 
 			d.yield(ctx)
 		}
 		asked = true
-		data, err := d.read(ctx, unit.id, block.function, block.start, block.end-block.start)
+		data, err := d.read(ctx, unit.id, block.function, block.start, block.end-block.start, d.yield)
 		var exception *modbus.ModbusError
 		switch {
 		case err == nil:
@@ -285,9 +290,11 @@ func (d *Driver) divide(group *group, unit *unit, block *block, reason string, s
 // as they were in the last answer are there already.
 func (g *group) decode(block *block, data []byte) {
 	former := block.decoded
-	if block.decoded = data; bytes.Equal(former, data) {
+	if former != nil && bytes.Equal(former, data) {
 		return
 	}
+	data = bytes.Clone(data)
+	block.decoded = data
 	g.last.mu.Lock()
 	defer g.last.mu.Unlock()
 	for i := range block.items {
@@ -313,10 +320,14 @@ func (g *group) decode(block *block, data []byte) {
 	}
 }
 
-// exceptionError says what an exception of the device means.
+// exceptionError says what an exception means, and who answered it.
 func exceptionError(exception *modbus.ModbusError) error {
-	return fmt.Errorf("the device answered exception %d (%s) to function %d",
-		exception.ExceptionCode, exceptionText(exception.ExceptionCode), exception.FunctionCode&^exceptionFlag)
+	who := "device"
+	if targetSilent(exception) != nil {
+		who = "gateway"
+	}
+	return fmt.Errorf("the %s answered exception %d (%s) to function %d",
+		who, exception.ExceptionCode, exceptionText(exception.ExceptionCode), exception.FunctionCode&^exceptionFlag)
 }
 
 const unknownException = "unknown"

@@ -87,7 +87,7 @@ func TestAgainstAnotherImplementation(t *testing.T) {
 		t.Error(diff, bad)
 	}
 	all := register(1, 3, 13, config.Uint16)
-	if err := driver.take(context.Background(), 1, false); err != nil {
+	if err := driver.take(context.Background(), 1, reading); err != nil {
 		t.Fatal(err)
 	}
 	defer driver.link.give()
@@ -184,7 +184,7 @@ func TestGatewayExceptionsAreAboutTheUnit(t *testing.T) {
 	if diff := cmp.Diff(map[ems.PointID]float64{1: 5}, good); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(map[ems.PointID]string{2: "unit 2: the device answered exception 11 (gateway target did not respond) to function 3"}, bad); diff != "" {
+	if diff := cmp.Diff(map[ems.PointID]string{2: "unit 2: the gateway answered exception 11 (gateway target did not respond) to function 3"}, bad); diff != "" {
 		t.Error(diff)
 	}
 	if p.connected() != 1 {

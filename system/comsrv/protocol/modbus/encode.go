@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/voltageems/voltageems-go/system/config"
@@ -34,7 +35,7 @@ func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
 	if math.IsNaN(raw) || math.IsInf(raw, 0) {
 		return 0, ems.Errorf(ems.CodeInvalid, "%v is no value that a device could take", raw)
 	}
-	refused := ems.Errorf(ems.CodeInvalid, "raw value %v does not fit %s", raw, mapping.DataType)
+	refused := ems.Errorf(ems.CodeInvalid, "raw value %v does not fit %s, which holds %s", raw, mapping.DataType, rangeOf(mapping))
 	switch mapping.DataType {
 	case config.Bool:
 		return encodeBit(raw)
@@ -53,7 +54,7 @@ func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
 	case config.Float64:
 		return math.Float64bits(raw), nil
 	}
-	least, limit := bounds(mapping)
+	least, limit := mapping.WholeNumbers()
 	whole := math.Round(raw)
 	switch {
 	case whole < least || whole >= limit:
@@ -67,34 +68,20 @@ func encodeBits(mapping *config.Mapping, raw float64) (uint64, error) {
 	}
 }
 
-// bounds returns the least whole number that a type holds and the first one
-// above it that it does not hold. Both are powers of two or small, which a
-// float64 holds exactly; the greatest 64-bit integers are not.
-func bounds(mapping *config.Mapping) (least, limit float64) {
+// rangeOf tells people which values a type holds.
+func rangeOf(mapping *config.Mapping) string {
 	switch mapping.DataType {
-	case config.Bits:
-		return 0, math.Ldexp(1, mapping.Bits)
-	case config.Int8:
-		return -1 << 7, 1 << 7
-	case config.Uint8:
-		return 0, 1 << 8
-	case config.Int16:
-		return -1 << 15, 1 << 15
-	case config.Uint16:
-		return 0, 1 << 16
-	case config.Int32:
-		return -1 << 31, 1 << 31
-	case config.Uint32:
-		return 0, 1 << 32
-	case config.Int64:
-		return -1 << 63, 1 << 63
-	case config.BCD16:
-		return 0, 1e4
-	case config.BCD32:
-		return 0, 1e8
-	default:
-		return 0, 1 << 64
+	case config.Float16:
+		return "-65504 to 65504"
+	case config.Float32:
+		return fmt.Sprintf("%v to %v", float32(-math.MaxFloat32), float32(math.MaxFloat32))
 	}
+	least, limit := mapping.WholeNumbers()
+	most := uint64(math.MaxUint64)
+	if limit < 1<<64 {
+		most = uint64(limit) - 1
+	}
+	return fmt.Sprintf("%d to %d", int64(least), most)
 }
 
 // encodeDecimals puts a decimal digit into each four bits.

@@ -13,7 +13,7 @@ type framing interface {
 	modbus.Packager
 	setUnit(unit uint8)
 	// receive reads the reply to a request into frame, which has maxFrame bytes,
-	// and not a byte after it. It returns the size of the reply, which surely
+	// and not a byte after one that it takes. It returns the size of the reply, which surely
 	// belongs to the request, or the error of the connection or a *frameError.
 	receive(from io.Reader, request, frame []byte) (int, error)
 }
@@ -47,18 +47,33 @@ type tcpFraming struct{ *modbus.TCPClientHandler }
 
 func (f tcpFraming) setUnit(unit uint8) { f.SlaveId = unit }
 
+// receive mostly needs one look into the socket: what a sound reply has tells the
+// request. Of an exception, which is shorter, it may read more than there should be.
 func (f tcpFraming) receive(from io.Reader, request, frame []byte) (int, error) {
-	if _, err := io.ReadFull(from, frame[:headerSize]); err != nil {
-		return 0, err
-	}
-	size, err := replySize(frame)
+	count, err := io.ReadAtLeast(from, frame[:expectedSize(request)], headerSize)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := io.ReadFull(from, frame[headerSize:size]); err != nil {
+	size, err := replySize(frame)
+	switch {
+	case err != nil:
 		return 0, err
+	case count > size:
+		return 0, frameErrorf("%d bytes after a reply of %d", count-size, size)
+	case count < size:
+		if _, err := io.ReadFull(from, frame[count:size]); err != nil {
+			return 0, err
+		}
 	}
 	return size, checkReply(request, frame[:size])
+}
+
+// expectedSize returns the size of a reply to a request that is no exception.
+func expectedSize(request []byte) int {
+	if asked := request[headerSize:]; asked[0] <= readInputs {
+		return headerSize + 2 + dataSize(asked)
+	}
+	return headerSize + echoSize(request[headerSize])
 }
 
 // replySize returns the size of the whole frame that a header announces. An

@@ -163,6 +163,21 @@ func TestLateReplies(t *testing.T) {
 	}
 }
 
+// TestBytesAfterAnException: they may be read with it, and then it is not taken.
+func TestBytesAfterAnException(t *testing.T) {
+	request := []byte{0, 1, 0, 0, 0, 6, 1, 3, 0, 100, 0, 3}
+	exception := []byte{0, 1, 0, 0, 0, 3, 1, 0x83, 2}
+	var frame [maxFrame]byte
+	packing := tcpFraming{modbus.NewTCPClientHandler("")}
+	if size, err := packing.receive(bytes.NewReader(exception), request, frame[:]); size != 9 || err != nil {
+		t.Errorf("%d bytes, %v", size, err)
+	}
+	_, err := packing.receive(bytes.NewReader(append(exception, 7, 7)), request, frame[:])
+	if err == nil || err.Error() != "answered with 2 bytes after a reply of 9" {
+		t.Errorf("%v", err)
+	}
+}
+
 // FuzzReplyFrame: whatever a peer sends, a reply is accepted only when it is the
 // reply to the request, and nothing after it is read.
 func FuzzReplyFrame(f *testing.F) {

@@ -164,7 +164,7 @@ func TestHostileGateway(t *testing.T) {
 		clock.Advance(time.Minute) // the timeout, which is also the first pause
 	}
 	t.Logf("%d exchanges over %d connections; writes %v; replies %v", made(), p.connected(), outcomes, gateway.misdeeds)
-	if next != 1000 || outcomes["done"] == 0 || outcomes["no answer"] == 0 {
+	if next != 1000 || outcomes["done"] == 0 || outcomes["not confirmed"] == 0 {
 		t.Errorf("%d writes: %v", next, outcomes)
 	}
 }

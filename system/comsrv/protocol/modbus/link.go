@@ -44,6 +44,12 @@ type place struct {
 	serial            config.Serial
 }
 
+// plain returns the same place, however its address is written.
+func (p place) plain() place {
+	p.address = config.PlainAddress(p.address)
+	return p
+}
+
 // take returns the connection of a channel, which must be returned with leave.
 func (l *Links) take(channel *config.Channel) *link {
 	at := place{
@@ -52,12 +58,12 @@ func (l *Links) take(channel *config.Channel) *link {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	taken := l.shared[at]
+	taken := l.shared[at.plain()]
 	if taken == nil || channel.Modbus.OwnConnection {
 		taken = newLink(at, l.clock)
 	}
 	if !channel.Modbus.OwnConnection {
-		l.shared[at] = taken
+		l.shared[at.plain()] = taken
 	}
 	taken.holders++
 	return taken
@@ -68,8 +74,8 @@ func (l *Links) leave(left *link) {
 	l.mu.Lock()
 	left.holders--
 	last := left.holders == 0
-	if last && l.shared[left.place] == left {
-		delete(l.shared, left.place)
+	if at := left.plain(); last && l.shared[at] == left {
+		delete(l.shared, at)
 	}
 	l.mu.Unlock()
 	if last {
@@ -89,10 +95,13 @@ type link struct {
 	silence time.Duration // that parts two frames of a serial line
 
 	// All that follows belongs to whoever has the turn.
+	tries  bool  // the turn is that of a command to a unit that is left alone
+	unit   uint8 // which
 	port   port
 	free   time.Time // no request leaves earlier
 	late   lateReplies
 	refuse dialFailure
+	cut    cut
 	ctx    context.Context // of the request under way, because the interface
 	ask    *ask            // of the Modbus library carries neither
 }
@@ -120,23 +129,54 @@ func newLink(at place, clock ems.Clock) *link {
 	return made
 }
 
+// purpose is what a turn is for.
+type purpose int
+
+const (
+	reading purpose = iota
+	writing
+	commanding // a write that somebody waits for
+)
+
 // take waits for a turn to talk to a unit, which ends with give. A unit that is
-// left alone gets none.
-func (l *link) take(ctx context.Context, unit uint8, write bool) error {
-	if err := l.health.check(unit); err != nil {
+// left alone gets none, but for a command now and then.
+func (l *link) take(ctx context.Context, unit uint8, of purpose) error {
+	tries, err := l.admit(unit, of)
+	if err != nil {
 		return err
 	}
-	if err := l.turns.take(ctx, unit, write); err != nil {
-		return err
-	}
-	if err := l.health.check(unit); err != nil {
+	if err = l.turns.take(ctx, unit, of != reading); err == nil {
+		if !tries { // what was known of the unit may have changed meanwhile
+			tries, err = l.admit(unit, of)
+		}
+		if err == nil {
+			l.tries, l.unit = tries, unit
+			return nil
+		}
 		l.turns.give()
-		return err
 	}
-	return nil
+	if tries {
+		l.health.tried(unit)
+	}
+	return err
 }
 
-func (l *link) give() { l.turns.give() }
+// admit returns a *restError for a unit that is to be left alone, and whether a
+// command tries it all the same.
+func (l *link) admit(unit uint8, of purpose) (tries bool, err error) {
+	if of == commanding {
+		return l.health.try(unit)
+	}
+	return false, l.health.check(unit)
+}
+
+func (l *link) give() {
+	if l.tries {
+		l.tries = false
+		l.health.tried(l.unit)
+	}
+	l.turns.give()
+}
 
 // connect makes sure of a connection, unless one stands.
 func (l *link) connect(ctx context.Context, unit uint8, timeout time.Duration) error {
@@ -157,6 +197,7 @@ type ask struct {
 	call     func(modbus.Client) ([]byte, error)
 	counters *unitMetrics
 	trace    *tracer // nil: nobody watches
+	frame    []byte  // of maxFrame bytes, for the reply, which is part of it
 }
 
 // exchange makes one request. Its errors are those of before and of ctx, a

@@ -57,7 +57,7 @@ func TestChannelsOfOneAddressShareAConnection(t *testing.T) {
 	})
 	links := newLinks(t, ems.SystemClock{})
 	drivers := []*Driver{
-		openOn(t, links, shared(1, p.address(), 1)), openOn(t, links, shared(2, p.address(), 2)), openOn(t, links, shared(3, p.address(), 3)),
+		openOn(t, links, shared(1, p.address(), 1)), openOn(t, links, shared(2, strings.Replace(p.address(), "127.0.0.1", "localhost", 1), 2)), openOn(t, links, shared(3, p.address(), 3)),
 	}
 	var polling sync.WaitGroup
 	for i, driver := range drivers {
@@ -96,9 +96,8 @@ func TestChannelsThatShareNoConnection(t *testing.T) {
 	t.Parallel()
 	first := shared(1, "", 1)
 	for name, change := range map[string]func(second *config.Channel){
-		"own":       func(c *config.Channel) { c.Modbus.OwnConnection = true },
-		"spacing":   func(c *config.Channel) { c.Modbus.Spacing = time.Microsecond },
-		"addresses": func(c *config.Channel) { c.Address = strings.Replace(c.Address, "127.0.0.1", "localhost", 1) },
+		"own":     func(c *config.Channel) { c.Modbus.OwnConnection = true },
+		"spacing": func(c *config.Channel) { c.Modbus.Spacing = time.Microsecond },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -125,7 +124,8 @@ func TestChannelsThatShareNoConnection(t *testing.T) {
 }
 
 // TestADeadUnitOfAnotherChannel: what one channel knows of a unit holds for all
-// behind the connection, and each attempt to reach it costs them one timeout.
+// behind the connection, and each attempt to reach it costs them one timeout. Commands
+// make attempts of their own, one in each timeout; all others are answered at once.
 func TestADeadUnitOfAnotherChannel(t *testing.T) {
 	t.Parallel()
 	device := newBank()
@@ -136,30 +136,36 @@ func TestADeadUnitOfAnotherChannel(t *testing.T) {
 	alive, dead, twin := shared(1, p.address(), 1), shared(2, p.address(), 2), shared(3, p.address(), 2)
 	dead.Timeout, twin.Timeout = testTimeout, testTimeout
 	first, second, third := openOn(t, links, alive), openOn(t, links, dead), openOn(t, links, twin)
-	tries := func() []int {
+	tries := func() (polls, commands []int) {
 		var resting *restError
-		var counts []int
-		for _, pause := range []float64{0, 0.7, 0.6, 1.5, 1} { // of about 1 and 2 timeouts
+		for _, pause := range []float64{0, 0.7, 0.6, 1.5, 1.1} { // of about 1 and 2 timeouts
 			clock.Advance(time.Duration(pause * float64(testTimeout)))
 			wantGood(t, first, map[ems.PointID]float64{1: 0, 2: 0})
-			before := framesTo(p, 2)
+			before, written := framesTo(p, 2), writesTo(p, 2)
 			for _, driver := range []*Driver{second, third} {
 				_, err := driver.ReadBatch(context.Background(), ems.DefaultGroup)
 				if err == nil || !strings.Contains(err.Error(), "did not answer in whole") {
 					t.Fatalf("the error is %v", err)
 				}
+				sent := writesTo(p, 2)
 				_, err = driver.WritePoint(context.Background(), protocol.Write{Point: 1, Raw: 7})
-				wantFault(t, err, protocol.NotSent)
-				if !errors.As(err, &resting) {
+				if writesTo(p, 2) > sent {
+					wantFault(t, err, protocol.Unanswered)
+				} else if wantFault(t, err, protocol.NotSent); !errors.As(err, &resting) || !strings.Contains(err.Error(), "the unit does not answer") {
 					t.Fatalf("the error is %v", err)
 				}
 			}
-			counts = append(counts, framesTo(p, 2)-before)
+			sent := writesTo(p, 2) - written
+			commands, polls = append(commands, sent), append(polls, framesTo(p, 2)-before-sent)
 		}
-		return counts
+		return polls, commands
 	}
-	if diff := cmp.Diff([]int{1, 0, 1, 0, 1}, tries()); diff != "" {
-		t.Error("requests to the dead unit:", diff)
+	polls, commands := tries()
+	if diff := cmp.Diff([]int{1, 0, 1, 0, 1}, polls); diff != "" { // as if there were no commands
+		t.Error("polls of the dead unit:", diff)
+	}
+	if diff := cmp.Diff([]int{1, 0, 1, 1, 1}, commands); diff != "" {
+		t.Error("commands to the dead unit:", diff)
 	}
 	// One that begins anew asks at once, whatever the others know.
 	before := framesTo(p, 2)
@@ -173,7 +179,7 @@ func TestADeadUnitOfAnotherChannel(t *testing.T) {
 	clock.Advance(2 * longestPause)
 	wantGood(t, third, map[ems.PointID]float64{1: 0, 2: 0})
 	wantGood(t, second, map[ems.PointID]float64{1: 0, 2: 0})
-	if p.connected() != 5 { // one more after each of the four attempts
+	if p.connected() != 9 { // one more after each of the eight attempts
 		t.Errorf("%d connections", p.connected())
 	}
 }

@@ -4,6 +4,10 @@ package modbus
 
 import "net"
 
-// peek cannot look into a socket on this system: a connection that the peer has
+// socket cannot look into a socket on this system: a connection that the peer has
 // closed is noticed by the request that fails on it.
-func peek(net.Conn) error { return nil }
+type socket struct{}
+
+func newSocket(net.Conn) *socket { return &socket{} }
+
+func (*socket) peek() error { return nil }

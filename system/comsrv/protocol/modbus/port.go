@@ -39,24 +39,31 @@ func (p place) dial(ctx context.Context, timeout time.Duration) (port, error) {
 		if err != nil {
 			return nil, err
 		}
-		return tcpPort{conn}, nil
+		return tcpPort{conn, newSocket(conn)}, nil
 	}
 	settings, err := p.tls.Client()
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&tls.Dialer{NetDialer: dialer, Config: settings}).DialContext(ctx, "tcp", p.address)
+	dialled, err := (&tls.Dialer{NetDialer: dialer, Config: settings}).DialContext(ctx, "tcp", p.address)
 	if err != nil {
 		return nil, err
 	}
-	return tlsPort{conn.(*tls.Conn)}, nil
+	conn := dialled.(*tls.Conn)
+	return tlsPort{conn, newSocket(conn.NetConn())}, nil
 }
 
-type tcpPort struct{ net.Conn }
+type tcpPort struct {
+	net.Conn
+	socket *socket
+}
 
-func (p tcpPort) idle() error { return peek(p.Conn) }
+func (p tcpPort) idle() error { return p.socket.peek() }
 
-type tlsPort struct{ *tls.Conn }
+type tlsPort struct {
+	*tls.Conn
+	socket *socket
+}
 
 // Close does not say goodbye, for which it might have to wait.
 func (p tlsPort) Close() error { return p.NetConn().Close() }
@@ -68,7 +75,7 @@ func (p tlsPort) idle() error {
 	if err := p.glance(time.Unix(1, 0)); err != nil {
 		return err
 	}
-	if err := peek(p.NetConn()); !errors.Is(err, errStray) {
+	if err := p.socket.peek(); !errors.Is(err, errStray) {
 		return err
 	}
 	return p.glance(time.Now().Add(time.Millisecond))

@@ -3,6 +3,7 @@ package modbus
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"sync"
 
@@ -10,14 +11,19 @@ import (
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
+	"github.com/voltageems/voltageems-go/system/ems"
 )
 
 // ReadRange implements protocol.Addressable. A unit that is left alone is asked at
 // once: somebody waits for the answer.
 func (d *Driver) ReadRange(ctx context.Context, place protocol.Range) ([]uint16, error) {
 	d.held().health.wake(place.Unit)
-	data, err := d.read(ctx, place.Unit, place.Function, int(place.Address), place.Count)
-	if err != nil {
+	data, err := d.read(ctx, place.Unit, place.Function, int(place.Address), place.Count, nil)
+	var exception *modbus.ModbusError
+	switch {
+	case errors.As(err, &exception) && targetSilent(err) == nil:
+		return nil, ems.Errorf(ems.CodeConflict, "%w", exceptionError(exception))
+	case err != nil:
 		return nil, plainError(err)
 	}
 	d.praise(place.Unit)
@@ -34,8 +40,7 @@ func (d *Driver) ReadRange(ctx context.Context, place protocol.Range) ([]uint16,
 
 // WriteRange implements protocol.Addressable.
 func (d *Driver) WriteRange(ctx context.Context, place protocol.Range, values []uint16, before func() error) error {
-	d.held().health.wake(place.Unit)
-	if err := d.take(ctx, place.Unit, true); err != nil {
+	if err := d.take(ctx, place.Unit, commanding); err != nil {
 		return &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
 	}
 	defer d.link.give()

@@ -389,7 +389,7 @@ func TestALateReplyOnALineMeetsNoOtherRequest(t *testing.T) {
 		t.Error("the port was closed, which may reset what is behind it")
 	}
 	driver.channel.Timeout = time.Minute
-	if err := driver.take(context.Background(), 1, false); err != nil {
+	if err := driver.take(context.Background(), 1, reading); err != nil {
 		t.Fatal(err)
 	}
 	data, err := driver.readHeld(context.Background(), 1, 3, 500, 1)

@@ -123,9 +123,10 @@ func TestASessionTicketIsNotStray(t *testing.T) {
 		t.Fatal(err)
 	}
 	driver := openOn(t, newLinks(t, ems.SystemClock{}), secureChannel(p, a))
-	driver.held().port = tlsPort{conn}
+	port := tlsPort{conn, newSocket(conn.NetConn())}
+	driver.held().port = port
 	deadline := time.Now().Add(10 * time.Second)
-	for !errors.Is(peek(conn.NetConn()), errStray) {
+	for !errors.Is(port.socket.peek(), errStray) {
 		if time.Now().After(deadline) {
 			t.Fatal("no ticket arrives")
 		}

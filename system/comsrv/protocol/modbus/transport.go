@@ -54,7 +54,7 @@ func (l *link) Send(request []byte) ([]byte, error) {
 // replaced before anything is sent; on a serial line such bytes are dropped until
 // it is silent. A failure to connect is that of everybody who waited meanwhile.
 func (l *link) prepare(ctx context.Context, since time.Time, timeout time.Duration) error {
-	for began := l.clock.Now(); l.port != nil; {
+	for began := (time.Time{}); l.port != nil; {
 		err := l.port.idle()
 		if err == nil {
 			return nil
@@ -63,7 +63,9 @@ func (l *link) prepare(ctx context.Context, since time.Time, timeout time.Durati
 			l.close()
 			break
 		}
-		if l.clock.Now().Sub(began) > timeout {
+		if now := l.clock.Now(); began.IsZero() {
+			began = now
+		} else if now.Sub(began) > timeout {
 			return &brokenError{text: l.address + " is never silent", cause: err}
 		}
 		if err := l.pause(ctx, l.silence); err != nil {
@@ -135,17 +137,15 @@ func (l *link) converse(ctx context.Context, request []byte) (reply []byte, writ
 	if err := port.SetDeadline(time.Now().Add(l.ask.timeout)); err != nil {
 		return nil, false, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = port.SetDeadline(time.Unix(1, 0)) })
-	defer func() {
-		if !stop() { // from now on the connection may get its past deadline at any moment
-			l.close()
-		}
-	}()
+	if err := l.cut.begin(ctx, port); err != nil {
+		return nil, false, err
+	}
+	defer l.cut.end()
 	count, err := port.Write(request)
 	if err != nil || config.Broadcasts(l.protocol, l.ask.unit) {
 		return nil, count > 0, err
 	}
-	frame := make([]byte, maxFrame)
+	frame := l.ask.frame
 	size, err := l.framing.receive(l.ask.trace.listen(port), request, frame)
 	if err != nil {
 		return nil, true, err
@@ -163,6 +163,7 @@ func (l *link) outlives(err error) bool {
 func (l *link) isSerial() bool { return l.protocol == config.ProtocolModbusRTU }
 
 func (l *link) close() {
+	l.cut.leave()
 	if l.port != nil {
 		_ = l.port.Close() // what it still held is of no use
 		l.port = nil

@@ -20,10 +20,15 @@ var errReconnected = errors.New("the connection was made anew after the other bi
 // so. Else the registers are read, changed and written, all on one connection and
 // at once: a change that the device makes to another bit of them in between is
 // undone, which is how every device without function 22 is written to. Nothing
-// else travels over the connection before it is read back.
+// else travels over the connection before it is read back. A unit that is left alone
+// is tried, as health.try has it, and an answer ends its rest.
 func (d *Driver) WritePoint(ctx context.Context, write protocol.Write) (protocol.Written, error) {
 	mapping := &d.channel.Points[write.Point].Mapping
-	if err := d.take(ctx, mapping.Unit, true); err != nil {
+	of := commanding
+	if write.Regular {
+		of = writing
+	}
+	if err := d.take(ctx, mapping.Unit, of); err != nil {
 		return protocol.Written{}, &protocol.WriteError{Fault: protocol.NotSent, Cause: err}
 	}
 	defer d.link.give()

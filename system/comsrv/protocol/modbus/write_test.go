@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -107,7 +108,7 @@ func TestWriteInPartStaysOnItsConnection(t *testing.T) {
 	device := newBank()
 	p := newPeer(t, device.serve)
 	driver := open(t, p.address(), time.Minute, point(ems.Control, 1, bitOf(1, 6, 5, 3)))
-	if err := driver.take(context.Background(), 1, true); err != nil {
+	if err := driver.take(context.Background(), 1, writing); err != nil {
 		t.Fatal(err)
 	}
 	prepared, err := driver.prepareWrite(context.Background(), &driver.channel.Points[0].Mapping, 1)
@@ -200,6 +201,55 @@ func wantFault(t *testing.T, err error, want protocol.WriteFault) {
 	var failed *protocol.WriteError
 	if !errors.As(err, &failed) || failed.Fault != want {
 		t.Errorf("the error is %v; want %s", err, want)
+	}
+}
+
+// TestAnExceptionIsToldAsWhatItIs, also where it leaves open whether the device acted.
+func TestAnExceptionIsToldAsWhatItIs(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[byte]string{
+		2:  "refused by the device: the device answered exception 2 (illegal data address) to function 6",
+		4:  "not confirmed: the device answered exception 4 (device failure) to function 6",
+		10: "refused by the device: the gateway answered exception 10 (gateway path unavailable) to function 6",
+		11: "not confirmed: the gateway answered exception 11 (gateway target did not respond) to function 6",
+	} {
+		p := newPeer(t, func(_ *peer, conn net.Conn, request []byte) bool { return send(conn, exception(request, code)) })
+		driver := open(t, p.address(), time.Minute, point(ems.Adjustment, 1, register(1, 6, 5, config.Uint16)))
+		if _, err := driver.WritePoint(t.Context(), protocol.Write{Raw: 7}); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// TestWhatATypeDoesNotHoldIsRefused, and never cut to what it does; the range is named.
+func TestWhatATypeDoesNotHoldIsRefused(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, newBank().serve)
+	for kind, check := range map[config.DataType]struct {
+		values []float64
+		holds  string
+	}{
+		config.Int8: {[]float64{-129, 128}, "-128 to 127"}, config.Uint8: {[]float64{-1, 256}, "0 to 255"},
+		config.Int16: {[]float64{-32769, 32768}, "-32768 to 32767"}, config.Uint16: {[]float64{-1, 65535.5, 70000}, "0 to 65535"},
+		config.Int32: {[]float64{-2147483649, 2147483648}, "-2147483648 to 2147483647"}, config.Uint32: {[]float64{-0.6, 4294967296}, "0 to 4294967295"},
+		config.Int64:  {[]float64{-9.3e18, 9223372036854775808}, "-9223372036854775808 to 9223372036854775807"},
+		config.Uint64: {[]float64{-1, 18446744073709551616}, "0 to 18446744073709551615"},
+		config.BCD16:  {[]float64{-1, 10000}, "0 to 9999"}, config.BCD32: {[]float64{-1, 1e8}, "0 to 99999999"},
+		config.Float16: {[]float64{-65520, 65520}, "-65504 to 65504"}, config.Float32: {[]float64{-3.5e38, 3.5e38}, "-3.4028235e+38 to 3.4028235e+38"},
+	} {
+		driver := open(t, p.address(), time.Minute, point(ems.Adjustment, 1, register(1, 16, 5, kind)))
+		for _, raw := range check.values {
+			_, err := driver.WritePoint(t.Context(), protocol.Write{Raw: raw})
+			wantFault(t, err, protocol.NotSent)
+			if want := fmt.Sprintf("not sent: raw value %v does not fit %s, which holds %s", raw, kind, check.holds); err == nil || err.Error() != want {
+				t.Errorf("%v, want %s", err, want)
+			}
+		}
+	}
+	for _, pdu := range p.seen() {
+		if pdu[0] > readInputs {
+			t.Errorf("% x was sent", pdu)
+		}
 	}
 }
 

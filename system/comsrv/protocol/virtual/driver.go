@@ -205,9 +205,9 @@ func (d *Driver) SetPoint(index int, raw float64) error {
 	at := &d.points[index]
 	switch {
 	case at.formula != nil:
-		return ems.Errorf(ems.CodeConflict, "%s is computed from other points: channels.yaml says how", at.Name)
+		return ems.Errorf(ems.CodeConflict, "%s is computed from other points: its expression says how", at.Name)
 	case at.wave != nil:
-		return ems.Errorf(ems.CodeConflict, "%s is a generated signal: channels.yaml says which", at.Name)
+		return ems.Errorf(ems.CodeConflict, "%s is a generated signal: its wave says which", at.Name)
 	case math.IsNaN(raw) || math.IsInf(raw, 0):
 		return ems.Errorf(ems.CodeInvalid, "%v is not a finite number", raw)
 	}

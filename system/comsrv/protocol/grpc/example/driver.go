@@ -40,7 +40,7 @@ func newDriver(logger *slog.Logger) *driver {
 func (d *driver) Configure(_ context.Context, request *driverpb.ConfigureRequest) (*driverpb.ConfigureResponse, error) {
 	made := &session{folder: request.GetSettings()["folder"], groups: map[string][]int{}}
 	if made.folder == "" {
-		return nil, status.Error(codes.InvalidArgument, "name the folder of the device in grpc.settings.folder of channels.yaml")
+		return nil, status.Error(codes.InvalidArgument, "name the folder of the device in grpc.settings.folder of the channel")
 	}
 	for i, point := range request.GetPoints() {
 		file := point.GetAddress()

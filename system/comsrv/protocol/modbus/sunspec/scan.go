@@ -8,7 +8,8 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-// Read reads holding registers of the device.
+// Read reads holding registers of the device. An error of code CONFLICT is about these
+// registers alone, and others may be read.
 type Read func(address uint16, count int) ([]uint16, error)
 
 // Device is what a scan found.
@@ -47,8 +48,9 @@ var bases = [...]uint16{40000, 0, 50000}
 var marker = [...]uint16{0x5375, 0x6e53}
 
 // Scan finds the marker and walks the models. A device without the marker is
-// NOT_FOUND; the error of a read of a model that the device announces is passed on.
-// No read asks for more than most registers, which is 2 or more.
+// NOT_FOUND, and the error of the first read behind it is passed on; after that, what
+// cannot be read is noted. No read asks for more than most registers, which is 2 or
+// more.
 func Scan(read Read, most int) (*Device, error) {
 	device := &Device{}
 	if err := device.find(read); err != nil {
@@ -79,10 +81,18 @@ func Scan(read Read, most int) (*Device, error) {
 			device.note("what stands at %d is no model: id %d, length %d", address, model.ID, model.Length)
 			break
 		}
-		if err := model.fetch(read, most); err != nil {
-			return nil, err
-		}
+		least, err := model.fetch(read, most)
 		device.Models = append(device.Models, model)
+		switch {
+		case err == nil:
+			most = least
+		case refused(err):
+			device.note("model %d at %d cannot be read, and nothing of it is proposed: %v", model.ID, model.Address, err)
+		default:
+			device.note("model %d at %d cannot be read, and nothing after it was looked at: %v", model.ID, model.Address, err)
+			device.introduce()
+			return device, nil
+		}
 		address += 2 + model.Length
 	}
 	device.introduce()
@@ -112,11 +122,16 @@ func (d *Device) find(read Read) error {
 	return ems.Errorf(ems.CodeNotFound, `no SunSpec device: none of the usual addresses holds "SunS" (%s)`, strings.Join(refused, "; "))
 }
 
-// fetch reads what is known of a model.
-func (m *Model) fetch(read Read, most int) error {
+// refused reports whether an error is about the registers of one read alone.
+func refused(err error) bool { return ems.CodeOf(err) == ems.CodeConflict }
+
+// fetch reads what is known of a model, all of it or nothing: a value without its
+// exponent would be wrong. A read that is refused is tried in halves, because the device
+// may take short ones alone; fetch returns how many registers it took at most.
+func (m *Model) fetch(read Read, most int) (least int, err error) {
 	known := definitions()[m.ID]
 	if known == nil {
-		return nil
+		return most, nil
 	}
 	m.Name = known.name
 	size := end(known.points)
@@ -125,13 +140,19 @@ func (m *Model) fetch(read Read, most int) error {
 	}
 	size = min(size, 2+m.Length)
 	for len(m.words) < size {
-		part, err := read(m.Address+uint16(len(m.words)), min(most, size-len(m.words)))
-		if err != nil {
-			return fmt.Errorf("model %d at %d: %w", m.ID, m.Address, err)
+		count := min(most, size-len(m.words))
+		part, err := read(m.Address+uint16(len(m.words)), count)
+		switch {
+		case err == nil:
+			m.words = append(m.words, part...)
+		case refused(err) && count > 1:
+			most = count / 2
+		default:
+			m.words = nil
+			return most, err
 		}
-		m.words = append(m.words, part...)
 	}
-	return nil
+	return max(most, 2), nil
 }
 
 // introduce reads the common model.

@@ -17,7 +17,7 @@ import (
 // image is the holding registers of a device; all others are refused.
 type image map[uint16]uint16
 
-var errRefused = errors.New("exception 2")
+var errRefused = ems.Errorf(ems.CodeConflict, "exception 2")
 
 func (i image) read(address uint16, count int) ([]uint16, error) {
 	words := make([]uint16, count)
@@ -299,10 +299,76 @@ func TestDevicesThatAreOtherwise(t *testing.T) {
 	if len(proposal.Points) != maxPoints || proposal.Omitted != maxModels*(3+32*10)-maxPoints {
 		t.Errorf("%d points, and %d too many", len(proposal.Points), proposal.Omitted)
 	}
-	broken := device()
+}
+
+// TestWhatCannotBeReadCostsItsModelAlone, and is told; a device that is silent is not
+// asked any more.
+func TestWhatCannotBeReadCostsItsModelAlone(t *testing.T) {
+	t.Parallel()
+	whole, err := Scan(device().read, 125)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proposed := func(found *Device) (names []string) {
+		var proposal Proposal
+		proposal.Propose(found, 1, "", true)
+		usable(t, proposal.Points)
+		for i := range proposal.Points {
+			names = append(names, proposal.Points[i].Name)
+		}
+		return names
+	}
+	broken, reads := device(), 0
 	delete(broken, 40080)
-	if _, err := Scan(broken.read, 125); !errors.Is(err, errRefused) || err.Error() != "model 103 at 40070: exception 2" {
-		t.Errorf("%v", err)
+	found, err := Scan(func(address uint16, count int) ([]uint16, error) {
+		reads++
+		return broken.read(address, count)
+	}, 125)
+	if err != nil || found.Serial != "SN-0042" || len(found.Models) != 4 || reads > 8+7+6 {
+		t.Fatalf("%+v, %v after %d reads", found, err, reads)
+	}
+	var want []string
+	for _, name := range proposed(whole) {
+		if !strings.HasPrefix(name, "m103_") {
+			want = append(want, name)
+		}
+	}
+	if diff := cmp.Diff(want, proposed(found)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"model 103 at 40070 cannot be read, and nothing of it is proposed: exception 2"}, found.Notes); diff != "" {
+		t.Error(diff)
+	}
+	short, err := Scan(func(address uint16, count int) ([]uint16, error) { // a device that takes short reads alone, and does not say so
+		if count > 10 {
+			return nil, errRefused
+		}
+		return device().read(address, count)
+	}, 125)
+	if diff := cmp.Diff(whole, short, cmp.AllowUnexported(Model{})); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	silence := errors.New("silence")
+	reads = 0
+	found, err = Scan(func(address uint16, count int) ([]uint16, error) {
+		if reads++; address == 40070 && count > 2 {
+			return nil, silence
+		}
+		return device().read(address, count)
+	}, 125)
+	if err != nil || found.Serial != "SN-0042" || len(found.Models) != 2 || reads != 5 {
+		t.Fatalf("%+v, %v after %d reads", found, err, reads)
+	}
+	if diff := cmp.Diff([]string{"model 103 at 40070 cannot be read, and nothing after it was looked at: silence"}, found.Notes); diff != "" {
+		t.Error(diff)
+	}
+	if _, err = Scan(func(address uint16, count int) ([]uint16, error) {
+		if address == 40002 {
+			return nil, silence
+		}
+		return device().read(address, count)
+	}, 125); !errors.Is(err, silence) {
+		t.Error(err)
 	}
 }
 

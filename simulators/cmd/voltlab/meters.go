@@ -9,16 +9,16 @@ import (
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
-func newDevicesCommand() *cobra.Command {
+func newMetersCommand() *cobra.Command {
 	devices := bench.Devices{Clock: ems.SystemClock{}}
 	command := &cobra.Command{
-		Use:   "devices",
-		Short: "Serve simulated devices that say how many registers are read from them",
+		Use:   "meters",
+		Short: "Serve plain devices that say how many registers are read from them",
 		Long: `Serve Modbus TCP devices on free ports until interrupted, and say again and again
 how many registers were read from all of them each second. What polls them is up to
 you: a site folder for comsrv and the inputs for Telegraf are written beforehand. Ten
 registers of each change between two polls. bench/telegraf.sh compares the two.`,
-		Example: "  voltlab devices --count 64 --points 1500 --site /tmp/devices --telegraf /tmp/telegraf.conf",
+		Example: "  voltlab meters --count 64 --points 1500 --site /tmp/devices --telegraf /tmp/telegraf.conf",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			devices.Out = command.OutOrStdout()

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// run executes voltlab and returns what it writes.
+func run(ctx context.Context, args ...string) (string, error) {
+	var out bytes.Buffer
+	command := newCommand()
+	command.SetOut(&out)
+	command.SetErr(io.Discard)
+	command.SetArgs(args)
+	err := command.ExecuteContext(ctx)
+	return out.String(), err
+}
+
+func TestDevicesOfAPlantAreListed(t *testing.T) {
+	t.Parallel()
+	text, err := run(t.Context(), "devices", microgrid, "--names")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"DEVICE   TYPE     BUS   ADDRESS         UNIT  PROFILE\n",
+		"\ngenset   genset   main  127.0.0.1:5023  3     profiles/genset.yaml\n",
+		"\ngrid\n  quantities: power_kw, reactive_power_kvar, ",
+		"breaker_closed (0 or 1), import_alarm_kw (0 to 500)\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	var out bytes.Buffer
+	if err := listPlants(&out, []string{filepath.Join(microgrid, "plant.yaml")}); err != nil || !strings.Contains(out.String(), "\nmicrogrid  5        100ms  127.0.0.1:5020  a small site ") {
+		t.Errorf("%s, %v", out.String(), err)
+	}
+	if _, err := run(t.Context(), "plants"); ems.CodeOf(err) != ems.CodeNotFound {
+		t.Errorf("plants where there are none: %v", err)
+	}
+}
+
+// served starts a plant on free ports and returns where its control API is.
+func served(t *testing.T, args ...string) (control string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var log serveLog
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, &log, append([]string{microgrid, "--free"}, args...)...) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	address := regexp.MustCompile(`api=control address=(\S+)`)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "plant is running"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not running: %s", log.String())
+		}
+	}
+	return address.FindStringSubmatch(log.String())[1]
+}
+
+func TestTruthOfARunningPlant(t *testing.T) {
+	t.Parallel()
+	control := served(t, "--frozen", "--speed", "60")
+	for args, want := range map[string]string{
+		"battery.state_of_charge_pct": "60\n",
+		"battery.run":                 "1\n",
+		"grid.available":              "1\n",
+	} {
+		if text, err := run(t.Context(), "truth", "--control", control, args); err != nil || text != want {
+			t.Errorf("%s: %q, %v", args, text, err)
+		}
+	}
+	text, err := run(t.Context(), "truth", "--control", control, "genset")
+	if err != nil || !strings.HasPrefix(text, "microgrid, tick 1, 2026-06-21T11:00:00.1Z, digest ") || !strings.Contains(text, "\ngenset  fuel_level_pct         80 ") || strings.Contains(text, "\npv ") {
+		t.Errorf("%s, %v", text, err)
+	}
+	for args, want := range map[string]string{
+		"wind":       `no device "wind": the plant has battery, genset, grid, load, pv`,
+		"grid.mood":  `device grid has no value "mood": it has breaker_position, `,
+		"grid.power": `device grid has no value "power"`,
+	} {
+		if _, err := run(t.Context(), "truth", "--control", control, args); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	if _, err := run(t.Context(), "truth", "--control", "127.0.0.1:1"); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "voltlab serve PLANT") {
+		t.Error(err)
+	}
+}
+
+// A plant begins with a state that was saved, as it was then.
+func TestAPlantBeginsWithAState(t *testing.T) {
+	t.Parallel()
+	control := served(t, "--frozen")
+	ask := func(control, method, path, body string) string {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+control+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		text, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s: %d %s, %v", method, path, response.StatusCode, text, err)
+		}
+		return string(text)
+	}
+	ask(control, "PUT", "/inputs/battery/self_discharge_kw", `{"value": 3600}`)
+	ask(control, "POST", "/steps", `{"ticks": 300}`)
+	ask(control, "PUT", "/snapshots/low", "")
+	file := filepath.Join(t.TempDir(), "low.json")
+	if err := os.WriteFile(file, []byte(ask(control, "GET", "/snapshots/low", "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want, err := run(t.Context(), "truth", "--control", control)
+	if err != nil || !strings.Contains(want, "tick 301") {
+		t.Fatal(want, err)
+	}
+	again := served(t, "--frozen", "--from", file)
+	if got, err := run(t.Context(), "truth", "--control", again); err != nil || got != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+	}
+	within, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for args, want := range map[string]string{
+		"nowhere":                 "conditions/nowhere.json: no such file",
+		microgrid + "/plant.yaml": "is no snapshot of a plant",
+	} {
+		if err := serve(within, io.Discard, microgrid, "--free", "--from", args); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("--from %s: %v", args, err)
+		}
+	}
+	if err := serve(within, io.Discard, microgrid, "--free", "--speed", "0"); ems.CodeOf(err) != ems.CodeInvalid {
+		t.Errorf("--speed 0: %v", err)
+	}
+}

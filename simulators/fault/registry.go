@@ -1,0 +1,353 @@
+package fault
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/voltageems/voltageems-go/simulators/device"
+	"github.com/voltageems/voltageems-go/simulators/modbusserver"
+	"github.com/voltageems/voltageems-go/simulators/plant"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+// Fault is one that is injected into a device. What its kind does not take is refused.
+type Fault struct {
+	ID        uint64  `json:"id"`
+	Kind      string  `json:"kind"`
+	Device    string  `json:"device"`
+	StartS    float64 `json:"start_s,omitempty"`
+	DurationS float64 `json:"duration_s,omitempty"` // from its start; 0: until it is cleared
+
+	Input    string   `json:"input,omitempty"`
+	Quantity string   `json:"quantity,omitempty"`
+	Amount   *float64 `json:"amount,omitempty"`
+	RampS    float64  `json:"ramp_s,omitempty"`
+
+	Function     *int    `json:"function,omitempty"`
+	FirstAddress *int    `json:"first_address,omitempty"`
+	LastAddress  *int    `json:"last_address,omitempty"`
+	Probability  float64 `json:"probability,omitempty"`
+	Count        int     `json:"count,omitempty"`
+	DelayMS      float64 `json:"delay_ms,omitempty"`
+	JitterMS     float64 `json:"jitter_ms,omitempty"`
+	Exception    int     `json:"exception,omitempty"`
+}
+
+// given lists the parameters that a fault names beside those that every kind takes.
+func (f *Fault) given() []string {
+	var list []string
+	for name, there := range map[string]bool{
+		"input": f.Input != "", "quantity": f.Quantity != "", "amount": f.Amount != nil, "ramp_s": f.RampS != 0,
+		"function": f.Function != nil, "first_address": f.FirstAddress != nil, "last_address": f.LastAddress != nil,
+		"probability": f.Probability != 0, "count": f.Count != 0, "delay_ms": f.DelayMS != 0, "jitter_ms": f.JitterMS != 0, "exception": f.Exception != 0,
+	} {
+		if there {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// longest is the longest start, ramp or duration, in seconds.
+const longest = 1e6
+
+// check returns what is wrong with a fault, and its kind.
+func (f *Fault) check() (Kind, error) {
+	kind, known := find(f.Kind)
+	if !known {
+		return kind, ems.Errorf(ems.CodeInvalid, "kind: there is no %q: use one of %s", f.Kind, names())
+	}
+	for _, name := range f.given() {
+		if !slices.Contains(kind.Takes, name) {
+			return kind, ems.Errorf(ems.CodeInvalid, "%s: %s takes no such parameter, but %s", name, f.Kind, strings.Join(append([]string{"device", "start_s", "duration_s"}, kind.Takes...), ", "))
+		}
+	}
+	for name, seconds := range map[string]float64{"start_s": f.StartS, "duration_s": f.DurationS, "ramp_s": f.RampS} {
+		if !(seconds >= 0 && seconds <= longest) {
+			return kind, ems.Errorf(ems.CodeInvalid, "%s: %v is not between 0 and %v", name, seconds, longest)
+		}
+	}
+	return kind, nil
+}
+
+// Line is the server that a device listens at.
+type Line interface {
+	SetFaults([]modbusserver.Fault) error
+	Faults() []modbusserver.FaultState
+}
+
+// Place is where faults of a device strike.
+type Place struct {
+	Type string
+	View *device.View
+	Line Line
+	Unit int // of the device, at that line
+}
+
+// active is a fault that was set.
+type active struct {
+	Fault
+	group Group
+	began time.Time // real, of one on the wire
+	wire  []modbusserver.Fault
+}
+
+// Registry holds the faults of a plant.
+type Registry struct {
+	plant  *plant.Plant
+	places map[string]Place // by device
+	clock  ems.Clock
+
+	mu   sync.Mutex
+	last uint64 // id
+	set  []active
+}
+
+// NewRegistry returns one without a fault.
+func NewRegistry(p *plant.Plant, places map[string]Place, clock ems.Clock) *Registry {
+	return &Registry{plant: p, places: places, clock: clock}
+}
+
+// Inject sets a fault and returns it with its number and what it left out.
+func (r *Registry) Inject(f Fault) (Fault, error) {
+	kind, err := f.check()
+	if err != nil {
+		return f, err
+	}
+	place, known := r.places[f.Device]
+	if !known {
+		return f, ems.Errorf(ems.CodeInvalid, "device: there is no %q: the plant has %s", f.Device, strings.Join(r.devices(), ", "))
+	}
+	if len(kind.Devices) > 0 && !slices.Contains(kind.Devices, place.Type) {
+		return f, ems.Errorf(ems.CodeInvalid, "kind: a %s has no %s: it is of %s", place.Type, f.Kind, strings.Join(kind.Devices, ", "))
+	}
+	if f.Amount == nil && slices.Contains(kind.Takes, "amount") && f.Kind != anyInput {
+		f.Amount = &kind.Amount
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+	for _, d := range r.plant.Disturbances() { // of a state that was restored, too
+		r.last = max(r.last, d.ID)
+	}
+	r.last++
+	f.ID = r.last
+	one := active{Fault: f, group: kind.Group, began: r.clock.Now()}
+	switch kind.Group {
+	case Machine:
+		err = r.disturb(f, place)
+	case Value:
+		err = r.distort(f, place)
+	default:
+		if f.Kind == cardReboot && f.DurationS == 0 {
+			one.DurationS = rebootSeconds
+		}
+		one.wire = wireFaults(one.Fault, place.Unit)
+		err = r.strike(place.Line, append(r.onLine(place.Line), one.wire...))
+	}
+	if err != nil {
+		return f, err
+	}
+	r.set = append(r.set, one)
+	if kind.Group != Machine { // which tells of its own
+		r.tell(plant.EventFault, one.Fault)
+	}
+	return one.Fault, nil
+}
+
+func (r *Registry) tell(kind plant.EventKind, f Fault) {
+	event := plant.Event{Kind: kind, Device: f.Device, Name: f.Kind}
+	if latest := r.plant.Latest(); latest != nil {
+		event.Tick = latest.Tick
+	}
+	if f.Amount != nil {
+		event.To = *f.Amount
+	}
+	r.plant.Events().Add(event)
+}
+
+func (r *Registry) devices() []string {
+	var list []string
+	for id := range r.places {
+		list = append(list, id)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func seconds(count float64) time.Duration { return time.Duration(count * float64(time.Second)) }
+
+// disturb moves an input of the plant.
+func (r *Registry) disturb(f Fault, place Place) error {
+	input := f.Input
+	for _, kind := range machineKinds() {
+		if kind.name == f.Kind {
+			input = kind.inputs[place.Type]
+		}
+	}
+	if f.Kind == anyInput && (input == "" || f.Amount == nil) {
+		return ems.Errorf(ems.CodeInvalid, "input: name the input that is moved, and the amount that it is moved to")
+	}
+	return r.plant.Disturb(f.ID, f.Device, input, *f.Amount, seconds(f.StartS), seconds(f.RampS), seconds(f.DurationS))
+}
+
+// distort changes what registers show.
+func (r *Registry) distort(f Fault, place Place) error {
+	d := device.Distortion{ID: f.ID, Kind: f.Kind, Quantity: f.Quantity, Ramp: seconds(f.RampS)}
+	if latest := r.plant.Latest(); latest != nil {
+		d.Begin = latest.Simulated.Add(seconds(f.StartS))
+	}
+	if f.Amount != nil {
+		d.Amount = *f.Amount
+	}
+	if f.DurationS > 0 {
+		d.End = d.Begin.Add(seconds(f.DurationS))
+	}
+	return place.View.Distort(d)
+}
+
+// wireFaults returns what a fault is to a server. Its seed tells it from all others.
+func wireFaults(f Fault, unit int) []modbusserver.Fault {
+	one := modbusserver.Fault{
+		Kind: modbusserver.Kind(f.Kind), Unit: &unit, Function: f.Function, FirstAddress: f.FirstAddress, LastAddress: f.LastAddress,
+		Probability: f.Probability, Seed: f.ID, Count: f.Count, StartS: f.StartS, DurationS: f.DurationS, DelayMS: f.DelayMS, JitterMS: f.JitterMS, Exception: f.Exception,
+	}
+	switch one.Kind {
+	case cardReboot:
+		deaf, refuse := one, one
+		deaf.Kind, refuse.Kind, refuse.Unit = modbusserver.Deaf, modbusserver.Refuse, nil
+		return []modbusserver.Fault{deaf, refuse}
+	case modbusserver.Refuse, modbusserver.SingleClient:
+		one.Unit = nil // of whoever connects
+	}
+	return []modbusserver.Fault{one}
+}
+
+// onLine returns what strikes a server.
+func (r *Registry) onLine(line Line) []modbusserver.Fault {
+	var list []modbusserver.Fault
+	for _, one := range r.set {
+		if one.group == Wire && r.places[one.Device].Line == line {
+			list = append(list, one.wire...)
+		}
+	}
+	return list
+}
+
+func (r *Registry) strike(line Line, faults []modbusserver.Fault) error {
+	if err := line.SetFaults(faults); err != nil {
+		return ems.Errorf(ems.CodeInvalid, "%w", err)
+	}
+	return nil
+}
+
+// Clear ends a fault.
+func (r *Registry) Clear(id uint64) (Fault, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+	i := slices.IndexFunc(r.set, func(one active) bool { return one.ID == id })
+	if i < 0 {
+		return Fault{}, ems.Errorf(ems.CodeNotFound, "no fault %d is set: it has ended, or never was", id)
+	}
+	one := r.set[i]
+	r.set = slices.Delete(r.set, i, i+1)
+	return one.Fault, r.end(one)
+}
+
+// ClearAll ends every fault and returns how many there were.
+func (r *Registry) ClearAll() (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+	set := r.set
+	r.set = nil
+	for _, one := range set {
+		if err := r.end(one); err != nil {
+			return 0, err
+		}
+	}
+	return len(set), nil
+}
+
+// end ends a fault that is in the list no more.
+func (r *Registry) end(one active) error {
+	place := r.places[one.Device]
+	switch one.group {
+	case Machine:
+		r.plant.Undisturb(one.ID)
+		return nil // the plant tells of it
+	case Value:
+		place.View.Clear(one.ID)
+	default:
+		if err := r.strike(place.Line, r.onLine(place.Line)); err != nil {
+			return err
+		}
+	}
+	r.tell(plant.EventCleared, one.Fault)
+	return nil
+}
+
+// State is a fault that is set.
+type State struct {
+	Fault
+	Group  Group `json:"group"`
+	Struck int   `json:"struck,omitempty"` // requests or connections, on the wire
+}
+
+// List returns the faults that are set and have not ended.
+func (r *Registry) List() []State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+	states := []State{}
+	for _, one := range r.set {
+		states = append(states, State{Fault: one.Fault, Group: one.group, Struck: r.struck(one)})
+	}
+	return states
+}
+
+func (r *Registry) struck(one active) int {
+	if one.group != Wire {
+		return 0
+	}
+	count := 0
+	for _, state := range r.places[one.Device].Line.Faults() {
+		if state.Seed == one.ID {
+			count += state.Struck
+		}
+	}
+	return count
+}
+
+// forget drops the faults that have ended by themselves.
+func (r *Registry) forget() {
+	var disturbances []uint64
+	for _, d := range r.plant.Disturbances() {
+		disturbances = append(disturbances, d.ID)
+	}
+	var over []active
+	r.set = slices.DeleteFunc(r.set, func(one active) bool {
+		ended := false
+		switch one.group {
+		case Machine:
+			ended = !slices.Contains(disturbances, one.ID)
+		case Value:
+			ended = !r.places[one.Device].View.Distorts(one.ID)
+		default:
+			ended = one.DurationS > 0 && !r.clock.Now().Before(one.began.Add(seconds(one.StartS+one.DurationS))) || one.Count > 0 && r.struck(one) >= one.Count
+		}
+		if ended {
+			over = append(over, one)
+		}
+		return ended
+	})
+	for _, one := range over {
+		if one.group != Machine {
+			_ = r.end(one) // what was set can be left out
+		}
+	}
+}
