@@ -9,13 +9,13 @@ import (
 )
 
 // simulated is how long the campus is operated: a week in make soak.
-var simulated = options.Duration("simulated", 24*time.Hour, "simulated time of random operation")
+var simulated = options.Duration("simulated", 12*time.Hour, "simulated time of random operation")
 
 // campusYAML has a device of every type, in steps as long as they may be.
 const campusYAML = `
 name: campus
 seed: 7
-start: 2026-06-21T00:00:00Z
+start: 2026-06-21T06:00:00Z
 step: 10s
 location: {latitude_deg: 40, longitude_deg: 0}
 control: 127.0.0.1:0
@@ -92,7 +92,7 @@ func TestSoakOfACampusConservesEnergy(t *testing.T) {
 		}
 	}
 	p := New(mustRead(t, campusYAML))
-	random := rand.New(rand.NewPCG(11, 9))
+	random := rand.New(rand.NewPCG(9, 9))
 	of := func(id string) device { return p.member(id).device }
 	chargers, standby, tie, utility := of("chargers").(*charger), of("switch").(*transferSwitch), of("breaker").(*breaker), of("grid").(*grid)
 	reached := []struct {
