@@ -39,7 +39,7 @@ var program = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals
 })
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/tbrandon/mbserver.(*Server).handler"), goleak.Cleanup(func(code int) {
 		if path, _ := program(); path != "" {
 			_ = os.RemoveAll(filepath.Dir(path))
 		}
