@@ -80,7 +80,8 @@ func openBare() (address string, end func(), err error) {
 	return "", nil, ems.Errorf(ems.CodeUnavailable, "a bare server: %w", err)
 }
 
-// openServed starts a simulated device with as many registers as are asked for.
+// openServed starts a simulated device with as many registers as are asked for. It
+// serves the clients of one round while it sees those of the last one go.
 func (s *server) openServed() (*modbusserver.Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +89,7 @@ func (s *server) openServed() (*modbusserver.Server, error) {
 	}
 	unit := modbusserver.NewUnit([]modbusserver.Range{{Table: modbusserver.HoldingRegisters, Count: servedRead}}, nil)
 	ours, err := modbusserver.Serve(listener, map[byte]*modbusserver.Unit{1: unit}, modbusserver.Options{
-		Name: "served", Connections: 64, Clock: s.clock, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Name: "served", Connections: 2 * 64, Clock: s.clock, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		_ = listener.Close() // what failed is told
