@@ -31,7 +31,7 @@ func servingCases() []string { return []string{bare16Case, serve16Case, bare64Ca
 // Each of the two serves so many rounds, in turn: many short ones, as others on the
 // machine are to disturb both alike.
 const (
-	servingRounds = 20
+	servingRounds = 10
 	servingSlices = 6 // of those that the span of a round makes
 )
 
