@@ -38,7 +38,7 @@ type channel struct {
 	retry     *backoff.ExponentialBackOff
 	due       time.Time                  // of the next attempt to connect, while the device is not reachable
 	polling   *groupState                // the one that is being read; nil between polls
-	abort     context.CancelCauseFunc    // ends the poll that others go within
+	abort     context.CancelCauseFunc    // ends the poll that others go within, or the attempt to connect
 	orders    chan order                 // commands that wait
 	heartbeat *heartbeat                 // nil where there is none
 	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
@@ -206,9 +206,12 @@ func (c *channel) executeOrders(ctx context.Context) {
 
 // yield lets commands, the heartbeat, and a poll group with a shorter period that
 // is due, go between two exchanges of a poll. A device that is only being connected
-// has not shown yet whether it is there.
+// has not shown yet whether it is there: nothing but the end of its channel goes.
 func (c *channel) yield(ctx context.Context) {
 	if !c.publisher.online {
+		if c.isEnding() {
+			c.abort(nil)
+		}
 		return
 	}
 	c.executeWaiting(ctx)
@@ -222,15 +225,18 @@ func (c *channel) yield(ctx context.Context) {
 }
 
 // connect reads all groups at once from a device that was not reachable, and tells
-// Redis. It goes on to no further group when the channel is to end: a silent gateway
+// Redis. When the channel is to end there is no further exchange: a silent gateway
 // costs a timeout for each of its units.
 func (c *channel) connect(ctx context.Context) {
 	if c.isEnding() {
 		return
 	}
 	began := c.clock.Now()
-	points, bad, err := c.readAll(ctx)
-	if ctx.Err() != nil || c.isEnding() {
+	reading, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
+	c.abort = abort
+	points, bad, err := c.readAll(reading)
+	if reading.Err() != nil || c.isEnding() {
 		return
 	}
 	ended := c.clock.Now()

@@ -1,10 +1,12 @@
 package comsrv
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/testkit/servicetest"
@@ -41,5 +43,36 @@ func TestChannelsThatAreLateAreCutTogether(t *testing.T) {
 	}
 	if len(s.runs) != 0 || ends[2].leave.reason != "the channel was removed" {
 		t.Errorf("%v, %q", s.runs, ends[2].leave.reason)
+	}
+}
+
+// TestASilentGatewayIsLeftBetweenTwoExchanges when its channel is to end: each further
+// unit would cost a timeout.
+func TestASilentGatewayIsLeftBetweenTwoExchanges(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.hold(3)
+	d.set(func() { d.refuse[3] = 11 }) // as a gateway does whose target does not respond
+	entry := config.Channel{ID: 1, PollPeriod: time.Second, Timeout: time.Minute, Address: d.address, Points: telemetry(3)}
+	for i := range entry.Points {
+		entry.Points[i].Mapping.Unit = uint8(i + 1)
+	}
+	c, _ := scripted(t, nowhere, entry)
+	driver, err := c.drivers[c.Protocol](protocol.Setting{Channel: c.Channel, Clock: c.clock, Logger: c.logger, Yield: c.yield})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.driver = driver
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.run(context.Background(), 0, 1)
+	}()
+	d.awaitHeld()
+	c.end("it was removed", nil)
+	d.release()
+	<-ended
+	if polls := d.polled(); polls != 1 {
+		t.Errorf("%d requests to a device whose channel was to end after the first", polls)
 	}
 }
