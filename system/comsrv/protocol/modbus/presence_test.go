@@ -2,12 +2,15 @@ package modbus
 
 import (
 	"context"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -169,5 +172,50 @@ func TestASilentGatewayIsAskedOnceForEachUnit(t *testing.T) {
 	driver.link.health.wake(2)
 	if readings, err := driver.ReadBatch(context.Background(), "slow"); err != nil || readings[1].Quality != ems.Good { // connecting is over
 		t.Errorf("%+v, %v", readings, err)
+	}
+}
+
+// TestNobodyIsAskedBehindAClosedDoor: each further unit would cost the time of another
+// attempt to connect, before anybody knows that the device is away.
+func TestNobodyIsAskedBehindAClosedDoor(t *testing.T) {
+	t.Parallel()
+	device := newBank()
+	var gone atomic.Bool
+	p := newPeer(t, func(p *peer, conn net.Conn, request []byte) bool {
+		if gone.Load() {
+			_ = p.listener.Close()
+			return false
+		}
+		return device.serve(p, conn, request)
+	})
+	driver, clock := fastAndSlow(t, p.address(), "fast", "slow", "slow", "slow")
+	for _, group := range []string{"fast", "slow"} {
+		if _, err := driver.ReadBatch(t.Context(), group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone.Store(true)
+	clock.Advance(time.Minute)
+	attempts := 0
+	driver.Trace(func(frame protocol.Frame) {
+		if frame.Direction == protocol.Nothing {
+			attempts++
+		}
+	})
+	if _, err := driver.ReadBatch(t.Context(), "fast"); err == nil || attempts != 1 {
+		t.Errorf("%v, %d attempts to connect", err, attempts)
+	}
+}
+
+// TestNobodyIsAskedByABroadcast whether he is there, which nobody answers.
+func TestNobodyIsAskedByABroadcast(t *testing.T) {
+	t.Parallel()
+	driver, _ := fastAndSlow(t, "nowhere", "fast")
+	driver.channel.Protocol = config.ProtocolModbusRTUOverTCP
+	driver.counters[0] = driver.counters[1]
+	driver.groups["slow"] = &group{units: []*unit{{id: 0, blocks: []*block{{function: readHolding, end: 1}}}}}
+	driver.held()
+	if driver.isThere(t.Context(), driver.groups["fast"], []uint8{1}, true) || driver.silent[0] != nil {
+		t.Errorf("it was asked: %v", driver.silent[0])
 	}
 }
