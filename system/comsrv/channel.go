@@ -191,8 +191,18 @@ func (c *channel) wake(ctx context.Context) {
 func (c *channel) executeWaiting(ctx context.Context) {
 	c.executeOrders(ctx)
 	for range len(c.tasks) {
-		(<-c.tasks)(ctx)
+		c.executeTask(ctx)
 		c.executeOrders(ctx)
+	}
+}
+
+// executeTask does what somebody asks of the device beside commands, if it still
+// waits: an attempt to connect, for which a command may be the cause, takes it too.
+func (c *channel) executeTask(ctx context.Context) {
+	select {
+	case task := <-c.tasks:
+		task(ctx)
+	default:
 	}
 }
 
@@ -206,11 +216,17 @@ func (c *channel) executeOrders(ctx context.Context) {
 
 // yield lets commands, the heartbeat, and a poll group with a shorter period that
 // is due, go between two exchanges of a poll. A device that is only being connected
-// has not shown yet whether it is there: nothing but the end of its channel goes.
+// has not shown yet whether it is there: only the end of its channel goes, and what
+// people ask of it beside commands, because they look for what is wrong.
 func (c *channel) yield(ctx context.Context) {
-	if !c.publisher.online {
-		if c.isEnding() {
-			c.abort(nil)
+	switch {
+	case c.publisher.online:
+	case c.isEnding():
+		c.abort(nil)
+		return
+	default:
+		for range len(c.tasks) {
+			c.executeTask(ctx)
 		}
 		return
 	}
