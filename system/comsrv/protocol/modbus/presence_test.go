@@ -3,6 +3,7 @@ package modbus
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -179,31 +180,45 @@ func TestASilentGatewayIsAskedOnceForEachUnit(t *testing.T) {
 // attempt to connect, before anybody knows that the device is away.
 func TestNobodyIsAskedBehindAClosedDoor(t *testing.T) {
 	t.Parallel()
-	device := newBank()
-	var gone atomic.Bool
-	p := newPeer(t, func(p *peer, conn net.Conn, request []byte) bool {
-		if gone.Load() {
-			_ = p.listener.Close()
-			return false
-		}
-		return device.serve(p, conn, request)
-	})
-	driver, clock := fastAndSlow(t, p.address(), "fast", "slow", "slow", "slow")
-	for _, group := range []string{"fast", "slow"} {
-		if _, err := driver.ReadBatch(t.Context(), group); err != nil {
-			t.Fatal(err)
-		}
-	}
-	gone.Store(true)
-	clock.Advance(time.Minute)
-	attempts := 0
-	driver.Trace(func(frame protocol.Frame) {
-		if frame.Direction == protocol.Nothing {
-			attempts++
-		}
-	})
-	if _, err := driver.ReadBatch(t.Context(), "fast"); err == nil || attempts != 1 {
-		t.Errorf("%v, %d attempts to connect", err, attempts)
+	for name, groups := range map[string][]string{
+		"those of other groups": {"fast", "slow", "slow", "slow"}, "those of the group": {"fast", "fast", "fast", "fast"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			device := newBank()
+			last := byte(slices.Index(append(slices.Clone(groups), "slow"), "slow")) // of the fast group
+			var leaves atomic.Bool
+			p := newPeer(t, func(p *peer, conn net.Conn, request []byte) bool {
+				if leaves.Load() && request[6] == min(last, 2) {
+					_ = p.listener.Close()
+					return false
+				}
+				return device.serve(p, conn, request)
+			})
+			driver, clock := fastAndSlow(t, p.address(), groups...)
+			for _, group := range []string{"fast", "slow"} {
+				if _, err := driver.ReadBatch(t.Context(), group); err != nil {
+					t.Fatal(err)
+				}
+			}
+			leaves.Store(true)
+			clock.Advance(time.Minute)
+			attempts := 0
+			driver.Trace(func(frame protocol.Frame) {
+				if frame.Direction == protocol.Nothing {
+					attempts++
+				}
+			})
+			readings, err := driver.ReadBatch(t.Context(), "fast")
+			if attempts != 1 || (err == nil) != (last > 1) {
+				t.Errorf("%v, %d attempts to connect", err, attempts)
+			}
+			for i, reading := range readings {
+				if (reading.Quality == ems.Good) != (i == 0) {
+					t.Errorf("unit %d: %+v", i+1, reading)
+				}
+			}
+		})
 	}
 }
 
