@@ -143,8 +143,8 @@ func (d *Driver) planAll() {
 // of the channel answers, those included that only other groups read.
 func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading, error) {
 	group := d.groups[name]
-	if group == nil {
-		return nil, nil
+	if group == nil { // of a channel without points all that can be seen is the connection
+		return nil, d.held().connect(ctx, 0, d.channel.Timeout)
 	}
 	connecting := !group.read
 	group.read = true

@@ -176,6 +176,23 @@ func TestASilentGatewayIsAskedOnceForEachUnit(t *testing.T) {
 	}
 }
 
+// TestWithoutPointsTheConnectionShowsWhetherADeviceIsThere.
+func TestWithoutPointsTheConnectionShowsWhetherADeviceIsThere(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, newBank().serve)
+	driver, _ := fastAndSlow(t, p.address())
+	if err := driver.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if readings, err := driver.ReadBatch(t.Context(), ems.DefaultGroup); err != nil || len(readings) > 0 {
+		t.Errorf("%v, %v", readings, err)
+	}
+	p.close()
+	if _, err := driver.ReadBatch(t.Context(), ems.DefaultGroup); err == nil {
+		t.Error("the device is there, which has gone")
+	}
+}
+
 // TestNobodyIsAskedBehindAClosedDoor: each further unit would cost the time of another
 // attempt to connect, before anybody knows that the device is away.
 func TestNobodyIsAskedBehindAClosedDoor(t *testing.T) {
