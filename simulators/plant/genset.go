@@ -46,7 +46,7 @@ func readGenset(m *document.Mapping) model {
 		wetAlarmPct:     m.Number("wet_stacking_alarm_pct", 1, 100, 50),
 		coolantTripC:    m.Number("coolant_trip_c", 80, 130, 105),
 		oilTripBar:      m.Number("oil_pressure_trip_bar", 0.1, 3, 1),
-		overspeedPart:   m.Number("overspeed_pct", 105, 130, 115) / 100,
+		overspeedPart:   m.Number("overspeed_pct", 105, 130, 110) / 100,
 		serviceInterval: time.Duration(m.Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
 
 		ratedKW:        m.Number("rated_kw", 1, 1e5),
