@@ -250,7 +250,7 @@ func (g *genset) governor(referenceKW float64, most Power) governor {
 	}
 }
 
-func (g *genset) start(closed bool) { g.Called = closed }
+func (g *genset) follow(closed bool) { g.Called = closed }
 
 // wanted reports whether the set is to run.
 func (g *genset) wanted() bool { return g.run == 1 || g.Called }
