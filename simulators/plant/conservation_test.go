@@ -117,6 +117,10 @@ func TestSoakOfACampusConservesEnergy(t *testing.T) {
 			// Most of the time the grid is there and sound, or the inverters would rest.
 			set(t, p, "grid", "available", float64(min(1, random.IntN(20))))
 			write(t, p, "grid", "breaker_closed", 1)
+			write(t, p, "breaker", "close", float64(min(1, tick/20%5)))
+			for _, name := range []string{"contacts_welded", "mechanism_locked"} {
+				set(t, p, "breaker", name, 0)
+			}
 			if random.IntN(10) > 0 {
 				set(t, p, "grid", "voltage_pct", 100)
 				set(t, p, "grid", "frequency_hz", 50)
