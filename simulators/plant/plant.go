@@ -85,7 +85,7 @@ func (p *Plant) Step(wall time.Time) *Truth {
 	p.mu.Unlock()
 
 	p.tick++
-	p.start()
+	p.signal()
 	now := p.definition.momentAt(p.simulated())
 	offers := make([]offer, len(p.devices))
 	for i, d := range p.devices {
