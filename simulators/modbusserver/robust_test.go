@@ -219,12 +219,12 @@ func TestIdleClientsAreSentAway(t *testing.T) {
 func TestALineLosesWhatNobodyReads(t *testing.T) {
 	t.Parallel()
 	s, p := transports()["serial line"](t)
-	request, asked := p.frame(0, 1, bytesOf(t, "03 001E 007D")), uint64(60) // 15 KB of answers
+	request, asked := p.frame(0, 1, bytesOf(t, "03 001E 007D")), uint64(330) // 84 KB of answers, which is more than a pseudo-terminal holds
 	for range asked {
 		send(t, p, request)
 	}
 	await(t, "every request to be heard", func() bool { return s.counters.requests[3].Load() == asked })
-	if err := p.ReadWriter.(stream).SetDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+	if err := p.ReadWriter.(stream).SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = io.Copy(io.Discard, p) // what was not lost
