@@ -139,7 +139,7 @@ func (m *Map) Decode(table modbusserver.Table, address uint16, values []uint16) 
 			r, setting := m.profile.Registers[i], m.setpoints[m.sources[i]]
 			value := r.value(values[done : done+width])
 			if r.Codes != nil {
-				value = float64(slices.Index(r.Codes, value))
+				value = r.decoded(value)
 			}
 			if math.IsNaN(value) || !setting.Accepts(value) {
 				return nil, mbserver.IllegalDataValue
@@ -149,6 +149,14 @@ func (m *Map) Decode(table modbusserver.Table, address uint16, values []uint16) 
 		done += width
 	}
 	return writes, mbserver.Success
+}
+
+// decoded returns the value that a code stands for, NaN if it stands for none.
+func (r Register) decoded(code float64) float64 {
+	if value := slices.Index(r.Codes, code); value >= 0 {
+		return float64(value)
+	}
+	return math.NaN()
 }
 
 // value reads the registers of one value.

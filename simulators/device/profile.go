@@ -121,6 +121,9 @@ func readRegister(m *document.Mapping) Register {
 		if m.Has("scale") && math.Abs(r.Scale) < 1e-12 {
 			m.Fault("scale", "must not be 0: every value would read the same")
 		}
+		if m.Has("codes") {
+			r.Codes = m.NumberList("codes", 0, math.MaxUint16)
+		}
 	}
 	if r.Type != "" && int(r.Address)+r.Type.width() > math.MaxUint16+1 {
 		m.Fault("address", "%d: a %s would run past 65535", r.Address, r.Type)

@@ -292,3 +292,29 @@ func FuzzReadProfile(f *testing.F) {
 		}
 	})
 }
+
+// A value may stand as a code, and a client writes the code.
+func TestCodesOfRegisters(t *testing.T) {
+	t.Parallel()
+	m := mustBind(t, `
+name: Test device
+registers:
+  - {table: input,   address: 0, type: uint16, order: BA, codes: [16, 32], quantity: running}
+  - {table: holding, address: 1, type: uint16, codes: [170, 85], setpoint: run}
+  - {table: holding, address: 2, type: int16, scale: 10, codes: [100, 200], setpoint: power_setpoint_kw}
+`)
+	image := map[uint16]uint16{}
+	m.Encode(func(_ modbusserver.Table, address uint16, values ...uint16) { image[address] = values[0] }, Shown{Quantities: []float64{1, 0, 0, 0}}, []float64{1, 0, 0})
+	if diff := cmp.Diff(map[uint16]uint16{0: 32 << 8, 1: 85, 2: 10}, image); diff != "" {
+		t.Error(diff)
+	}
+	writes, result := m.Decode(modbusserver.HoldingRegisters, 1, []uint16{170, 20})
+	if diff := cmp.Diff([]Write{{Setpoint: "run", Value: 0}, {Setpoint: "power_setpoint_kw", Value: 1}}, writes); diff != "" || result != mbserver.Success {
+		t.Error(diff, result)
+	}
+	for address := range uint16(2) { // of the second the number that stands for no code could be set
+		if _, result := m.Decode(modbusserver.HoldingRegisters, 1+address, []uint16{1}); result != mbserver.IllegalDataValue {
+			t.Errorf("a code that stands for nothing: %v", result)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package document
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -19,6 +20,9 @@ type Fault struct {
 }
 
 func (f Fault) String() string { return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Text) }
+
+// mostAlike is among how many faults before it one is looked for that is the same.
+const mostAlike = 100
 
 // Faults gathers what is wrong with a set of files. The zero value is empty and
 // ready for use.
@@ -35,7 +39,8 @@ func (f *Faults) Add(file string, line int, format string, args ...any) {
 func (f *Faults) Count() int { return len(f.list) }
 
 // Err returns nil if there is no fault, and otherwise an error with code
-// INVALID that holds one line for each fault, ordered by file and line.
+// INVALID that holds one line for each fault, ordered by file and line. One that was
+// noted more than once, as of a profile that many devices use, is told once.
 func (f *Faults) Err() error {
 	if len(f.list) == 0 {
 		return nil
@@ -47,9 +52,11 @@ func (f *Faults) Err() error {
 		}
 		return sorted[i].Line < sorted[j].Line
 	})
-	details := make([]string, len(sorted))
-	for i, fault := range sorted {
-		details[i] = fault.String()
+	var details []string
+	for _, fault := range sorted {
+		if text := fault.String(); !slices.Contains(details[max(0, len(details)-mostAlike):], text) {
+			details = append(details, text)
+		}
 	}
 	return &ems.Error{Code: ems.CodeInvalid, Message: strings.Join(details, "\n"), Details: details}
 }

@@ -22,24 +22,27 @@ const freePort = "127.0.0.1:0"
 type addressCheck struct {
 	addresses Addresses
 	ids       map[string]bool
-	taken     []listener
+	taken     map[int][]listener // by port, and under serialLine
 }
+
+// serialLine stands for the port of one that has none.
+const serialLine = -1
 
 type listener struct {
 	owner     string // how a fault names it
 	host      string
-	port      int
 	unit      uint8 // 0 for the control API, which shares with nothing
 	transport Transport
 }
 
 func newAddressCheck(addresses Addresses) *addressCheck {
-	return &addressCheck{addresses: addresses, ids: map[string]bool{}}
+	return &addressCheck{addresses: addresses, ids: map[string]bool{}, taken: map[int][]listener{}}
 }
 
-// device returns the address of a device and notes whatever is wrong with it.
-func (c *addressCheck) device(m *document.Mapping, one *DeviceDefinition) string {
-	address, id, unit := m.Text("listen"), one.ID, one.Unit
+// device returns the address of a device, that of the file unless another takes its
+// place, and notes whatever is wrong with it.
+func (c *addressCheck) device(m *document.Mapping, one *DeviceDefinition, address string) string {
+	id, unit := one.ID, one.Unit
 	if id == "" {
 		return address
 	}
@@ -65,13 +68,13 @@ func (c *addressCheck) device(m *document.Mapping, one *DeviceDefinition) string
 
 // line notes a serial line on which a unit stands twice.
 func (c *addressCheck) line(m *document.Mapping, path string, one *DeviceDefinition) {
-	for _, other := range c.taken {
+	for _, other := range c.taken[serialLine] {
 		if path != "" && other.host == path && other.unit == one.Unit {
 			m.Fault("listen", "%s unit %d is taken by %s: use another unit", path, one.Unit, other.owner)
 			return
 		}
 	}
-	c.taken = append(c.taken, listener{owner: "device " + one.ID, host: path, port: -1, unit: one.Unit, transport: one.Transport})
+	c.taken[serialLine] = append(c.taken[serialLine], listener{owner: "device " + one.ID, host: path, unit: one.Unit, transport: one.Transport})
 }
 
 // control returns the address of the control API, which must be on loopback
@@ -101,9 +104,9 @@ func (c *addressCheck) take(m *document.Mapping, key, address string, l listener
 		m.Fault(key, "%q is not an address: write it as 127.0.0.1:5021", address)
 		return "", false
 	}
-	l.host, l.port = host, port
-	for _, other := range c.taken {
-		if other.port != port || port == 0 || !sameHost(other.host, host) {
+	l.host = host
+	for _, other := range c.taken[port] {
+		if port == 0 || !sameHost(other.host, host) {
 			continue
 		}
 		if other.unit == 0 || l.unit == 0 {
@@ -123,7 +126,9 @@ func (c *addressCheck) take(m *document.Mapping, key, address string, l listener
 			return host, true
 		}
 	}
-	c.taken = append(c.taken, l)
+	if port != 0 { // else each gets another
+		c.taken[port] = append(c.taken[port], l)
+	}
 	return host, true
 }
 

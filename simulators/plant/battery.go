@@ -136,6 +136,7 @@ func (b *battery) points() points {
 			{Name: "ac_current_a", read: func() float64 { return lineCurrent(b.Power, b.Reactive, b.On.VoltageV) }},
 			{Name: "frequency_hz", read: func() float64 { return b.On.FrequencyHz }},
 			state("state", b.mode),
+			{Name: "charge_state", read: b.chargeMode}, // its changes are those of charging and discharging
 			signal("running", func() bool { return b.mode() == batteryRunning }),
 			signal("fault", b.BMS.tripped),
 			signal("charging", func() bool { return b.Power < 0 }),
@@ -195,6 +196,37 @@ func (b *battery) mode() float64 {
 		return batteryRunning
 	default:
 		return batteryStopped
+	}
+}
+
+// States of what a battery holds, as its charge_state quantity gives them.
+const (
+	chargeOff     = 0 // no converter is connected
+	chargeEmpty   = 1 // at the lower limit
+	chargeFalls   = 2
+	chargeRises   = 3
+	chargeFull    = 4 // at the upper limit
+	chargeHolding = 5
+)
+
+// limitBandPct is how near to a limit the state of charge counts as at it, which the
+// power that falls towards it never quite reaches.
+const limitBandPct = 0.1
+
+func (b *battery) chargeMode() float64 {
+	switch {
+	case b.mode() != batteryRunning:
+		return chargeOff
+	case b.Power > 0:
+		return chargeFalls
+	case b.Power < 0:
+		return chargeRises
+	case b.stateOfCharge() < b.leastPct+limitBandPct:
+		return chargeEmpty
+	case b.stateOfCharge() > b.mostPct-limitBandPct:
+		return chargeFull
+	default:
+		return chargeHolding
 	}
 }
 

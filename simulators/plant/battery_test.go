@@ -339,3 +339,27 @@ func TestAFollowingBatteryHelpsAnIsland(t *testing.T) {
 	expect(t, p, "helper", "power_kw", -40*(above-0.036), 1e-3)
 	expect(t, p, "helper", "in_service", 1, 0)
 }
+
+// The charge state says which way the charge goes, or why it stands still.
+func TestChargeStates(t *testing.T) {
+	t.Parallel()
+	for parameters, want := range map[string]float64{
+		"initial_state_of_charge_pct: 50":                              chargeHolding,
+		"initial_state_of_charge_pct: 20, state_of_charge_min_pct: 20": chargeEmpty,
+		"initial_state_of_charge_pct: 90, state_of_charge_max_pct: 90": chargeFull,
+	} {
+		p := newPlant(t, "battery {capacity_kwh: 200, rated_kw: 100, ramp_kw_per_s: 1000, derate_band_pct: 0.1, "+parameters+"}")
+		steps(p, 1)
+		expect(t, p, "battery", "charge_state", want, 0)
+		for _, step := range []struct{ setpointKW, want float64 }{{10, chargeFalls}, {-10, chargeRises}} {
+			write(t, p, "battery", "power_setpoint_kw", step.setpointKW)
+			steps(p, 1)
+			if at := want == chargeEmpty && step.setpointKW > 0 || want == chargeFull && step.setpointKW < 0; !at {
+				expect(t, p, "battery", "charge_state", step.want, 0)
+			}
+		}
+		write(t, p, "battery", "run", 0)
+		steps(p, 1)
+		expect(t, p, "battery", "charge_state", chargeOff, 0)
+	}
+}

@@ -48,6 +48,7 @@ type DeviceDefinition struct {
 	Line      int         // where Profile stands in plant.yaml
 	Bus       string      // that it hangs on
 	Joins     [][2]string // buses that each of its connections joins, none of most devices
+	Refers    string      // id of the device that its parameters name, "" for none
 	model     model
 }
 
@@ -97,18 +98,21 @@ func ReadDefinition(file string, data []byte, addresses Addresses, faults *docum
 
 	check := newAddressCheck(addresses)
 	definition.Control = check.control(m)
+	copies := readCopies(m)
 	wiring := readBuses(m)
-	for _, inner := range m.Mappings("devices") {
-		definition.Devices = append(definition.Devices, readDevice(inner, check, wiring))
+	var devices []DeviceDefinition
+	places := m.Mappings("devices")
+	for _, place := range places {
+		devices = append(devices, readDevice(place, wiring))
 	}
-	definition.Buses = wiring.buses
-	wiring.check(m, definition.Devices)
+	wiring.check(m, devices)
+	definition.Buses, definition.Devices = copies.sites(wiring.buses, devices, places, check)
 	check.unknown(m)
 	m.Close()
 	return definition
 }
 
-func readDevice(m *document.Mapping, check *addressCheck, wiring *wiring) DeviceDefinition {
+func readDevice(m *document.Mapping, wiring *wiring) DeviceDefinition {
 	one := DeviceDefinition{
 		ID:      m.Text("id"),
 		Type:    m.Choice("type", Types),
@@ -123,12 +127,12 @@ func readDevice(m *document.Mapping, check *addressCheck, wiring *wiring) Device
 		m.Fault("profile", "%q leads out of the plant's folder", one.Profile)
 	}
 	one.Transport = readTransport(m)
-	one.Listen = check.device(m, &one)
+	one.Listen = m.Text("listen")
 	wiring.read(m, &one)
 	parameters := m.Mapping("parameters", true)
 	if slices.Contains(Types, one.Type) {
 		one.model = readModel(one.Type, parameters)
-		wiring.refer(parameters, one.model)
+		one.Refers = wiring.refer(parameters, one.model)
 		parameters.Close()
 	}
 	m.Close()

@@ -40,8 +40,8 @@ type link struct{ from, to int }
 func (p *Plant) newLinks() []link {
 	var links []link
 	for _, one := range p.definition.Devices {
-		if named, ok := one.model.(referring); ok && named.refers().id != "" {
-			links = append(links, link{from: p.place(one.ID), to: p.place(named.refers().id)})
+		if one.Refers != "" {
+			links = append(links, link{from: p.place(one.ID), to: p.place(one.Refers)})
 		}
 	}
 	return links
@@ -82,12 +82,16 @@ func (f flow) measuredAt(d device) measured {
 	return m
 }
 
-// refer notes the device that another one names, to be looked for when all are read.
-func (w *wiring) refer(parameters *document.Mapping, model model) {
-	if named, ok := model.(referring); ok && named.refers().id != "" {
-		w.references = append(w.references, named.refers())
-		w.places = append(w.places, parameters)
+// refer returns the device that another one names, "" for none, and notes it, to be
+// looked for when all are read.
+func (w *wiring) refer(parameters *document.Mapping, model model) string {
+	named, ok := model.(referring)
+	if !ok || named.refers().id == "" {
+		return ""
 	}
+	w.references = append(w.references, named.refers())
+	w.places = append(w.places, parameters)
+	return named.refers().id
 }
 
 // checkReferences notes what is named and not there, or of another kind.

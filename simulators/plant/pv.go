@@ -75,6 +75,30 @@ type pvState struct {
 
 func (p *pv) state() any { return &p.pvState }
 
+// States of an array's inverter, as its state quantity gives them.
+const (
+	pvStopped   = 0
+	pvAsleep    = 1 // in the dark
+	pvRunning   = 2 // gives all that there is
+	pvThrottled = 3 // could give more
+	pvWaiting   = 4 // until its bus is sound
+)
+
+func (p *pv) mode() float64 {
+	switch {
+	case p.enabled == 0:
+		return pvStopped
+	case p.Inverter.Down:
+		return pvWaiting
+	case p.Available == 0:
+		return pvAsleep
+	case p.Power < p.Available:
+		return pvThrottled
+	default:
+		return pvRunning
+	}
+}
+
 func (p *pv) points() points {
 	named := points{
 		quantities: []quantity{
@@ -93,6 +117,7 @@ func (p *pv) points() points {
 			{Name: "dc_current_a", read: p.dcCurrent},
 			{Name: "energy_consumed_kwh", read: func() float64 { return p.Consumed.KWh() }},
 			{Name: "frequency_hz", read: func() float64 { return p.On.FrequencyHz }},
+			state("state", p.mode),
 			signal("running", func() bool { return p.Power > 0 }),
 			signal("curtailed", func() bool { return p.Available > 0 && p.Power < p.Available }),
 			signal("daylight", func() bool { return p.ElevationDeg > 0 }),

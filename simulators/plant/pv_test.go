@@ -90,3 +90,31 @@ func TestAPendingWriteIsSaved(t *testing.T) {
 		t.Errorf("%+v", events)
 	}
 }
+
+// The state of an array says why it gives what it gives.
+func TestStatesOfAnArray(t *testing.T) {
+	t.Parallel()
+	text := plantText("pv {dc_rated_kw: 100, inverter_rated_kw: 100, cloud_cover_pct: 0, reconnect_s: 5, reconnect_ramp_s: 0}")
+	p := New(mustRead(t, text))
+	state := func(want float64) {
+		t.Helper()
+		steps(p, 1)
+		expect(t, p, "pv", "state", want, 0)
+	}
+	state(pvRunning)
+	write(t, p, "pv", "power_limit_pct", 10)
+	state(pvThrottled)
+	write(t, p, "pv", "power_limit_pct", 100)
+	state(pvRunning)
+	set(t, p, "grid", "available", 0)
+	state(pvThrottled) // its bus is dead, which it sees in the next tick
+	state(pvWaiting)
+	set(t, p, "grid", "available", 1)
+	steps(p, 5)
+	expect(t, p, "pv", "state", pvWaiting, 0)
+	state(pvRunning)
+	write(t, p, "pv", "enabled", 0)
+	state(pvStopped)
+	p = New(mustRead(t, strings.Replace(text, "T12:00", "T22:00", 1)))
+	state(pvAsleep)
+}

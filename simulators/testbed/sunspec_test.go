@@ -1,0 +1,350 @@
+package testbed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	peer "github.com/andig/gosunspec"
+	over "github.com/andig/gosunspec/modbus"
+	_ "github.com/andig/gosunspec/models" // which registers what that library knows of each model
+	client "github.com/grid-x/modbus"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/voltageems/voltageems-go/simulators/plant"
+	"github.com/voltageems/voltageems-go/system/ems"
+)
+
+const solarStorage = "../../scenarios/solar-storage-1mw"
+
+// startFrozen runs a plant on free ports, which stands still until it is stepped.
+func startFrozen(t *testing.T, folder string) *Testbed {
+	t.Helper()
+	bed, err := Start(Options{
+		Folder: folder, Addresses: plant.Addresses{Free: true}, Mode: &plant.Mode{Speed: 1, Frozen: true},
+		Clock: ems.NewManualClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := bed.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return bed
+}
+
+func advance(t *testing.T, bed *Testbed, ticks int) {
+	t.Helper()
+	if _, err := bed.runner.Advance(t.Context(), ticks); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sunspecRow is a point of a profile, read with nothing of the package that serves it.
+type sunspecRow struct {
+	Point    string
+	Part     int
+	Text     *string
+	Value    *float64
+	Bit      *int
+	Codes    []float64
+	Factor   *float64
+	Quantity string
+	Setpoint string
+}
+
+type sunspecModelRows struct {
+	Model, Parts int
+	Points       []sunspecRow
+}
+
+// sunspecModelsOf returns the models of a profile, none of one that has none.
+func sunspecModelsOf(t *testing.T, folder, profile string) []sunspecModelRows {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(folder, profile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sheet struct {
+		SunSpec struct{ Models []sunspecModelRows }
+	}
+	if err := yaml.Unmarshal(data, &sheet); err != nil {
+		t.Fatal(err)
+	}
+	return sheet.SunSpec.Models
+}
+
+// modbusClient connects a client that nobody here wrote to a device, as that speaks.
+func modbusClient(t *testing.T, bed *Testbed, device plant.DeviceDefinition) client.Client {
+	t.Helper()
+	if device.Transport.Kind == plant.RTUOverTCP {
+		handler := client.NewRTUOverTCPClientHandler(bed.Address(device.ID))
+		handler.SlaveID, handler.Timeout = device.Unit, 20*time.Second
+		t.Cleanup(func() { _ = handler.Close() })
+		return client.NewClient(handler)
+	}
+	handler := client.NewTCPClientHandler(bed.Address(device.ID))
+	handler.SlaveID, handler.Timeout = device.Unit, 20*time.Second
+	t.Cleanup(func() { _ = handler.Close() })
+	return client.NewClient(handler)
+}
+
+// discover lets a SunSpec client that nobody here wrote find the models of a device,
+// and reads them.
+func discover(t *testing.T, bed *Testbed, device plant.DeviceDefinition) []peer.Model {
+	t.Helper()
+	found, err := over.Open(modbusClient(t, bed, device))
+	if err != nil {
+		t.Fatalf("%s: %v", device.ID, err)
+	}
+	var models []peer.Model
+	found.Do(func(one peer.Device) {
+		one.Do(func(model peer.Model) {
+			models = append(models, model)
+			model.Do(func(block peer.Block) {
+				if err := block.Read(); err != nil {
+					t.Fatalf("%s model %d: %v", device.ID, model.Id(), err)
+				}
+			})
+		})
+	})
+	return models
+}
+
+// pointOf returns a point of a model or of one of its parts.
+func pointOf(t *testing.T, model peer.Model, row sunspecRow) peer.Point {
+	t.Helper()
+	block := row.Part
+	if row.Part > 0 && model.Blocks() > 0 && !slices.Contains([]peer.ModelId{160, 803}, model.Id()) {
+		block-- // a model that is all parts
+	}
+	point, err := model.MustBlock(block).Point(row.Point)
+	if err != nil {
+		t.Fatalf("model %d: %v", model.Id(), err)
+	}
+	return point
+}
+
+func rawOf(value any) float64 {
+	of := reflect.ValueOf(value)
+	if of.CanInt() {
+		return float64(of.Int())
+	}
+	return float64(of.Uint())
+}
+
+// readingOf returns the value of a point in its unit.
+func readingOf(point peer.Point) float64 {
+	switch point.Type() {
+	case "enum16", "bitfield16", "bitfield32":
+		return rawOf(point.Value())
+	default:
+		return point.ScaledValue()
+	}
+}
+
+// scaleOf returns what a raw value of a point is multiplied with: what the value 1 means.
+func scaleOf(t *testing.T, point peer.Point) float64 {
+	t.Helper()
+	switch kind := point.Type(); kind {
+	case "int16":
+		point.SetInt16(1)
+	case "uint16":
+		point.SetUint16(1)
+	case "uint32":
+		point.SetUint32(1)
+	case "acc32":
+		point.SetAcc32(1)
+	case "acc64":
+		point.SetAcc64(1)
+	default:
+		t.Fatalf("%s is a %s", point.Id(), kind)
+	}
+	return point.ScaledValue()
+}
+
+// expectPoint holds a point as it was read to the truth. What a device does not tell
+// in its truth, its heartbeat, is left out.
+func expectPoint(t *testing.T, bed *Testbed, device string, point peer.Point, row sunspecRow) {
+	t.Helper()
+	what := fmt.Sprintf("%s %s of part %d", device, row.Point, row.Part)
+	switch {
+	case row.Quantity == "heartbeat":
+		return
+	case row.Text != nil:
+		// That library takes the registers of a text for its bytes: it reads half of them.
+		read := point.StringValue()
+		want := strings.ReplaceAll(*row.Text, "{id}", device)
+		if got := strings.TrimRight(read, "\x00"); got == "" || got != want[:min(len(want), len(read))] {
+			t.Errorf("%s reads %q", what, got)
+		}
+		return
+	case point.NotImplemented():
+		t.Errorf("%s reads as not implemented", what)
+		return
+	case row.Value != nil:
+		if got := rawOf(point.Value()); got != *row.Value {
+			t.Errorf("%s holds %v, not %v", what, got, *row.Value)
+		}
+		return
+	}
+	truth := truthOf(t, bed.Plant(), device, profileRow{Quantity: row.Quantity, Setpoint: row.Setpoint})
+	got, want, tolerance := rawOf(point.Value()), truth, 0.0
+	switch {
+	case row.Bit != nil:
+		got = float64(uint32(got) >> *row.Bit & 1)
+	case row.Codes != nil:
+		want = row.Codes[int(truth)]
+	case point.Type() == "enum16":
+	default:
+		if row.Factor != nil {
+			want *= *row.Factor
+		}
+		got = point.ScaledValue()
+		tolerance = 0.5000001 * scaleOf(t, point) // of a whole number
+	}
+	if math.Abs(got-want) > tolerance {
+		t.Errorf("%s reads %v, the truth is %v", what, got, want)
+	}
+}
+
+// A client that nobody here wrote discovers every SunSpec device of the park, finds the
+// models that its profile has, and reads the truth at every point of them.
+func TestASunSpecClientReadsThePark(t *testing.T) {
+	t.Parallel()
+	bed := startFrozen(t, solarStorage)
+	for id, writes := range map[string]map[string]float64{
+		"inverter_02": {"power_limit_pct": 40}, "inverter_07": {"enabled": 0},
+		"inverter_03": {"power_factor": -0.9, "power_factor_enabled": 1},
+		"rack_1":      {"power_setpoint_kw": 80}, "rack_2": {"power_setpoint_kw": -60}, "rack_3": {"run": 0},
+	} {
+		for setpoint, value := range writes {
+			if err := bed.Plant().Write(id, setpoint, value, "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := bed.Plant().SetInput("rack_4", "cell_temperature_rise_c", 40, "test"); err != nil { // which trips it
+		t.Fatal(err)
+	}
+	advance(t, bed, 600)
+	// What some must read, whatever their profile says.
+	known := map[string]float64{
+		"inverter_02 103 W": 40000, "inverter_02 103 St": 5, "inverter_07 103 St": 1, "inverter_07 123 Conn": 0, "inverter_02 123 WMaxLimPct": 40,
+		"inverter_03 123 OutPFSet": -0.9, "inverter_01 120 WRtg": 100000, "rack_1 124 OutWRte": 64, "rack_1 124 ChaSt": 3, "rack_1 103 W": 80000,
+		"rack_2 124 ChaSt": 4, "rack_2 103 W": -60000, "rack_3 802 State": 1, "rack_3 802 SetOp": 2, "rack_4 802 State": 99, "rack_4 802 Evt1": 1<<1 | 1<<2,
+		"rack_4 103 St": 7, "rack_1 803 NStrCon": 1, "rack_4 803 NStrCon": 0,
+	}
+	devices, points := map[string]int{}, 0
+	for _, device := range bed.Plant().Definition().Devices {
+		rows := sunspecModelsOf(t, solarStorage, device.Profile)
+		if len(rows) == 0 {
+			continue
+		}
+		var want, got []int
+		models := discover(t, bed, device)
+		for _, one := range models {
+			got = append(got, int(one.Id()))
+		}
+		for _, one := range rows {
+			want = append(want, one.Model)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%s has the models %v, not %v", device.ID, got, want)
+		}
+		devices[fmt.Sprint(device.Type, want)]++
+		for i, model := range rows {
+			for _, row := range model.Points {
+				if row.Value != nil && strings.HasSuffix(row.Point, "_SF") {
+					continue // scales the others
+				}
+				point := pointOf(t, models[i], row)
+				name := fmt.Sprintf("%s %d %s", device.ID, model.Model, row.Point)
+				if want, is := known[name]; is {
+					if got := readingOf(point); math.Abs(got-want) > 1e-9 {
+						t.Errorf("%s reads %v, not %v", name, got, want)
+					}
+					delete(known, name)
+				}
+				expectPoint(t, bed, device.ID, point, row)
+				points++
+			}
+		}
+	}
+	if len(known) > 0 {
+		t.Errorf("not found: %v", known)
+	}
+	for what, count := range map[string]int{
+		"pv[1 103 120 121 122 123 160]": 10, "battery[1 103 120 121 123 124 802 803]": 4, "meter[1 203]": 1, "weather_station[1 307 302 303]": 1,
+	} {
+		if devices[what] != count {
+			t.Errorf("%d of %s", devices[what], what)
+		}
+	}
+	if points < 1500 {
+		t.Errorf("only %d points", points)
+	}
+}
+
+// A limit that is written to model 123 takes hold with the next tick, and reverts
+// where it is not written again in time.
+func TestALimitOverSunSpecReverts(t *testing.T) {
+	t.Parallel()
+	bed := startFrozen(t, solarStorage)
+	device := bed.Plant().Definition().Devices[slices.IndexFunc(bed.Plant().Definition().Devices, func(d plant.DeviceDefinition) bool { return d.ID == "inverter_08" })]
+	power := func() float64 {
+		return truthOf(t, bed.Plant(), device.ID, profileRow{Quantity: "power_kw"})
+	}
+	advance(t, bed, 1)
+	if before := power(); before < 60 {
+		t.Fatalf("%v kW before the limit", before)
+	}
+	models := discover(t, bed, device)
+	block := models[slices.IndexFunc(models, func(m peer.Model) bool { return m.Id() == 123 })].MustBlock(0)
+	write := func(name string, raw uint16) {
+		t.Helper()
+		point := block.MustPoint(name)
+		point.SetUint16(raw)
+		if err := block.Write(name); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	write("WMaxLimPct_RvrtTms", 5)
+	write("WMaxLimPct", 2500)
+	advance(t, bed, 1)
+	for range 49 {
+		if got := power(); got != 25 {
+			t.Fatalf("%v kW under a limit of 25 %%", got)
+		}
+		advance(t, bed, 1)
+	}
+	write("WMaxLimPct", 2500) // the same again, which starts the timer again
+	advance(t, bed, 50)
+	if got := power(); got != 25 {
+		t.Errorf("%v kW after the limit was written again", got)
+	}
+	advance(t, bed, 1)
+	if got := power(); got < 60 {
+		t.Errorf("%v kW after the limit reverted", got)
+	}
+	if err := block.Read(); err != nil {
+		t.Fatal(err)
+	}
+	if got := block.MustPoint("WMaxLimPct").ScaledValue(); got != 25 { // what was written stands
+		t.Errorf("the limit reads %v", got)
+	}
+	state, err := modbusClient(t, bed, device).ReadHoldingRegisters(41010, 1)
+	if err != nil || binary.BigEndian.Uint16(state)&2 == 0 {
+		t.Errorf("status % X: %v", state, err)
+	}
+}
