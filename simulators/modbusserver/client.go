@@ -74,7 +74,7 @@ func (c *client) disturb(made *trouble) bool {
 }
 
 // unreadFor is how long an answer waits for room on a serial line, of which nobody has
-// read some 60 KB, before it is lost.
+// read some 20 KB, before it is lost.
 const unreadFor = 20 * time.Millisecond
 
 // write sends bytes and reports false if the connection is to end: it is gone, or the
