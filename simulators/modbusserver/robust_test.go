@@ -87,7 +87,11 @@ func randomFaults(random *rand.Rand, s *testServer) (faults []Fault) {
 // soakOn sends a few frames to a server, most of them not quite right, and reads
 // whatever comes.
 func soakOn(random *rand.Rand, connection stream, p peer) {
-	_ = connection.SetDeadline(time.Now().Add(10 * time.Millisecond)) // silence and one byte a second are among the faults
+	within := 10 * time.Millisecond // silence and one byte a second are among the faults
+	if p.framing == RTU {
+		within = 2 * patience // so that the next frame is found
+	}
+	_ = connection.SetDeadline(time.Now().Add(within))
 	var reading sync.WaitGroup
 	reading.Go(func() { _, _ = io.Copy(io.Discard, connection) })
 	for range 1 + random.IntN(20) {
