@@ -34,6 +34,7 @@ type Options struct {
 	Cases      []string      // those to run, of Cases; all if empty
 	Voltage    string        // path of the program voltage, for the cases that go to a service
 	Voltlab    string        // path of the program voltlab, whose bare clients comsrv is compared with
+	Plants     string        // folder of the plants that are stepped
 	Thresholds []Threshold   // DefaultThresholds, as far as the cases run, if empty
 	Metrics    string        // host:port of /metrics while it runs
 	Registry   *prometheus.Registry
@@ -77,6 +78,11 @@ func (o *Options) check() error {
 	for _, name := range o.Cases {
 		if !slices.Contains(Cases(), name) {
 			return noCase(name)
+		}
+	}
+	if slices.ContainsFunc(plantCases(), o.runs) {
+		if _, err := os.Stat(o.Plants); err != nil {
+			return ems.Errorf(ems.CodeNotFound, "no folder of plants: %w; run it in a checkout, or name the folder with --plants", err)
 		}
 	}
 	if !slices.ContainsFunc(slices.Concat(serviceCases(), acquisitionCases()), o.runs) {
@@ -139,7 +145,7 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	if options.sizes != (sizes{}) {
 		server.sizes = options.sizes
 	}
-	server.voltage, server.voltlab = options.Voltage, options.Voltlab
+	server.voltage, server.voltlab, server.plants = options.Voltage, options.Voltlab, options.Plants
 	if report, err = server.run(ctx, options, histogram); err != nil {
 		return nil, server.explain(err)
 	}
@@ -147,8 +153,8 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	return report, nil
 }
 
-// run measures the cases: those of the functions, then those of alarmsrv, and
-// then those that are measured once.
+// run measures the cases: those of the functions, those that step a plant, those of
+// alarmsrv, and then those that are measured once.
 func (s *server) run(ctx context.Context, options Options, histogram *prometheus.HistogramVec) (*Report, error) {
 	if err := s.seed(ctx, options.Clock); err != nil {
 		return nil, err
@@ -161,11 +167,15 @@ func (s *server) run(ctx context.Context, options Options, histogram *prometheus
 	if err != nil {
 		return nil, err
 	}
+	stepped, err := s.measure(ctx, options, histogram, s.plantWorkloads())
+	if err != nil {
+		return nil, err
+	}
 	listed, err := s.measure(ctx, options, histogram, s.serviceWorkloads())
 	if err != nil {
 		return nil, err
 	}
-	results = append(results, listed...)
+	results = append(results, slices.Concat(stepped, listed)...)
 	for _, phase := range s.phases() {
 		if !slices.ContainsFunc(phase.cases, options.runs) {
 			continue

@@ -98,7 +98,7 @@ func options(said *progress) Options {
 	return Options{
 		Duration: 100 * time.Millisecond, WarmUp: 5 * time.Millisecond, Metrics: "127.0.0.1:0",
 		Registry: prometheus.NewRegistry(), Clock: ems.SystemClock{}, Progress: said,
-		sizes: few(), Voltage: os.Args[0], Voltlab: os.Args[0], // a program, and not the former
+		sizes: few(), Voltage: os.Args[0], Voltlab: os.Args[0], Plants: "../scenarios", // a program, and not the former
 	}
 }
 

@@ -38,6 +38,7 @@ type server struct {
 	sizes   sizes
 	voltage string                            // path of the program
 	voltlab string                            // the same
+	plants  string                            // folder
 	service *service                          // alarmsrv of the large site, once it runs
 	devices []*device                         // of each size, one for each connection
 	fields  [][]any                           // what native writes carry

@@ -61,6 +61,8 @@ func DefaultThresholds() []string {
 		"thousand_1hz cores<=1",
 		"thousand_1hz MB<=400",
 		"isolation p50/isolation_undisturbed<=2",
+		"plant_tick p50<=50us",
+		"plant_tick_microgrid calls>=10000",
 		"goal comsrv_ingest_100 server<=120us",
 		"goal comsrv_ingest_10 server<=35us",
 		"goal comsrv_ingest_100 p99/ping<=2",

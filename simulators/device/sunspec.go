@@ -116,10 +116,14 @@ func (r *sunspecReader) model(m *document.Mapping) {
 		parts = int(m.Integer("parts", 0, 64, 1))
 	}
 	g := r.given(m, id, parts)
-	if model == nil || r.next > math.MaxUint16-2000 {
-		return // at fault already, or what follows would be
+	if model == nil {
+		return // at fault already
 	}
 	length := layoutLength(model.fixed) + parts*layoutLength(model.repeating)
+	if last := r.next + 2 + length + 1; last > math.MaxUint16 { // with the end behind it
+		m.Fault("model", "model %d of %d registers from %d on would run past 65535: use fewer models or parts, or a lower address", id, length, r.next)
+		return
+	}
 	r.constant(m.Line("model"), r.next, uint16(id), uint16(length))
 	r.next += 2
 	for _, p := range model.fixed {

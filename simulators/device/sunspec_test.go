@@ -205,6 +205,27 @@ func TestSunSpecFaults(t *testing.T) {
 	}
 }
 
+// Models fill the addresses to the last, and not beyond.
+func TestSunSpecModelsEndBefore65536(t *testing.T) {
+	t.Parallel()
+	const length = 26 + 64*32 // of model 803 with 64 strings
+	text := "name: Test battery\nsunspec:\n  address: %d\n  models:\n" + strings.Repeat("    - {model: 803, parts: 64, points: [{point: NStr, value: 64}]}\n", 8)
+	first := 1<<16 - 2 - 8*(2+length) - 2
+	var faults document.Faults
+	profile := ReadProfile("p.yaml", fmt.Appendf(nil, text, first), &faults)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if last := profile.Registers[len(profile.Registers)-1]; last.Address != 65534 || last.Constant.Words[0] != endModel {
+		t.Errorf("the end is at %d", last.Address)
+	}
+	ReadProfile("p.yaml", fmt.Appendf(nil, text, first+1), &faults)
+	want := `p.yaml:12: key "sunspec.models[7].model": model 803 of 2074 registers from 63459 on would run past 65535: use fewer models or parts, or a lower address`
+	if err := faults.Err(); err == nil || err.Error() != want {
+		t.Error(err)
+	}
+}
+
 // The table has the lengths of the specification, without a gap or an overlap.
 func TestSunSpecTable(t *testing.T) {
 	t.Parallel()

@@ -21,10 +21,11 @@ func readCopies(m *document.Mapping) copies {
 	if !m.Has("copies") {
 		return copies{}
 	}
-	return copies{
-		count:  int(m.Integer("copies", 1, mostCopies)),
-		stride: int(m.Integer("port_stride", 1, 65535)),
+	c := copies{count: int(m.Integer("copies", 1, mostCopies)), stride: int(m.Integer("port_stride", 1, 65535))}
+	if c.stride == 0 {
+		return copies{} // at fault already, and every port would clash
 	}
+	return c
 }
 
 // suffix is what copy k, counted from 0, adds to every name.

@@ -21,6 +21,7 @@ type Plant struct {
 	definition *Definition
 	members    []*member // ordered by id
 	devices    []device  // of the members
+	offers     []offer   // of the devices, in the tick at hand
 	network    network
 	links      []link // of members that refer to others
 	events     *Events
@@ -39,6 +40,7 @@ type member struct {
 	device    device
 	random    *rand.PCG
 	points    points
+	signals   []int // of its quantities: those of which each change is an event
 	setpoints settings
 	inputs    settings
 }
@@ -51,7 +53,7 @@ func New(definition *Definition) *Plant {
 		built := one.model.build(site{nominalHz: definition.NominalHz}, rand.New(random))
 		named := built.points()
 		p.members = append(p.members, &member{
-			id: one.ID, kind: one.Type, device: built, random: random, points: named,
+			id: one.ID, kind: one.Type, device: built, random: random, points: named, signals: signalsOf(named.quantities),
 			setpoints: newSettings(named.setpoints), inputs: newSettings(named.inputs),
 		})
 	}
@@ -59,6 +61,7 @@ func New(definition *Definition) *Plant {
 	for _, m := range p.members {
 		p.devices = append(p.devices, m.device)
 	}
+	p.offers = make([]offer, len(p.devices))
 	p.network = newNetwork(definition, p.ids())
 	p.links = p.newLinks()
 	return p
@@ -87,11 +90,10 @@ func (p *Plant) Step(wall time.Time) *Truth {
 	p.tick++
 	p.signal()
 	now := p.definition.momentAt(p.simulated())
-	offers := make([]offer, len(p.devices))
 	for i, d := range p.devices {
-		offers[i] = d.offer(now, p.network.state[p.network.place[i]])
+		p.offers[i] = d.offer(now, p.network.state[p.network.place[i]])
 	}
-	flows := p.network.settle(p.devices, offers, now.step)
+	flows := p.network.settle(p.devices, p.offers, now.step)
 	p.measure(flows)
 	for i, got := range flows {
 		p.devices[i].commit(now, got)
@@ -124,14 +126,24 @@ func (p *Plant) note(events []Event, before, after *Truth) {
 		}
 	}
 	for i, m := range p.members {
-		for k, q := range m.points.quantities {
-			from, to := before.Devices[i].Values[k], after.Devices[i].Values[k]
-			if q.event && from != to {
-				events = append(events, Event{Tick: after.Tick, Kind: EventSignal, Device: m.id, Name: q.Name, From: from, To: to})
+		was, is := before.Devices[i].Values, after.Devices[i].Values
+		for _, k := range m.signals {
+			if from, to := was[k], is[k]; from != to {
+				events = append(events, Event{Tick: after.Tick, Kind: EventSignal, Device: m.id, Name: m.points.quantities[k].Name, From: from, To: to})
 			}
 		}
 	}
 	p.events.Add(events...)
+}
+
+func signalsOf(list []quantity) []int {
+	var signals []int
+	for k, q := range list {
+		if q.event {
+			signals = append(signals, k)
+		}
+	}
+	return signals
 }
 
 // place returns where a member stands, -1 if there is none of that id.

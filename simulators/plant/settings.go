@@ -28,12 +28,13 @@ func newSettings(list []Setting) settings {
 // somebody asked for.
 func (s *settings) apply(device string, kind EventKind) []Event {
 	var events []Event
-	for _, one := range s.list {
-		if one.written != nil {
+	for i := range s.list {
+		if one := &s.list[i]; one.written != nil {
 			*one.written = false
 		}
 	}
-	for i, one := range s.list {
+	for i := range s.list {
+		one := &s.list[i]
 		if s.by[i] != "" {
 			if one.written != nil {
 				*one.written = true

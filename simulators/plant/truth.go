@@ -74,18 +74,21 @@ func (p *Plant) observe(wall time.Time) *Truth {
 	for i, b := range p.network.state {
 		t.Buses[i] = BusTruth{ID: p.network.names[i], Live: b.Live, VoltageV: b.VoltageV, FrequencyHz: b.FrequencyHz}
 	}
+	all := make([]float64, p.width()) // one piece of memory for all devices: a tick is to be quick
 	for i, m := range p.members {
 		quantities, setpoints, inputs := m.points.quantities, m.setpoints.list, m.inputs.list
-		values := make([]float64, len(quantities)+len(setpoints)+len(inputs))
-		for k, q := range quantities {
-			values[k] = q.read()
+		count := len(quantities) + len(setpoints) + len(inputs)
+		values := all[:count:count]
+		all = all[count:]
+		for k := range quantities {
+			values[k] = quantities[k].read()
 		}
 		rest := values[len(quantities):]
-		for k, one := range setpoints {
-			rest[k] = *one.value
+		for k := range setpoints {
+			rest[k] = *setpoints[k].value
 		}
-		for k, one := range inputs {
-			rest[len(setpoints)+k] = *one.value
+		for k := range inputs {
+			rest[len(setpoints)+k] = *inputs[k].value
 		}
 		t.Devices[i] = DeviceTruth{
 			ID: m.id, Type: m.kind, Values: values[:len(quantities):len(quantities)],
@@ -94,6 +97,15 @@ func (p *Plant) observe(wall time.Time) *Truth {
 	}
 	t.Digest = t.digest()
 	return t
+}
+
+// width returns how many values the plant has.
+func (p *Plant) width() int {
+	width := 0
+	for _, m := range p.members {
+		width += len(m.points.quantities) + len(m.setpoints.list) + len(m.inputs.list)
+	}
+	return width
 }
 
 func (t *Truth) digest() uint64 {

@@ -134,18 +134,32 @@ func readRows(t testing.TB, channel siteChannel) map[string]siteRow {
 
 func readCSV(t testing.TB, channel int, table, header string) []map[string]string {
 	t.Helper()
-	file, err := os.Open(filepath.Join(microgrid, "points", strconv.Itoa(channel), table+".csv"))
+	file := filepath.Join(microgrid, "points", strconv.Itoa(channel), table+".csv")
+	lines := readLines(t, file)
+	if got := strings.TrimSuffix(strings.Join(lines[0], ","), ",min,max"); got != header { // what a command may carry is optional
+		t.Fatalf("%s: columns %s", file, got)
+	}
+	return readTable(t, file)
+}
+
+func readLines(t testing.TB, name string) [][]string {
+	t.Helper()
+	file, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
 	lines, err := csv.NewReader(file).ReadAll()
 	if err != nil {
-		t.Fatalf("%s: %v", file.Name(), err)
+		t.Fatalf("%s: %v", name, err)
 	}
-	if got := strings.TrimSuffix(strings.Join(lines[0], ","), ",min,max"); got != header { // what a command may carry is optional
-		t.Fatalf("%s: columns %s", file.Name(), got)
-	}
+	return lines
+}
+
+// readTable returns the rows of a table by their columns.
+func readTable(t testing.TB, name string) []map[string]string {
+	t.Helper()
+	lines := readLines(t, name)
 	var rows []map[string]string
 	for _, line := range lines[1:] {
 		row := map[string]string{}

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -346,5 +348,95 @@ func TestALimitOverSunSpecReverts(t *testing.T) {
 	state, err := modbusClient(t, bed, device).ReadHoldingRegisters(41010, 1)
 	if err != nil || binary.BigEndian.Uint16(state)&2 == 0 {
 		t.Errorf("status % X: %v", state, err)
+	}
+}
+
+// eventBits are events of the models 103 and 802, by the bit that each has there.
+var eventBits = map[string]int{
+	"grid_disconnect": 4, "over_frequency": 8, "under_frequency": 9, "ac_over_volt": 10, "ac_under_volt": 11,
+	"over_temp_alarm": 1, "over_temp_warning": 2, "over_volt_alarm": 9, "under_volt_alarm": 11, "contactor_error": 20,
+}
+
+// parkRows returns the points of a channel of the park, with where each is mapped to.
+func parkRows(t *testing.T, channel int) []siteRow {
+	t.Helper()
+	var rows []siteRow
+	for _, table := range []string{"telemetry", "signal", "adjustment"} {
+		folder := filepath.Join(solarStorage, "points", strconv.Itoa(channel))
+		if _, err := os.Stat(filepath.Join(folder, table+".csv")); err != nil {
+			continue // a meter has values alone
+		}
+		points, places := readTable(t, filepath.Join(folder, table+".csv")), readTable(t, filepath.Join(folder, table+"_mapping.csv"))
+		for i, point := range points {
+			if point["point_id"] != places[i]["point_id"] {
+				t.Fatalf("channel %d: %s row %d has another point than its mapping", channel, table, i+1)
+			}
+			rows = append(rows, siteRow{point: point, places: places[i]})
+		}
+	}
+	return rows
+}
+
+// The point tables of the park as a site name the registers where a SunSpec client finds
+// the points after which they are named, with their scale.
+func TestThePointsOfTheParkAreWhereTheirModelsSay(t *testing.T) {
+	t.Parallel()
+	bed := startFrozen(t, solarStorage)
+	for _, err := range []error{
+		bed.Plant().Write("rack_2", "power_setpoint_kw", -60, "test"), bed.Plant().Write("rack_3", "run", 0, "test"),
+		bed.Plant().SetInput("rack_3", "contactor_welded", 1, "test"), bed.Plant().SetInput("rack_4", "cell_temperature_rise_c", 40, "test"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	advance(t, bed, 300)
+	var site struct{ Channels []siteChannel }
+	data, err := os.ReadFile(filepath.Join(solarStorage, "channels.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(data, &site); err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`^m(\d+)_([A-Z][A-Za-z0-9]*(?:_RvrtTms|_Ena)?)(?:_([a-z_]+))?$`)
+	points, events := 0, 0
+	for _, channel := range site.Channels {
+		devices := bed.Plant().Definition().Devices
+		device := devices[slices.IndexFunc(devices, func(d plant.DeviceDefinition) bool { return d.ID == channel.Name })]
+		models := map[string]peer.Model{}
+		for _, model := range discover(t, bed, device) {
+			models[strconv.Itoa(int(model.Id()))] = model
+		}
+		client := modbusClient(t, bed, device)
+		for _, row := range parkRows(t, channel.ID) {
+			if got := row.places["slave_id"]; got != strconv.Itoa(int(device.Unit)) {
+				t.Errorf("%s %s is read of unit %s", channel.Name, row.name(), got)
+			}
+			parts := named.FindStringSubmatch(row.name())
+			if parts == nil || models[parts[1]] == nil {
+				t.Fatalf("%s has no %s", channel.Name, row.name())
+			}
+			if row.places["function_code"] == "6" {
+				row.places["function_code"] = "3"
+			}
+			point := pointOf(t, models[parts[1]], sunspecRow{Point: parts[2]})
+			want := readingOf(point)
+			if parts[3] != "" {
+				bit, known := eventBits[parts[3]]
+				if !known {
+					t.Fatalf("%s is no event of SunSpec", row.name())
+				}
+				want = float64(uint32(want) >> bit & 1)
+				events += int(want)
+			}
+			if got := read(t, client, row); math.Abs(got-want) > 1e-9*math.Abs(want)+1e-12 {
+				t.Errorf("%s %s reads %v, the model says %v", channel.Name, row.name(), got, want)
+			}
+			points++
+		}
+	}
+	if points != 457 || events != 3 { // the alarm and warning of rack_4, the contactor of rack_3
+		t.Errorf("%d points, %d events", points, events)
 	}
 }

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -187,5 +188,49 @@ func TestLostTimeIsReported(t *testing.T) {
 	}
 	if metrics := ask(t, bed, "GET", "/metrics", ""); !strings.Contains(metrics, "simulator_dropped_seconds_total 3599.9\n") {
 		t.Error("the time lost is not counted")
+	}
+}
+
+// What is wrong with a plant of several buses, of copies, or of SunSpec profiles is named
+// with file and line before anything starts.
+func TestFaultsOfPlantsAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, one := range []struct{ folder, file, from, to, want string }{
+		{solarStorage, "plant.yaml", "type: weather_station", "type: weather", `key "devices[3].type": "weather" is unknown: use one of battery, breaker, `},
+		{solarStorage, "plant.yaml", "dc_rated_kw: 118", "dc_rated_kw: -118", `key "devices[5].parameters.dc_rated_kw": -118 is out of range: use 0.1 to 100000`},
+		{solarStorage, "plant.yaml", "between: [mv, lv]", "between: [mv, hv]", `key "devices[1].between": no bus "hv": there are mv, lv`},
+		{solarStorage, "plant.yaml", "between: [mv, lv]", "between: [lv, lv]", `key "devices[1].between": transformer joins a bus with itself`},
+		{solarStorage, "plant.yaml", "127.0.0.1:5112", "127.0.0.1:5111", `key "devices[6].listen": 127.0.0.1:5111 unit 1 is taken by device inverter_01`},
+		{solarStorage, "plant.yaml", "unit: 7", "unit: 6", `key "devices[11].listen": 127.0.0.1:5116 unit 6 is taken by device inverter_06`},
+		{solarStorage, "plant.yaml", "127.0.0.1:5103", "127.0.0.1:5102", `key "devices[3].listen": 127.0.0.1:5102 is that of device meter by another transport`},
+		{solarStorage, "plant.yaml", "measures: grid", "measures: feeder", `key "devices[2].parameters.measures": no device "feeder": there are `},
+		{solarStorage, "profiles/pv_inverter.yaml", "sunspec:", "sunspec: {address: 50001}\nother:", `key "sunspec.address": 50001 is out of range: use 0 to 50000`},
+		{solarStorage, "profiles/pv_inverter.yaml", "address: 41003", "address: 41002", `holding 41002 is taken by sun_elevation_deg in line `},
+		{solarStorage, "profiles/meter.yaml", "- model: 203", "- model: 204", `key "sunspec.models[1].model": "204" is unknown: use one of 1, 103, `},
+		{depot, "profiles/fast_charger.yaml", "address: 12, ", "address: 11, ", `input 11 is taken by power_kw in line 9, and reactive_power_kvar (int32) needs it too`},
+		{depot, "profiles/wall_boxes.yaml", "quantity: vehicles}", "quantity: lorries}", `the device has no quantity "lorries": it has power_kw, `},
+		{depot, "plant.yaml", "genset: genset", "genset: roof", `key "devices[9].parameters.genset": roof is a pv: name a genset`},
+		{fleet, "plant.yaml", "port_stride: 2", "port_stride: 0", `key "port_stride": 0 is out of range: use 1 to 65535`},
+		{fleet, "plant.yaml", "copies: 100 ", "copies: 30000 ", `key "copies": 30000 is out of range: use 1 to 10000`},
+	} {
+		t.Run(one.want, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			if err := os.CopyFS(folder, os.DirFS(one.folder)); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(folder, one.file)
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, file, one.from, one.to)
+			above, _, _ := strings.Cut(string(before), one.from)
+			want := fmt.Sprintf("%s:%d: %s", file, 1+strings.Count(above, "\n"), one.want)
+			err = tryStart(folder, plant.Addresses{})
+			if ems.CodeOf(err) != ems.CodeInvalid || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v\nwant %s", err, want)
+			}
+		})
 	}
 }
