@@ -28,14 +28,16 @@ func (a *api) setMode(c echo.Context) error {
 	if request.Speed == nil && request.Frozen == nil {
 		return ems.Errorf(ems.CodeInvalid, "the body names neither speed nor frozen: send %s", form)
 	}
-	to := a.runner.Mode()
-	if request.Speed != nil {
-		to.Speed = *request.Speed
-	}
-	if request.Frozen != nil {
-		to.Frozen = *request.Frozen
-	}
-	if err := a.runner.SetMode(to); err != nil {
+	to, err := a.runner.ChangeMode(func(to plant.Mode) plant.Mode {
+		if request.Speed != nil {
+			to.Speed = *request.Speed
+		}
+		if request.Frozen != nil {
+			to.Frozen = *request.Frozen
+		}
+		return to
+	})
+	if err != nil {
 		return err
 	}
 	return succeed(c, shownMode(to))
