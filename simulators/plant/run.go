@@ -42,7 +42,7 @@ type Runner struct {
 	dropped func(time.Duration)
 	changed chan struct{} // holds one where the mode changed
 
-	shown   atomic.Pointer[Mode] // the mode, for who only asks
+	shown atomic.Pointer[Mode] // the mode, for who only asks
 
 	mu      sync.Mutex // held while ticks are made, so that none comes between
 	mode    Mode
