@@ -91,6 +91,7 @@ type Place struct {
 type active struct {
 	Fault
 	group Group
+	moves uint64    // of one in a machine: the disturbance of the plant
 	began time.Time // real, of one on the wire
 	wire  []modbusserver.Fault
 }
@@ -130,12 +131,9 @@ func (r *Registry) Inject(f Fault) (Fault, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget()
-	for _, d := range r.plant.Disturbances() { // of a state that was restored, too
-		r.last = max(r.last, d.ID)
-	}
 	r.last++
 	f.ID = r.last
-	one := active{Fault: f, group: kind.Group, began: r.clock.Now()}
+	one := active{Fault: f, group: kind.Group, moves: f.ID, began: r.clock.Now()}
 	switch kind.Group {
 	case Machine:
 		err = r.disturb(f, place)
@@ -180,14 +178,19 @@ func (r *Registry) devices() []string {
 
 func seconds(count float64) time.Duration { return time.Duration(count * float64(time.Second)) }
 
-// disturb moves an input of the plant.
-func (r *Registry) disturb(f Fault, place Place) error {
-	input := f.Input
+// inputOf returns the input that a fault in a machine of a type moves.
+func inputOf(f Fault, of string) string {
 	for _, kind := range machineKinds() {
 		if kind.name == f.Kind {
-			input = kind.inputs[place.Type]
+			return kind.inputs[of]
 		}
 	}
+	return f.Input
+}
+
+// disturb moves an input of the plant.
+func (r *Registry) disturb(f Fault, place Place) error {
+	input := inputOf(f, place.Type)
 	if f.Kind == anyInput && (input == "" || f.Amount == nil) {
 		return ems.Errorf(ems.CodeInvalid, "input: name the input that is moved, and the amount that it is moved to")
 	}
@@ -278,7 +281,7 @@ func (r *Registry) end(one active) error {
 	place := r.places[one.Device]
 	switch one.group {
 	case Machine:
-		r.plant.Undisturb(one.ID)
+		r.plant.Undisturb(one.moves)
 		return nil // the plant tells of it
 	case Value:
 		place.View.Clear(one.ID)
@@ -323,18 +326,41 @@ func (r *Registry) struck(one active) int {
 	return count
 }
 
+// moved reports whether a fault in a machine is a disturbance of the plant, and not
+// another with its number, which a state that was restored may have.
+func (r *Registry) moved(one active, d plant.Disturbance) bool {
+	return one.group == Machine && one.moves == d.ID && one.Device == d.Device && inputOf(one.Fault, r.places[one.Device].Type) == d.Input
+}
+
+// adopt takes up the disturbances of a state that was restored, which can be cleared as
+// any other fault. What kind they were injected as is not known any more.
+func (r *Registry) adopt(disturbances []plant.Disturbance) {
+	for _, d := range disturbances {
+		r.last = max(r.last, d.ID)
+	}
+	for _, d := range disturbances {
+		if slices.ContainsFunc(r.set, func(one active) bool { return r.moved(one, d) }) {
+			continue
+		}
+		f := Fault{ID: d.ID, Kind: anyInput, Device: d.Device, Input: d.Input, Amount: &d.To}
+		if slices.ContainsFunc(r.set, func(one active) bool { return one.ID == d.ID }) {
+			r.last++
+			f.ID = r.last
+		}
+		r.set = append(r.set, active{Fault: f, group: Machine, moves: d.ID})
+	}
+}
+
 // forget drops the faults that have ended by themselves.
 func (r *Registry) forget() {
-	var disturbances []uint64
-	for _, d := range r.plant.Disturbances() {
-		disturbances = append(disturbances, d.ID)
-	}
+	disturbances := r.plant.Disturbances()
+	defer r.adopt(disturbances)
 	var over []active
 	r.set = slices.DeleteFunc(r.set, func(one active) bool {
 		ended := false
 		switch one.group {
 		case Machine:
-			ended = !slices.Contains(disturbances, one.ID)
+			ended = !slices.ContainsFunc(disturbances, func(d plant.Disturbance) bool { return r.moved(one, d) })
 		case Value:
 			ended = !r.places[one.Device].View.Distorts(one.ID)
 		default:

@@ -88,8 +88,13 @@ func (p *Plant) Write(id, setpoint string, value float64, by string) error {
 }
 
 // SetInput sets an input, and says who does. It takes effect when the next tick
-// begins.
+// begins. CONFLICT says that a disturbance moves it.
 func (p *Plant) SetInput(id, input string, value float64, by string) error {
+	p.stepping.Lock()
+	defer p.stepping.Unlock()
+	if err := p.moved(id, input); err != nil {
+		return err
+	}
 	return p.request(id, "input", input, value, by, inputsOf)
 }
 
