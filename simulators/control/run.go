@@ -57,6 +57,9 @@ func (a *api) step(c echo.Context) error {
 	request := struct {
 		Ticks int `json:"ticks"`
 	}{Ticks: 1}
+	if err := query(c); err != nil {
+		return err
+	}
 	if c.Request().ContentLength != 0 {
 		if err := read(c, &request, mostBody, `{"ticks": 1}`); err != nil {
 			return err
