@@ -2,6 +2,7 @@ package plant
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,5 +89,43 @@ func TestTheModeIsKnownWhileTicksAreMade(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the mode is not known")
+	}
+}
+
+// What is written in one piece takes effect in one tick.
+func TestAWriteOfSeveralSetpointsIsNotTorn(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "battery {capacity_kwh: 200, rated_kw: 100}")
+	limits := p.Setpoints("battery")
+	least := slices.IndexFunc(limits, func(s Setting) bool { return s.Name == "state_of_charge_min_pct" })
+	reactive := slices.IndexFunc(limits, func(s Setting) bool { return s.Name == "reactive_power_pct" })
+	write(t, p, "battery", "state_of_charge_min_pct", 0) // as the other is
+	done, stop := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			value := float64(i % 50)
+			if err := p.WriteAll("battery", []Write{{"state_of_charge_min_pct", value}, {"reactive_power_pct", value}}, "test"); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for tick := range 5000 {
+		battery, _ := p.Step(time.Time{}).Device("battery")
+		if battery.Setpoints[least] != battery.Setpoints[reactive] {
+			t.Errorf("tick %d: %v and %v", tick, battery.Setpoints[least], battery.Setpoints[reactive])
+			break
+		}
+	}
+	close(stop)
+	<-done
+	err := p.WriteAll("battery", []Write{{"state_of_charge_min_pct", 7}, {"reactive_power_pct", 700}}, "test")
+	if ems.CodeOf(err) != ems.CodeInvalid || p.Requested("battery")[least] == 7 {
+		t.Error(err, p.Requested("battery"))
 	}
 }

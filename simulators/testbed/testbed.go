@@ -154,10 +154,12 @@ func (t *Testbed) newUnit(id string, table *device.Map, view *device.View) unit 
 		if result != mbserver.Success {
 			return result
 		}
-		for _, w := range writes {
-			if err := t.plant.Write(id, w.Setpoint, w.Value, "modbus"); err != nil {
-				return mbserver.SlaveDeviceFailure
-			}
+		asked := make([]plant.Write, len(writes))
+		for i, one := range writes {
+			asked[i] = plant.Write(one)
+		}
+		if err := t.plant.WriteAll(id, asked, "modbus"); err != nil {
+			return mbserver.SlaveDeviceFailure
 		}
 		return mbserver.Success
 	}
