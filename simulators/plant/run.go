@@ -218,6 +218,9 @@ func (r *Runner) restore(name string, snapshot *Snapshot) (*Truth, error) {
 	if err != nil {
 		return nil, err
 	}
+	if truth.Tick > from { // which the states that are kept did not lead to
+		r.history.forget(0)
+	}
 	r.history.forget(truth.Tick)
 	r.plant.events.Add(Event{Tick: truth.Tick, Kind: EventRestored, Name: name, From: float64(from), To: float64(truth.Tick)})
 	r.show(truth)

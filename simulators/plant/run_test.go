@@ -129,3 +129,24 @@ func TestAWriteOfSeveralSetpointsIsNotTorn(t *testing.T) {
 		t.Error(err, p.Requested("battery"))
 	}
 }
+
+// The way to a state that lies ahead is not known, and nobody goes back by another one.
+func TestNobodyGoesBackToAnotherHistory(t *testing.T) {
+	t.Parallel()
+	other := newMicrogrid(t, 1)
+	set(t, other, "load", "base_kw", 50)
+	steps(other, 3000)
+	r := newRunner(t)
+	if err := r.SetMode(Mode{Speed: 1, Frozen: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Advance(t.Context(), 1500); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Restore("ahead", saved(t, other)); err != nil {
+		t.Fatal(err)
+	}
+	if truth, err := r.Back(time.Minute); ems.CodeOf(err) != ems.CodeNotFound {
+		t.Errorf("%v, %v", truth, err)
+	}
+}
