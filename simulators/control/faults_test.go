@@ -117,3 +117,25 @@ func TestFaultsOfARestoredStateAreCleared(t *testing.T) {
 		t.Error("the grid is not back")
 	}
 }
+
+// What registers show is told to be wrong when it is, and not before.
+func TestAFaultThatBeginsLaterIsToldThen(t *testing.T) {
+	t.Parallel()
+	f := start(t) // in steps of 100 ms
+	f.plant.Step(time.Now())
+	f.ask("POST", "/faults", `{"device":"load","kind":"bias","quantity":"power_kw","start_s":0.2}`)
+	f.ask("POST", "/faults", `{"device":"load","kind":"silence","start_s":1000}`)
+	f.ask("DELETE", "/faults/2", "")
+	var ticks []uint64
+	for range 4 {
+		f.plant.Step(time.Now())
+		f.faults.Watch()
+	}
+	events, _, _ := f.plant.Events().After(0)
+	for _, one := range events {
+		ticks = append(ticks, one.Tick)
+	}
+	if diff := cmp.Diff([]uint64{3}, ticks); diff != "" {
+		t.Error(diff, events)
+	}
+}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -65,7 +66,16 @@ func (a *api) step(c echo.Context) error {
 			return err
 		}
 	}
-	truth, err := a.runner.Advance(c.Request().Context(), request.Ticks)
+	ctx, cancel := context.WithCancel(c.Request().Context())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-a.closed:
+		case <-ctx.Done():
+		}
+	}()
+	truth, err := a.runner.Advance(ctx, request.Ticks)
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,27 @@ func TestWhatCannotBeDoneWithTimeIsExplained(t *testing.T) {
 	}
 }
 
+// A server that is closed does not wait until all ticks are made that were asked for.
+func TestClosingEndsSteps(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.ask("PUT", "/mode", `{"frozen": true}`)
+	closed := make(chan error, 1)
+	go func() {
+		for f.plant.Latest() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		closed <- f.server.Close()
+	}()
+	status, text := f.ask("POST", "/steps", `{"ticks": 1000000}`)
+	if status != 503 || !strings.Contains(text, " of 1000000 ticks are made: context canceled") {
+		t.Errorf("%d %s", status, text)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
 // A stream tells what happens as it happens, and goes on where it was left.
 func TestEventsAreStreamed(t *testing.T) {
 	t.Parallel()

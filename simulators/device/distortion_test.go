@@ -2,8 +2,8 @@ package device
 
 import (
 	"math"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 

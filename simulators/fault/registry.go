@@ -90,10 +90,11 @@ type Place struct {
 // active is a fault that was set.
 type active struct {
 	Fault
-	group Group
-	moves uint64    // of one in a machine: the disturbance of the plant
-	began time.Time // real, of one on the wire
-	wire  []modbusserver.Fault
+	group  Group
+	moves  uint64    // of one in a machine: the disturbance of the plant
+	begins time.Time // real of one on the wire, simulated of one of values
+	told   bool      // that it began
+	wire   []modbusserver.Fault
 }
 
 // Registry holds the faults of a plant.
@@ -133,7 +134,7 @@ func (r *Registry) Inject(f Fault) (Fault, error) {
 	r.forget()
 	r.last++
 	f.ID = r.last
-	one := active{Fault: f, group: kind.Group, moves: f.ID, began: r.clock.Now()}
+	one := active{Fault: f, group: kind.Group, moves: f.ID, begins: r.now(kind.Group).Add(seconds(f.StartS))}
 	switch kind.Group {
 	case Machine:
 		err = r.disturb(f, place)
@@ -150,10 +151,38 @@ func (r *Registry) Inject(f Fault) (Fault, error) {
 		return f, err
 	}
 	r.set = append(r.set, one)
-	if kind.Group != Machine { // which tells of its own
-		r.tell(plant.EventFault, one.Fault)
-	}
+	r.tellBegun()
 	return one.Fault, nil
+}
+
+// now returns the time that faults of a group go by.
+func (r *Registry) now(group Group) time.Time {
+	if group == Wire {
+		return r.clock.Now()
+	}
+	if latest := r.plant.Latest(); latest != nil {
+		return latest.Simulated
+	}
+	return time.Time{}
+}
+
+// tellBegun tells of the faults that have begun by now; the plant tells of those in
+// machines.
+func (r *Registry) tellBegun() {
+	for i := range r.set {
+		if one := &r.set[i]; one.group != Machine && !one.told && !r.now(one.group).Before(one.begins) {
+			one.told = true
+			r.tell(plant.EventFault, one.Fault)
+		}
+	}
+}
+
+// Watch tells of the faults that have begun or ended by themselves since it was last
+// called.
+func (r *Registry) Watch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
 }
 
 func (r *Registry) tell(kind plant.EventKind, f Fault) {
@@ -199,10 +228,7 @@ func (r *Registry) disturb(f Fault, place Place) error {
 
 // distort changes what registers show.
 func (r *Registry) distort(f Fault, place Place) error {
-	d := device.Distortion{ID: f.ID, Kind: f.Kind, Quantity: f.Quantity, Ramp: seconds(f.RampS)}
-	if latest := r.plant.Latest(); latest != nil {
-		d.Begin = latest.Simulated.Add(seconds(f.StartS))
-	}
+	d := device.Distortion{ID: f.ID, Kind: f.Kind, Quantity: f.Quantity, Ramp: seconds(f.RampS), Begin: r.now(Value).Add(seconds(f.StartS))}
 	if f.Amount != nil {
 		d.Amount = *f.Amount
 	}
@@ -290,7 +316,9 @@ func (r *Registry) end(one active) error {
 			return err
 		}
 	}
-	r.tell(plant.EventCleared, one.Fault)
+	if one.told {
+		r.tell(plant.EventCleared, one.Fault)
+	}
 	return nil
 }
 
@@ -353,6 +381,7 @@ func (r *Registry) adopt(disturbances []plant.Disturbance) {
 
 // forget drops the faults that have ended by themselves.
 func (r *Registry) forget() {
+	r.tellBegun()
 	disturbances := r.plant.Disturbances()
 	defer r.adopt(disturbances)
 	var over []active
@@ -364,7 +393,7 @@ func (r *Registry) forget() {
 		case Value:
 			ended = !r.places[one.Device].View.Distorts(one.ID)
 		default:
-			ended = one.DurationS > 0 && !r.clock.Now().Before(one.began.Add(seconds(one.StartS+one.DurationS))) || one.Count > 0 && r.struck(one) >= one.Count
+			ended = one.DurationS > 0 && !r.clock.Now().Before(one.begins.Add(seconds(one.DurationS))) || one.Count > 0 && r.struck(one) >= one.Count
 		}
 		if ended {
 			over = append(over, one)
