@@ -71,6 +71,9 @@ func writeError(err error, c echo.Context) {
 // read decodes the body of a request, which is one JSON object of at most so many
 // bytes without a field that is not known. form is an example of one.
 func read(c echo.Context, into any, most int64, form string) error {
+	if err := query(c); err != nil {
+		return err
+	}
 	decoder := json.NewDecoder(http.MaxBytesReader(c.Response(), c.Request().Body, most))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
@@ -90,9 +93,26 @@ func query(c echo.Context, known ...string) error {
 		for _, one := range known {
 			found = found || one == name
 		}
+		if !found && known == nil {
+			return ems.Errorf(ems.CodeInvalid, "parameter %q is unknown: this takes none in the address", name)
+		}
 		if !found {
-			return ems.Errorf(ems.CodeInvalid, "parameter %q is unknown: known here are %s", name, strings.Join(append([]string{}, known...), ", "))
+			return ems.Errorf(ems.CodeInvalid, "parameter %q is unknown: known here are %s", name, strings.Join(known, ", "))
 		}
 	}
 	return nil
+}
+
+// bare is a handler of requests without parameters and body, which would be left out
+// without a word: whoever sends DELETE /faults a number does not mean all of them.
+func bare(handle echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().ContentLength != 0 {
+			return ems.Errorf(ems.CodeInvalid, "the request has a body, of which nothing is read here: leave it out")
+		}
+		if err := query(c); err != nil {
+			return err
+		}
+		return handle(c)
+	}
 }

@@ -31,8 +31,10 @@ func (a *api) events(c echo.Context) error {
 		}
 	}
 	if stream {
-		if text == "" {
-			after = a.plant.Events().Last()
+		if last := a.plant.Events().Last(); text == "" {
+			after = last
+		} else if after > last { // the number of an event of a run before this one
+			after = 0
 		}
 		return a.stream(c, after)
 	}

@@ -87,3 +87,55 @@ func TestFaultsThatCannotBeAreExplained(t *testing.T) {
 	f.want("GET", "/faults", "", 200, `{"success":true,"data":[]}`)
 	f.want("DELETE", "/faults/x", "", 400, `{"success":false,"error":{"code":"INVALID","message":"\"x\" is no number of a fault"}}`)
 }
+
+// A fault in a machine that is part of a state is there again after that is restored,
+// and is not taken for another that has its number.
+func TestFaultsOfARestoredStateAreCleared(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.plant.Step(time.Now())
+	f.ask("POST", "/faults", `{"device":"grid","kind":"outage"}`)
+	f.plant.Step(time.Now())
+	f.ask("PUT", "/snapshots/dark", "")
+	f.ask("DELETE", "/faults/1", "")
+	f.want("GET", "/faults", "", 200, `{"success":true,"data":[]}`) // though no tick has come since
+	f.plant.Step(time.Now())
+
+	// Another plant, with another fault of that number.
+	other := start(t)
+	other.plant.Step(time.Now())
+	_, dark := f.ask("GET", "/snapshots/dark", "")
+	other.ask("POST", "/faults", `{"device":"load","kind":"load_step","amount":7}`)
+	other.ask("PUT", "/snapshots/dark", dark)
+	other.ask("POST", "/snapshots/dark/restore", "")
+	other.want("GET", "/faults", "", 200, `{"success":true,"data":[{"id":1,"kind":"input","device":"grid","input":"available","amount":0,"group":"machine"}]}`)
+	other.want("POST", "/faults", `{"device":"load","kind":"silence"}`, 200, `{"success":true,"data":{"id":2,"kind":"silence","device":"load"}}`)
+	other.want("PUT", "/inputs/grid/available", `{"value":1}`, 409, `{"success":false,"error":{"code":"CONFLICT","message":"input available of grid is moved by a fault: clear that first"}}`)
+	other.ask("DELETE", "/faults/1", "")
+	other.plant.Step(time.Now())
+	if truth, _ := other.plant.Latest().Device("grid"); truth.Inputs[0] != 1 {
+		t.Error("the grid is not back")
+	}
+}
+
+// What registers show is told to be wrong when it is, and not before.
+func TestAFaultThatBeginsLaterIsToldThen(t *testing.T) {
+	t.Parallel()
+	f := start(t) // in steps of 100 ms
+	f.plant.Step(time.Now())
+	f.ask("POST", "/faults", `{"device":"load","kind":"bias","quantity":"power_kw","start_s":0.2}`)
+	f.ask("POST", "/faults", `{"device":"load","kind":"silence","start_s":1000}`)
+	f.ask("DELETE", "/faults/2", "")
+	var ticks []uint64
+	for range 4 {
+		f.plant.Step(time.Now())
+		f.faults.Watch()
+	}
+	events, _, _ := f.plant.Events().After(0)
+	for _, one := range events {
+		ticks = append(ticks, one.Tick)
+	}
+	if diff := cmp.Diff([]uint64{3}, ticks); diff != "" {
+		t.Error(diff, events)
+	}
+}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -28,14 +29,16 @@ func (a *api) setMode(c echo.Context) error {
 	if request.Speed == nil && request.Frozen == nil {
 		return ems.Errorf(ems.CodeInvalid, "the body names neither speed nor frozen: send %s", form)
 	}
-	to := a.runner.Mode()
-	if request.Speed != nil {
-		to.Speed = *request.Speed
-	}
-	if request.Frozen != nil {
-		to.Frozen = *request.Frozen
-	}
-	if err := a.runner.SetMode(to); err != nil {
+	to, err := a.runner.ChangeMode(func(to plant.Mode) plant.Mode {
+		if request.Speed != nil {
+			to.Speed = *request.Speed
+		}
+		if request.Frozen != nil {
+			to.Frozen = *request.Frozen
+		}
+		return to
+	})
+	if err != nil {
 		return err
 	}
 	return succeed(c, shownMode(to))
@@ -55,12 +58,24 @@ func (a *api) step(c echo.Context) error {
 	request := struct {
 		Ticks int `json:"ticks"`
 	}{Ticks: 1}
+	if err := query(c); err != nil {
+		return err
+	}
 	if c.Request().ContentLength != 0 {
 		if err := read(c, &request, mostBody, `{"ticks": 1}`); err != nil {
 			return err
 		}
 	}
-	truth, err := a.runner.Advance(c.Request().Context(), request.Ticks)
+	ctx, cancel := context.WithCancel(c.Request().Context())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-a.closed:
+		case <-ctx.Done():
+		}
+	}()
+	truth, err := a.runner.Advance(ctx, request.Ticks)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,11 @@ func TestWhatCannotBeDoneWithTimeIsExplained(t *testing.T) {
 		{"DELETE", "/snapshots/broken", ``, 404, `no saved snapshot \"broken\"`},
 		{"GET", "/events?after=x", ``, 400, `after cannot be \"x\": use the number of an event`},
 		{"GET", "/events?since=1", ``, 400, `parameter \"since\" is unknown: known here are after`},
+		{"POST", "/steps?ticks=5", ``, 400, `parameter \"ticks\" is unknown: this takes none in the address`},
+		{"PUT", "/snapshots/x?replace=1", ``, 400, `parameter \"replace\" is unknown`},
+		{"PUT", "/mode?frozen=1", `{"speed": 1}`, 400, `parameter \"frozen\" is unknown`},
+		{"GET", "/truth?device=load", ``, 400, `parameter \"device\" is unknown`},
+		{"DELETE", "/faults", `{"id": 1}`, 400, `the request has a body, of which nothing is read here: leave it out`},
 		{"GET", "/truth/wind", ``, 404, `no device \"wind\": the plant has grid, load`},
 	} {
 		if status, text := f.ask(c.method, c.path, c.body); status != c.status || !strings.Contains(text, c.message) {
@@ -98,6 +103,27 @@ func TestWhatCannotBeDoneWithTimeIsExplained(t *testing.T) {
 	}
 	if status, text := f.ask("PUT", "/snapshots/more", ""); status != 409 {
 		t.Errorf("%d %s", status, text)
+	}
+}
+
+// A server that is closed does not wait until all ticks are made that were asked for.
+func TestClosingEndsSteps(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.ask("PUT", "/mode", `{"frozen": true}`)
+	closed := make(chan error, 1)
+	go func() {
+		for f.plant.Latest() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		closed <- f.server.Close()
+	}()
+	status, text := f.ask("POST", "/steps", `{"ticks": 1000000}`)
+	if status != 503 || !strings.Contains(text, " of 1000000 ticks are made: context canceled") {
+		t.Errorf("%d %s", status, text)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -138,6 +164,11 @@ func TestEventsAreStreamed(t *testing.T) {
 	}
 	again, end := open("0")
 	if got := next(again); !strings.HasPrefix(got, `id: 1|event: input|data: {"number":1,"tick":2,"kind":"input","device":"load","name":"base_kw","from":90,"to":50,"by":"control","effect":[{"name":"power_kw",`) {
+		t.Error(got)
+	}
+	end()
+	before, end := open("5000") // of a plant that ran before this one
+	if got := next(before); !strings.HasPrefix(got, "id: 1|") {
 		t.Error(got)
 	}
 	end()

@@ -127,7 +127,7 @@ func nameOf(c echo.Context) (string, error) {
 // save keeps the present state under a name, or that which the request sends.
 func (a *api) save(c echo.Context) error {
 	name, err := nameOf(c)
-	if err != nil {
+	if err = errors.Join(err, query(c)); err != nil {
 		return err
 	}
 	var snapshot *plant.Snapshot

@@ -55,14 +55,14 @@ type Distortion struct {
 type View struct {
 	mu          sync.Mutex
 	names       []string
-	random      *rand.Rand
+	seed        [2]uint64
 	distortions []Distortion
 }
 
 // NewView returns the undistorted view of a device with these quantities. seed is that
-// of its noise.
+// of its noise, which is the same for the same tick, however many were shown before.
 func NewView(quantities []string, seed [2]uint64) *View {
-	return &View{names: append(slices.Clone(quantities), Heartbeat, ClockS), random: rand.New(rand.NewPCG(seed[0], seed[1]))}
+	return &View{names: append(slices.Clone(quantities), Heartbeat, ClockS), seed: seed}
 }
 
 // Names returns the quantities that registers may show.
@@ -116,8 +116,10 @@ func (v *View) Show(truth []float64, tick uint64, at time.Time) Shown {
 		if !d.End.IsZero() && !at.Before(d.End) {
 			continue
 		}
-		if !at.Before(d.Begin) {
-			v.apply(&d, &shown, at)
+		if at.Before(d.Begin) {
+			d.begun = false // an earlier state was restored
+		} else {
+			v.apply(&d, &shown, tick, at)
 		}
 		kept = append(kept, d)
 	}
@@ -125,7 +127,7 @@ func (v *View) Show(truth []float64, tick uint64, at time.Time) Shown {
 	return shown
 }
 
-func (v *View) apply(d *Distortion, shown *Shown, at time.Time) {
+func (v *View) apply(d *Distortion, shown *Shown, tick uint64, at time.Time) {
 	i := slices.Index(v.names, d.Quantity)
 	value := &shown.Quantities[i]
 	since := at.Sub(d.Begin)
@@ -142,7 +144,7 @@ func (v *View) apply(d *Distortion, shown *Shown, at time.Time) {
 	case Drift:
 		*value += d.Amount * since.Hours()
 	case Noise:
-		*value += d.Amount * v.random.NormFloat64()
+		*value += d.Amount * v.noise(d.ID, tick)
 	case Bias, Skewed:
 		*value += d.Amount * part
 	case Scaled:
@@ -157,6 +159,12 @@ func (v *View) apply(d *Distortion, shown *Shown, at time.Time) {
 		}
 		shown.Swapped[i] = true
 	}
+}
+
+// noise returns that of a distortion in a tick, of standard deviation 1.
+func (v *View) noise(id, tick uint64) float64 {
+	const golden = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: it sets neighbours apart
+	return rand.New(rand.NewPCG(v.seed[0]^id*golden, v.seed[1]^tick*golden)).NormFloat64()
 }
 
 // Distorts reports whether a distortion is there, or will be.

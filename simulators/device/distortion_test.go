@@ -2,6 +2,7 @@ package device
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,5 +146,37 @@ func TestDistortionsThatCannotBe(t *testing.T) {
 	}
 	if err := v.Distort(Distortion{Kind: Stuck, Quantity: "power_kw"}); ems.CodeOf(err) != ems.CodeConflict {
 		t.Error(err)
+	}
+}
+
+// What registers show is the same for the same tick, whichever of them were shown
+// before, and after an earlier state was restored.
+func TestADistortionRepeats(t *testing.T) {
+	t.Parallel()
+	begin := time.Unix(1_800_000_000, 0)
+	build := func() *View {
+		v := NewView([]string{"power_kw", "voltage_v"}, [2]uint64{1, 1})
+		for id, d := range []Distortion{{Kind: Noise, Quantity: "power_kw", Amount: 1}, {Kind: Stuck, Quantity: "voltage_v"}} {
+			d.ID, d.Begin = uint64(id), begin
+			if err := v.Distort(d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return v
+	}
+	show := func(v *View, second int) []float64 {
+		return v.Show([]float64{0, 100 + float64(second)}, uint64(1000+second), begin.Add(time.Duration(second)*time.Second)).Quantities[:2]
+	}
+	slow, fast := build(), build()
+	for second := range 10 {
+		show(slow, second)
+	}
+	show(fast, 0)
+	if a, b := show(slow, 10), show(fast, 10); !slices.Equal(a, b) {
+		t.Errorf("%v and %v", a, b)
+	}
+	show(slow, -5)
+	if got := show(slow, 3)[1]; got != 103 {
+		t.Errorf("stuck at %v, which it had before it was restored", got)
 	}
 }

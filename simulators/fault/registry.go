@@ -90,9 +90,11 @@ type Place struct {
 // active is a fault that was set.
 type active struct {
 	Fault
-	group Group
-	began time.Time // real, of one on the wire
-	wire  []modbusserver.Fault
+	group  Group
+	moves  uint64    // of one in a machine: the disturbance of the plant
+	begins time.Time // real of one on the wire, simulated of one of values
+	told   bool      // that it began
+	wire   []modbusserver.Fault
 }
 
 // Registry holds the faults of a plant.
@@ -130,12 +132,9 @@ func (r *Registry) Inject(f Fault) (Fault, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget()
-	for _, d := range r.plant.Disturbances() { // of a state that was restored, too
-		r.last = max(r.last, d.ID)
-	}
 	r.last++
 	f.ID = r.last
-	one := active{Fault: f, group: kind.Group, began: r.clock.Now()}
+	one := active{Fault: f, group: kind.Group, moves: f.ID, begins: r.now(kind.Group).Add(seconds(f.StartS))}
 	switch kind.Group {
 	case Machine:
 		err = r.disturb(f, place)
@@ -152,10 +151,38 @@ func (r *Registry) Inject(f Fault) (Fault, error) {
 		return f, err
 	}
 	r.set = append(r.set, one)
-	if kind.Group != Machine { // which tells of its own
-		r.tell(plant.EventFault, one.Fault)
-	}
+	r.tellBegun()
 	return one.Fault, nil
+}
+
+// now returns the time that faults of a group go by.
+func (r *Registry) now(group Group) time.Time {
+	if group == Wire {
+		return r.clock.Now()
+	}
+	if latest := r.plant.Latest(); latest != nil {
+		return latest.Simulated
+	}
+	return time.Time{}
+}
+
+// tellBegun tells of the faults that have begun by now; the plant tells of those in
+// machines.
+func (r *Registry) tellBegun() {
+	for i := range r.set {
+		if one := &r.set[i]; one.group != Machine && !one.told && !r.now(one.group).Before(one.begins) {
+			one.told = true
+			r.tell(plant.EventFault, one.Fault)
+		}
+	}
+}
+
+// Watch tells of the faults that have begun or ended by themselves since it was last
+// called.
+func (r *Registry) Watch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
 }
 
 func (r *Registry) tell(kind plant.EventKind, f Fault) {
@@ -180,14 +207,19 @@ func (r *Registry) devices() []string {
 
 func seconds(count float64) time.Duration { return time.Duration(count * float64(time.Second)) }
 
-// disturb moves an input of the plant.
-func (r *Registry) disturb(f Fault, place Place) error {
-	input := f.Input
+// inputOf returns the input that a fault in a machine of a type moves.
+func inputOf(f Fault, of string) string {
 	for _, kind := range machineKinds() {
 		if kind.name == f.Kind {
-			input = kind.inputs[place.Type]
+			return kind.inputs[of]
 		}
 	}
+	return f.Input
+}
+
+// disturb moves an input of the plant.
+func (r *Registry) disturb(f Fault, place Place) error {
+	input := inputOf(f, place.Type)
 	if f.Kind == anyInput && (input == "" || f.Amount == nil) {
 		return ems.Errorf(ems.CodeInvalid, "input: name the input that is moved, and the amount that it is moved to")
 	}
@@ -196,10 +228,7 @@ func (r *Registry) disturb(f Fault, place Place) error {
 
 // distort changes what registers show.
 func (r *Registry) distort(f Fault, place Place) error {
-	d := device.Distortion{ID: f.ID, Kind: f.Kind, Quantity: f.Quantity, Ramp: seconds(f.RampS)}
-	if latest := r.plant.Latest(); latest != nil {
-		d.Begin = latest.Simulated.Add(seconds(f.StartS))
-	}
+	d := device.Distortion{ID: f.ID, Kind: f.Kind, Quantity: f.Quantity, Ramp: seconds(f.RampS), Begin: r.now(Value).Add(seconds(f.StartS))}
 	if f.Amount != nil {
 		d.Amount = *f.Amount
 	}
@@ -278,7 +307,7 @@ func (r *Registry) end(one active) error {
 	place := r.places[one.Device]
 	switch one.group {
 	case Machine:
-		r.plant.Undisturb(one.ID)
+		r.plant.Undisturb(one.moves)
 		return nil // the plant tells of it
 	case Value:
 		place.View.Clear(one.ID)
@@ -287,7 +316,9 @@ func (r *Registry) end(one active) error {
 			return err
 		}
 	}
-	r.tell(plant.EventCleared, one.Fault)
+	if one.told {
+		r.tell(plant.EventCleared, one.Fault)
+	}
 	return nil
 }
 
@@ -323,22 +354,46 @@ func (r *Registry) struck(one active) int {
 	return count
 }
 
+// moved reports whether a fault in a machine is a disturbance of the plant, and not
+// another with its number, which a state that was restored may have.
+func (r *Registry) moved(one active, d plant.Disturbance) bool {
+	return one.group == Machine && one.moves == d.ID && one.Device == d.Device && inputOf(one.Fault, r.places[one.Device].Type) == d.Input
+}
+
+// adopt takes up the disturbances of a state that was restored, which can be cleared as
+// any other fault. What kind they were injected as is not known any more.
+func (r *Registry) adopt(disturbances []plant.Disturbance) {
+	for _, d := range disturbances {
+		r.last = max(r.last, d.ID)
+	}
+	for _, d := range disturbances {
+		if slices.ContainsFunc(r.set, func(one active) bool { return r.moved(one, d) }) {
+			continue
+		}
+		f := Fault{ID: d.ID, Kind: anyInput, Device: d.Device, Input: d.Input, Amount: &d.To}
+		if slices.ContainsFunc(r.set, func(one active) bool { return one.ID == d.ID }) {
+			r.last++
+			f.ID = r.last
+		}
+		r.set = append(r.set, active{Fault: f, group: Machine, moves: d.ID})
+	}
+}
+
 // forget drops the faults that have ended by themselves.
 func (r *Registry) forget() {
-	var disturbances []uint64
-	for _, d := range r.plant.Disturbances() {
-		disturbances = append(disturbances, d.ID)
-	}
+	r.tellBegun()
+	disturbances := r.plant.Disturbances()
+	defer r.adopt(disturbances)
 	var over []active
 	r.set = slices.DeleteFunc(r.set, func(one active) bool {
 		ended := false
 		switch one.group {
 		case Machine:
-			ended = !slices.Contains(disturbances, one.ID)
+			ended = !slices.ContainsFunc(disturbances, func(d plant.Disturbance) bool { return r.moved(one, d) })
 		case Value:
 			ended = !r.places[one.Device].View.Distorts(one.ID)
 		default:
-			ended = one.DurationS > 0 && !r.clock.Now().Before(one.began.Add(seconds(one.StartS+one.DurationS))) || one.Count > 0 && r.struck(one) >= one.Count
+			ended = one.DurationS > 0 && !r.clock.Now().Before(one.begins.Add(seconds(one.DurationS))) || one.Count > 0 && r.struck(one) >= one.Count
 		}
 		if ended {
 			over = append(over, one)

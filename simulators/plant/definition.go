@@ -148,6 +148,9 @@ func readTime(m *document.Mapping, key string) time.Time {
 	if err != nil {
 		m.Fault(key, "%q is not a time: write it as 2026-06-21T11:00:00Z", text)
 	}
+	if _, offset := at.Zone(); at.Location() == time.Local { // its summer time is not that of the plant
+		return at.In(time.FixedZone("", offset))
+	}
 	return at
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/voltageems/voltageems-go/simulators/document"
@@ -145,4 +146,20 @@ func FuzzReadDefinition(f *testing.F) {
 			p.Step(definition.Start)
 		}
 	})
+}
+
+// The hours of a plant follow the offset of its start, and not the summer time of the
+// machine that it runs on.
+func TestTheZoneOfTheMachineHasNoInfluence(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := time.Local
+	defer func() { time.Local = before }()
+	time.Local = berlin
+	p := New(mustRead(t, strings.Replace(plantText(steadyLoad), "start: 2026-06-21T12:00:00Z", "start: 2026-03-29T00:00:00+01:00", 1)))
+	if got := p.definition.Start.Add(6 * time.Hour).Format(time.RFC3339); got != "2026-03-29T06:00:00+01:00" {
+		t.Errorf("six hours later it is %s", got)
+	}
 }

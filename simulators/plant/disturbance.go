@@ -16,7 +16,7 @@ type Disturbance struct {
 	ID     uint64  `json:"id"`
 	Device string  `json:"device"`
 	Input  string  `json:"input"`
-	From   float64 `json:"from"`  // what it was before, and what it is put back to
+	From   float64 `json:"from"`  // what it was before it was moved, and is put back to
 	To     float64 `json:"to"`    // in a straight line from Begin to Full
 	Begin  uint64  `json:"begin"` // ticks; the first that it is moved in
 	Full   uint64  `json:"full"`
@@ -31,6 +31,9 @@ func (d Disturbance) at(tick uint64, boolean bool) float64 {
 	return d.From + (d.To-d.From)*float64(tick-d.Begin+1)/float64(d.Full-d.Begin+1)
 }
 
+// over reports whether it ends in a tick, or has.
+func (d Disturbance) over(tick uint64) bool { return d.End != 0 && tick >= d.End }
+
 // Disturb moves an input to a value: after a delay, over a ramp, and for a duration, or
 // for good where that is 0. An input that is moved already is refused.
 func (p *Plant) Disturb(id uint64, device, input string, to float64, delay, ramp, duration time.Duration) error {
@@ -42,7 +45,7 @@ func (p *Plant) Disturb(id uint64, device, input string, to float64, delay, ramp
 	if len(p.disturbances) >= mostDisturbances {
 		return ems.Errorf(ems.CodeConflict, "%d faults of machines are under way, which is the limit: clear some", mostDisturbances)
 	}
-	if slices.ContainsFunc(p.disturbances, func(d Disturbance) bool { return d.Device == device && d.Input == input }) {
+	if slices.ContainsFunc(p.disturbances, func(d Disturbance) bool { return d.Device == device && d.Input == input && !d.over(p.tick+1) }) {
 		return ems.Errorf(ems.CodeConflict, "a fault moves input %s of %s already: clear that first", input, device)
 	}
 	step := p.definition.Step
@@ -73,11 +76,22 @@ func (p *Plant) Undisturb(id uint64) bool {
 	return found
 }
 
-// Disturbances returns what moves inputs now, or will.
+// Disturbances returns what moves inputs in the next tick, or will.
 func (p *Plant) Disturbances() []Disturbance {
 	p.stepping.Lock()
 	defer p.stepping.Unlock()
-	return slices.Clone(p.disturbances)
+	return slices.DeleteFunc(slices.Clone(p.disturbances), func(d Disturbance) bool { return d.over(p.tick + 1) })
+}
+
+// moved returns an error where a disturbance moves an input in the next tick, which
+// would undo what is asked for. It needs the lock of the tick.
+func (p *Plant) moved(device, input string) error {
+	for _, d := range p.disturbances {
+		if d.Device == device && d.Input == input && p.tick+1 >= d.Begin && !d.over(p.tick+1) {
+			return ems.Errorf(ems.CodeConflict, "input %s of %s is moved by a fault: clear that first", input, device)
+		}
+	}
+	return nil
 }
 
 // disturb moves the inputs for a tick, and returns an event for each that begins or
@@ -88,8 +102,11 @@ func (p *Plant) disturb(tick uint64) []Event {
 	for _, d := range p.disturbances {
 		m := p.member(d.Device)
 		i := m.inputs.index[d.Input]
+		if tick == d.Begin {
+			d.From = m.inputs.requested[i]
+		}
 		switch {
-		case d.End != 0 && tick >= d.End:
+		case d.over(tick):
 			if tick > d.Begin {
 				m.inputs.requested[i] = d.From
 				events = append(events, Event{Kind: EventCleared, Device: d.Device, Name: d.Input, From: d.To, To: d.From})

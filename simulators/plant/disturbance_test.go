@@ -93,3 +93,37 @@ func TestABooleanInputIsMovedAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// An input goes back to what it was when it began to be moved, is the fault's until then,
+// and can be moved again as soon as that is cleared.
+func TestAnInputThatIsMovedIsNotSet(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "battery {capacity_kwh: 200, rated_kw: 100}")
+	steps(p, 1)
+	if err := p.Disturb(1, "battery", "cell_temperature_rise_c", 10, 2*time.Second, 0, 2*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	set(t, p, "battery", "cell_temperature_rise_c", 3)
+	steps(p, 2)
+	err := p.SetInput("battery", "cell_temperature_rise_c", 4, "test")
+	if ems.CodeOf(err) != ems.CodeConflict || err.Error() != "input cell_temperature_rise_c of battery is moved by a fault: clear that first" {
+		t.Error(err)
+	}
+	set(t, p, "battery", "room_temperature_c", 20)
+	if diff := cmp.Diff([]float64{10, 10, 3}, inputs(t, p, "battery", 3)); diff != "" {
+		t.Error(diff)
+	}
+	for id := uint64(2); id <= 3; id++ {
+		if err := p.Disturb(id, "battery", "cell_temperature_rise_c", 10*float64(id), 0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		steps(p, 1)
+		p.Undisturb(id)
+	}
+	if err := p.Disturb(4, "battery", "cell_temperature_rise_c", 50, 0, 0, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]float64{50, 3}, inputs(t, p, "battery", 2)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -76,7 +76,7 @@ func (e *Events) After(number uint64) (events []Event, lost uint64, more <-chan 
 	defer e.mu.Unlock()
 	kept := e.kept[max(0, len(e.kept)-mostEvents):]
 	first := e.last - uint64(len(kept)) + 1
-	if number+1 < first {
+	if number = min(number, e.last); number+1 < first {
 		lost = first - number - 1
 		number = first - 1
 	}

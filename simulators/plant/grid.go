@@ -72,10 +72,12 @@ type grid struct {
 
 // Limits of a sound supply. Source: EN 50160: a dip begins below 90 % of the nominal
 // voltage and a swell above 110 %, and the frequency stays within 1 %.
+// Below 5 % it is no dip but an interruption.
 const (
-	sagPart   = 0.9
-	swellPart = 1.1
-	soundPart = 0.01
+	sagPart         = 0.9
+	swellPart       = 1.1
+	soundPart       = 0.01
+	interruptedPart = 0.05
 )
 
 type gridState struct {
@@ -87,6 +89,8 @@ type gridState struct {
 	EventSeen          bool
 	Sagging, Swelling  bool
 	Sags, Swells       float64
+	Joined             bool    // it held its bus in the last tick
+	OutOfStep          float64 // how often it came back to a bus that was not in step with it
 	Buy, Sell          float64 // now, for each kWh
 	Cost               float64 // of what was bought, less what was sold
 }
@@ -110,6 +114,7 @@ func (g *grid) points() points {
 			{Name: "export_limit_kw", read: func() float64 { return g.exportLimitKW }},
 			{Name: "sags", read: func() float64 { return g.Sags }},
 			{Name: "swells", read: func() float64 { return g.Swells }},
+			state("out_of_step_closings", func() float64 { return g.OutOfStep }),
 			signal("sag", func() bool { return g.Sagging }),
 			signal("swell", func() bool { return g.Swelling }),
 			signal("frequency_excursion", func() bool { return g.On.Live && absolute(g.On.FrequencyHz/g.nominalHz-1) > soundPart }),
@@ -140,11 +145,17 @@ func (g *grid) points() points {
 	}
 }
 
-func (g *grid) connected() bool { return g.available == 1 && g.breaker == 1 }
+func (g *grid) connected() bool { return g.available == 1 && g.breaker == 1 && !g.interrupted() }
+
+// interrupted reports whether a disturbance takes all of the voltage.
+func (g *grid) interrupted() bool {
+	return g.Event > 0 && (g.voltagePct+g.eventVoltagePct)/100 < interruptedPart
+}
 
 // offer is empty: the grid takes what the others leave. It moves the noise of
-// the supply on.
-func (g *grid) offer(now moment, _ bus) offer {
+// the supply on. A grid that comes back to a bus that others hold takes it over as it
+// is: that they were not in step, which breaks shafts, is counted.
+func (g *grid) offer(now moment, on bus) offer {
 	g.Voltage.next(now.step, voltageConstant, g.random)
 	g.Rate.next(now.step, rateConstant, g.random)
 	if g.Event = max(0, g.Event-now.step); g.event == 1 && !g.EventSeen {
@@ -153,6 +164,11 @@ func (g *grid) offer(now moment, _ bus) offer {
 	g.EventSeen = g.event == 1
 	hour := now.at.Add(-now.step).Hour() // the tick lies before its end
 	g.Buy, g.Sell = g.model.buy[hour]+g.priceChange, g.model.sell[hour]+g.priceChange
+	if g.connected() && !g.Joined {
+		voltagePU, frequencyHz := g.supply(0, 0)
+		g.OutOfStep += flag(!inStep(on, bus{Live: true, VoltagePU: voltagePU, FrequencyHz: frequencyHz}))
+	}
+	g.Joined = g.connected()
 	return offer{}
 }
 

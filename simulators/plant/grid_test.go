@@ -46,6 +46,34 @@ func TestDisturbancesOfTheGrid(t *testing.T) {
 	}
 }
 
+// An interruption leaves the plant in the dark, or to what forms an island; a grid that
+// comes back while that is not in step is counted.
+func TestAGridThatComesBackOutOfStepIsCounted(t *testing.T) {
+	t.Parallel()
+	p := newIsland(t, steadyLoad)
+	set(t, p, "grid", "event_voltage_pct", -96)
+	set(t, p, "grid", "event", 1)
+	steps(p, 1)
+	expect(t, p, "load", "power_kw", 0, 0)
+	expect(t, p, "grid", "connected", 0, 0)
+	steps(p, 5)
+	expect(t, p, "load", "supplied", 1, 0)
+	expect(t, p, "grid", "out_of_step_closings", 0, 0) // to a dead bus
+
+	p = newIsland(t, steadyLoad, islandBattery)
+	for _, c := range []struct{ frequencyHz, closings float64 }{{50, 0}, {48, 1}} {
+		set(t, p, "load", "base_kw", 30)
+		set(t, p, "grid", "available", 0)
+		steps(p, 600)
+		expect(t, p, "battery", "forms_island", 1, 0)
+		expect(t, p, "battery", "frequency_hz", 50, 0.1)
+		set(t, p, "grid", "frequency_hz", c.frequencyHz)
+		set(t, p, "grid", "available", 1)
+		steps(p, 20)
+		expect(t, p, "grid", "out_of_step_closings", c.closings, 0)
+	}
+}
+
 // The plant begins at noon. What is bought and sold costs what the hour says.
 func TestTariffAndExportLimit(t *testing.T) {
 	t.Parallel()

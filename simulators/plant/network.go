@@ -240,7 +240,7 @@ func (n *network) hold(z *zone, offers []offer, flows []flow, active, reactive P
 			f.reactive, f.holds = magnetizing[k], true
 		}
 	}
-	return bus{Live: true, FrequencyHz: moved.frequencyHz, VoltagePU: 1 + voltageDroop*reactive.KW()/rating.KW()}
+	return bus{Live: true, FrequencyHz: moved.frequencyHz, VoltagePU: max(0, 1+voltageDroop*reactive.KW()/rating.KW())}
 }
 
 // frequencyOf returns the frequency that a zone had: that of the first of its buses
@@ -285,7 +285,7 @@ func (n *network) spread(z *zone, devices []device, flows []flow, next []bus, fi
 				here.VoltagePU *= ratio
 			}
 			perKW, perKVar := joins.impedance(c.way)
-			here.VoltagePU += perKW*active[k].KW() + perKVar*reactive[k].KW()
+			here.VoltagePU = max(0, here.VoltagePU+perKW*active[k].KW()+perKVar*reactive[k].KW())
 		}
 		here.VoltageV = here.VoltagePU * n.nominalV[b]
 		next[b] = here

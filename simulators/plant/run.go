@@ -3,6 +3,7 @@ package plant
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -23,7 +24,7 @@ const (
 	// time stands still instead of rushing.
 	mostBehind = 10 * time.Second
 	// showPeriod is how often the values are shown at least while the simulation
-	// catches up, or is fast.
+	// catches up, or is fast, and how long others wait then who want to steer it.
 	showPeriod = 20 * time.Millisecond
 )
 
@@ -41,6 +42,8 @@ type Runner struct {
 	dropped func(time.Duration)
 	changed chan struct{} // holds one where the mode changed
 
+	shown atomic.Pointer[Mode] // the mode, for who only asks
+
 	mu      sync.Mutex // held while ticks are made, so that none comes between
 	mode    Mode
 	since   time.Time // when the pace began
@@ -52,9 +55,11 @@ type Runner struct {
 // of each one at a leisurely pace and now and then at a fast one, always of the last;
 // the time that was dropped is reported to dropped.
 func NewRunner(p *Plant, clock ems.Clock, show func(*Truth), dropped func(time.Duration)) *Runner {
-	return &Runner{
+	r := &Runner{
 		plant: p, clock: clock, show: show, dropped: dropped, changed: make(chan struct{}, 1), mode: Mode{Speed: 1}, since: clock.Now(),
 	}
+	r.shown.Store(&Mode{Speed: 1})
+	return r
 }
 
 // Run steps the plant until the context ends.
@@ -87,7 +92,8 @@ func (r *Runner) due() time.Time {
 	return r.since.Add(time.Duration(float64(r.made+1) * float64(r.plant.definition.Step) / r.mode.Speed))
 }
 
-// catchUp makes every tick that is due.
+// catchUp makes the ticks that are due, for a while: whoever waits comes in between,
+// and a simulation that is asked for more than the machine can do is not out of reach.
 func (r *Runner) catchUp(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,8 +106,8 @@ func (r *Runner) catchUp(ctx context.Context) {
 		r.since, r.made = now, -1 // one tick is due
 	}
 	var unseen *Truth
-	shown := now
-	for ; ctx.Err() == nil && !now.Before(r.due()); now = r.clock.Now() {
+	began, shown := now, now
+	for ; ctx.Err() == nil && !now.Before(r.due()) && now.Sub(began) < showPeriod; now = r.clock.Now() {
 		unseen = r.step(now)
 		if r.made++; r.mode.Speed <= 1 || now.Sub(shown) >= showPeriod {
 			r.show(unseen)
@@ -119,31 +125,36 @@ func (r *Runner) step(now time.Time) *Truth {
 	return truth
 }
 
-// Mode returns how the plant is run now.
-func (r *Runner) Mode() Mode {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.mode
-}
+// Mode returns how the plant is run now. It waits for no tick.
+func (r *Runner) Mode() Mode { return *r.shown.Load() }
 
 // SetMode freezes the plant or lets it go on, at a speed from LeastSpeed to
 // MostSpeed.
 func (r *Runner) SetMode(mode Mode) error {
-	if !(mode.Speed >= LeastSpeed && mode.Speed <= MostSpeed) {
-		return ems.Errorf(ems.CodeInvalid, "the speed cannot be %v: use %v to %v simulated seconds for each second", mode.Speed, LeastSpeed, MostSpeed)
-	}
+	_, err := r.ChangeMode(func(Mode) Mode { return mode })
+	return err
+}
+
+// ChangeMode changes a part of the mode, and returns all of it. One that stays as it
+// is leaves the pace alone.
+func (r *Runner) ChangeMode(change func(Mode) Mode) (Mode, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.mode
-	r.mode, r.since, r.made = mode, r.clock.Now(), 0
-	if before != mode {
-		r.plant.events.Add(Event{Tick: r.plant.now(), Kind: EventMode, Name: mode.name(), From: before.pace(), To: mode.pace()})
+	before, mode := r.mode, change(r.mode)
+	if !(mode.Speed >= LeastSpeed && mode.Speed <= MostSpeed) {
+		return before, ems.Errorf(ems.CodeInvalid, "the speed cannot be %v: use %v to %v simulated seconds for each second", mode.Speed, LeastSpeed, MostSpeed)
 	}
+	if mode == before {
+		return mode, nil
+	}
+	r.mode, r.since, r.made = mode, r.clock.Now(), 0
+	r.shown.Store(&mode)
+	r.plant.events.Add(Event{Tick: r.plant.now(), Kind: EventMode, Name: mode.name(), From: before.pace(), To: mode.pace()})
 	select {
 	case r.changed <- struct{}{}:
 	default: // told already
 	}
-	return nil
+	return mode, nil
 }
 
 func (m Mode) name() string {
@@ -206,6 +217,9 @@ func (r *Runner) restore(name string, snapshot *Snapshot) (*Truth, error) {
 	truth, err := r.plant.Restore(snapshot, r.clock.Now())
 	if err != nil {
 		return nil, err
+	}
+	if truth.Tick > from { // which the states that are kept did not lead to
+		r.history.forget(0)
 	}
 	r.history.forget(truth.Tick)
 	r.plant.events.Add(Event{Tick: truth.Tick, Kind: EventRestored, Name: name, From: float64(from), To: float64(truth.Tick)})

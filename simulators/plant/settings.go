@@ -88,9 +88,37 @@ func (p *Plant) Write(id, setpoint string, value float64, by string) error {
 	return p.request(id, "setpoint", setpoint, value, by, setpointsOf)
 }
 
+// Write is what a setpoint is to be.
+type Write struct {
+	Setpoint string
+	Value    float64
+}
+
+// WriteAll asks for several setpoints of a device, which take effect in the same tick:
+// what a client writes in one piece is not torn. One that is refused is not written, nor
+// are the others.
+func (p *Plant) WriteAll(id string, writes []Write, by string) error {
+	for _, one := range writes {
+		if err := p.check(id, "setpoint", one.Setpoint, one.Value, setpointsOf); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range writes {
+		p.member(id).setpoints.ask(one.Setpoint, one.Value, by)
+	}
+	return nil
+}
+
 // SetInput sets an input, and says who does. It takes effect when the next tick
-// begins.
+// begins. CONFLICT says that a disturbance moves it.
 func (p *Plant) SetInput(id, input string, value float64, by string) error {
+	p.stepping.Lock()
+	defer p.stepping.Unlock()
+	if err := p.moved(id, input); err != nil {
+		return err
+	}
 	return p.request(id, "input", input, value, by, inputsOf)
 }
 
@@ -98,11 +126,14 @@ func (p *Plant) request(id, what, name string, value float64, by string, of func
 	if err := p.check(id, what, name, value, of); err != nil {
 		return err
 	}
-	s := of(p.member(id))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.requested[s.index[name]], s.by[s.index[name]] = value, by
+	of(p.member(id)).ask(name, value, by)
 	return nil
+}
+
+func (s *settings) ask(name string, value float64, by string) {
+	s.requested[s.index[name]], s.by[s.index[name]] = value, by
 }
 
 // check returns why a setting cannot take a value, nil if it can.

@@ -107,8 +107,10 @@ func (p *Plant) Restore(s *Snapshot, wall time.Time) (*Truth, error) {
 // take decodes a snapshot that fits.
 func (p *Plant) take(s *Snapshot) error {
 	for _, d := range s.Disturbances {
-		if err := p.check(d.Device, "input", d.Input, d.To, inputsOf); err != nil {
-			return err
+		for _, value := range []float64{d.From, d.To} {
+			if err := p.check(d.Device, "input", d.Input, value, inputsOf); err != nil {
+				return err
+			}
 		}
 	}
 	p.tick, p.disturbances = s.Tick, slices.Clone(s.Disturbances)

@@ -3,6 +3,7 @@ package plant
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -303,5 +304,8 @@ func TestEvents(t *testing.T) {
 	events, lost, _ = p.Events().After(1)
 	if len(events) != mostEvents || lost != 2*mostEvents+1 || events[0].Number != lost+2 {
 		t.Errorf("%d events, %d lost, the first is %d", len(events), lost, events[0].Number)
+	}
+	if events, lost, _ := p.Events().After(math.MaxUint64); len(events) != 0 || lost != 0 {
+		t.Errorf("after the last that can be: %d events, %d lost", len(events), lost)
 	}
 }

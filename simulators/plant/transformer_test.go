@@ -158,3 +158,16 @@ func TestATransformerWarmsAlarmsTripsAndAges(t *testing.T) {
 	steps(p, 1)
 	expect(t, p, "transformer", "trip", 0, 0)
 }
+
+// What a line loses of its voltage is no more than there is.
+func TestNoVoltageIsNegative(t *testing.T) {
+	t.Parallel()
+	p := newStation(t, "power_factor: 1", "power_factor: 0.5")
+	set(t, p, "load", "base_kw", 3000)
+	set(t, p, "grid", "event_voltage_pct", -94)
+	set(t, p, "grid", "event_duration_s", 10)
+	set(t, p, "grid", "event", 1)
+	steps(p, 3)
+	expect(t, p, "load", "supplied", 1, 0)
+	expect(t, p, "load", "voltage_v", 0, 0)
+}

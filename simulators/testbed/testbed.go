@@ -154,10 +154,12 @@ func (t *Testbed) newUnit(id string, table *device.Map, view *device.View) unit 
 		if result != mbserver.Success {
 			return result
 		}
-		for _, w := range writes {
-			if err := t.plant.Write(id, w.Setpoint, w.Value, "modbus"); err != nil {
-				return mbserver.SlaveDeviceFailure
-			}
+		asked := make([]plant.Write, len(writes))
+		for i, one := range writes {
+			asked[i] = plant.Write(one)
+		}
+		if err := t.plant.WriteAll(id, asked, "modbus"); err != nil {
+			return mbserver.SlaveDeviceFailure
 		}
 		return mbserver.Success
 	}
@@ -170,6 +172,9 @@ func (t *Testbed) newUnit(id string, table *device.Map, view *device.View) unit 
 // while the unit is locked, as they are written: a write that came after the tick
 // was computed is not undone by it.
 func (t *Testbed) show(truth *plant.Truth) {
+	if t.faults != nil { // else nobody can have injected one
+		defer t.faults.Watch()
+	}
 	for _, u := range t.units {
 		values, _ := truth.Device(u.id)
 		u.registers.Update(func(image *modbusserver.Image) {
@@ -192,14 +197,14 @@ func (t *Testbed) Control() string { return t.control.Addr().String() }
 
 // Close ends the simulation, every server and every connection.
 func (t *Testbed) Close() error {
+	var failed []error
+	if t.control != nil { // first, for it may be making a million ticks
+		failed = append(failed, t.control.Close())
+	}
 	t.stop()
 	t.running.Wait()
-	var failed []error
 	for _, server := range t.servers {
 		failed = append(failed, server.Close())
-	}
-	if t.control != nil {
-		failed = append(failed, t.control.Close())
 	}
 	return errors.Join(failed...)
 }
