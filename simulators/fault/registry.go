@@ -25,14 +25,14 @@ type Fault struct {
 	Amount   *float64 `json:"amount,omitempty"`
 	RampS    float64  `json:"ramp_s,omitempty"`
 
-	Function     *int    `json:"function,omitempty"`
-	FirstAddress *int    `json:"first_address,omitempty"`
-	LastAddress  *int    `json:"last_address,omitempty"`
-	Probability  float64 `json:"probability,omitempty"`
-	Count        int     `json:"count,omitempty"`
-	DelayMS      float64 `json:"delay_ms,omitempty"`
-	JitterMS     float64 `json:"jitter_ms,omitempty"`
-	Exception    int     `json:"exception,omitempty"`
+	Function     *int     `json:"function,omitempty"`
+	FirstAddress *int     `json:"first_address,omitempty"`
+	LastAddress  *int     `json:"last_address,omitempty"`
+	Probability  *float64 `json:"probability,omitempty"`
+	Count        int      `json:"count,omitempty"`
+	DelayMS      float64  `json:"delay_ms,omitempty"`
+	JitterMS     float64  `json:"jitter_ms,omitempty"`
+	Exception    int      `json:"exception,omitempty"`
 }
 
 // given lists the parameters that a fault names beside those that every kind takes.
@@ -41,7 +41,7 @@ func (f *Fault) given() []string {
 	for name, there := range map[string]bool{
 		"input": f.Input != "", "quantity": f.Quantity != "", "amount": f.Amount != nil, "ramp_s": f.RampS != 0,
 		"function": f.Function != nil, "first_address": f.FirstAddress != nil, "last_address": f.LastAddress != nil,
-		"probability": f.Probability != 0, "count": f.Count != 0, "delay_ms": f.DelayMS != 0, "jitter_ms": f.JitterMS != 0, "exception": f.Exception != 0,
+		"probability": f.Probability != nil, "count": f.Count != 0, "delay_ms": f.DelayMS != 0, "jitter_ms": f.JitterMS != 0, "exception": f.Exception != 0,
 	} {
 		if there {
 			list = append(list, name)
@@ -64,6 +64,12 @@ func (f *Fault) check() (Kind, error) {
 		if !slices.Contains(kind.Takes, name) {
 			return kind, ems.Errorf(ems.CodeInvalid, "%s: %s takes no such parameter, but %s", name, f.Kind, strings.Join(append([]string{"device", "start_s", "duration_s"}, kind.Takes...), ", "))
 		}
+	}
+	if p := f.Probability; p != nil && !(*p > 0 && *p <= 1) {
+		return kind, ems.Errorf(ems.CodeInvalid, "probability: %v is not above 0 and at most 1", *p)
+	}
+	if kind.Group == Value && slices.Contains(kind.Takes, "quantity") && f.Quantity == "" {
+		return kind, ems.Errorf(ems.CodeInvalid, "quantity: name the one that %s distorts", f.Kind)
 	}
 	for name, seconds := range map[string]float64{"start_s": f.StartS, "duration_s": f.DurationS, "ramp_s": f.RampS} {
 		if !(seconds >= 0 && seconds <= longest) {
@@ -242,7 +248,10 @@ func (r *Registry) distort(f Fault, place Place) error {
 func wireFaults(f Fault, unit int) []modbusserver.Fault {
 	one := modbusserver.Fault{
 		Kind: modbusserver.Kind(f.Kind), Unit: &unit, Function: f.Function, FirstAddress: f.FirstAddress, LastAddress: f.LastAddress,
-		Probability: f.Probability, Seed: f.ID, Count: f.Count, StartS: f.StartS, DurationS: f.DurationS, DelayMS: f.DelayMS, JitterMS: f.JitterMS, Exception: f.Exception,
+		Seed: f.ID, Count: f.Count, StartS: f.StartS, DurationS: f.DurationS, DelayMS: f.DelayMS, JitterMS: f.JitterMS, Exception: f.Exception,
+	}
+	if f.Probability != nil {
+		one.Probability = *f.Probability
 	}
 	switch one.Kind {
 	case cardReboot:

@@ -2,10 +2,10 @@ package plant
 
 import "time"
 
-// The history holds a state every historyPeriod of simulated time, and so many.
+// The history holds a state every historyPeriod of simulated time, and those of an hour.
 const (
 	historyPeriod = time.Minute
-	mostHistory   = 60
+	mostHistory   = 61
 )
 
 // ring is the last states of a plant, for going back.
@@ -16,9 +16,13 @@ type ring struct {
 // note keeps the state of a tick if the period has come.
 func (h *ring) note(p *Plant, truth *Truth) {
 	every := uint64(max(1, historyPeriod/p.definition.Step))
-	if truth.Tick%every != 1%every {
-		return
+	if truth.Tick%every == 1%every {
+		h.keep(p)
 	}
+}
+
+// keep keeps the present state.
+func (h *ring) keep(p *Plant) {
 	snapshot, err := p.Save()
 	if err != nil {
 		return // a state that cannot be saved is one that cannot be gone back to

@@ -59,6 +59,9 @@ func NewRunner(p *Plant, clock ems.Clock, show func(*Truth), dropped func(time.D
 		plant: p, clock: clock, show: show, dropped: dropped, changed: make(chan struct{}, 1), mode: Mode{Speed: 1}, since: clock.Now(),
 	}
 	r.shown.Store(&Mode{Speed: 1})
+	if p.Latest() != nil {
+		r.history.keep(p) // where it begins
+	}
 	return r
 }
 
@@ -222,6 +225,9 @@ func (r *Runner) restore(name string, snapshot *Snapshot) (*Truth, error) {
 		r.history.forget(0)
 	}
 	r.history.forget(truth.Tick)
+	if r.history.before(truth.Tick) == nil {
+		r.history.keep(r.plant)
+	}
 	r.plant.events.Add(Event{Tick: truth.Tick, Kind: EventRestored, Name: name, From: float64(from), To: float64(truth.Tick)})
 	r.show(truth)
 	return truth, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ type Snapshot struct {
 	Plant   string                 `json:"plant"`
 	Seed    uint64                 `json:"seed"`
 	Tick    uint64                 `json:"tick"`
-	Digest  uint64                 `json:"digest"` // of the last tick
+	Digest  string                 `json:"digest"` // of the last tick, in hexadecimal; "" before the first
 	Buses   map[string]bus         `json:"buses"`
 	Devices map[string]savedDevice `json:"devices"`
 	// Disturbances go on where they were.
@@ -57,7 +58,7 @@ func (p *Plant) Save() (*Snapshot, error) {
 	}
 	s.Disturbances = slices.Clone(p.disturbances)
 	if latest := p.latest.Load(); latest != nil {
-		s.Digest = latest.Digest
+		s.Digest = hexadecimal(latest.Digest)
 	}
 	for i, name := range p.network.names {
 		s.Buses[name] = p.network.state[i]
@@ -91,8 +92,8 @@ func (p *Plant) Restore(s *Snapshot, wall time.Time) (*Truth, error) {
 	if err := trial.take(s); err != nil {
 		return nil, err
 	}
-	if found := trial.observe(wall).Digest; s.Tick > 0 && found != s.Digest {
-		return nil, ems.Errorf(ems.CodeInvalid, "the plant is not as it was when the snapshot was saved (digest %016x, saved %016x): was plant.yaml changed, or the file?", found, s.Digest)
+	if found := hexadecimal(trial.observe(wall).Digest); s.Tick > 0 && found != s.Digest {
+		return nil, ems.Errorf(ems.CodeInvalid, "the plant is not as it was when the snapshot was saved (digest %s, saved %s): was plant.yaml changed, or the file?", found, s.Digest)
 	}
 	p.stepping.Lock()
 	defer p.stepping.Unlock()
@@ -166,3 +167,6 @@ func (p *Plant) fits(s *Snapshot) error {
 	}
 	return nil
 }
+
+// hexadecimal writes a digest so that no reader of JSON rounds it.
+func hexadecimal(digest uint64) string { return fmt.Sprintf("%016x", digest) }
