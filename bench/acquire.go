@@ -37,6 +37,14 @@ type phase struct {
 
 // phases returns the phases that make the rest of Cases.
 func (s *server) phases() []phase {
+	serving := func(bare, served string, connections int) phase {
+		return phase{
+			cases: []string{bare, served}, told: fmt.Sprintf("asking simulated devices over %d connections", connections),
+			measure: func(ctx context.Context, histogram *prometheus.HistogramVec) ([]Result, error) {
+				return s.measureServing(ctx, newRecording(bare, connections, histogram), newRecording(served, connections, histogram))
+			},
+		}
+	}
 	throughput := func(native, acquired string, connections int) phase {
 		return phase{
 			cases: []string{native, acquired}, told: fmt.Sprintf("reading %d devices as fast as they answer", connections),
@@ -47,6 +55,8 @@ func (s *server) phases() []phase {
 	}
 	return []phase{
 		{[]string{floodCase}, fmt.Sprintf("a flood of %d alarms", s.sizes.looseChannels*looseRules), s.measureFlood},
+		serving(bare16Case, serve16Case, 16),
+		serving(bare64Case, serve64Case, 64),
 		throughput(native16Case, acquire16Case, 16),
 		throughput(native64Case, acquire64Case, 64),
 		{[]string{cycleCase}, fmt.Sprintf("polling %d devices every %v", s.sizes.cycled, s.sizes.cycle), s.measureCycle},

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -183,7 +184,7 @@ func TestWhatAMeterHasIsComparedWithRedis(t *testing.T) {
 	// Nobody marks them: they turn stale in time.
 	testkit.Eventually(t, verifiedWithin, func() error {
 		if err := a.verify(t.Context(), 2); err == nil || !strings.Contains(err.Error(), "(stale) and the device has 3") {
-			return fmt.Errorf("%v", err)
+			return errors.New("not so yet: " + fmt.Sprint(err))
 		}
 		return nil
 	}, "values of before are stale")

@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/tbrandon/mbserver.(*Server).handler"), goleak.Cleanup(func(code int) {
 		if path, _ := program(); path != "" {
 			_ = os.RemoveAll(filepath.Dir(path))
 		}
@@ -146,7 +146,8 @@ func TestEveryCaseRunsAndIsReported(t *testing.T) {
 		}
 		checkReport(t, report, rate, names)
 		lines := []string{"20 cases: 5ms of each to warm up, then 10 rounds of 10ms of each\n", "\n2 cases: 5ms", "\na flood of 1200 alarms\n",
-			"\nreading 16 devices as fast as they answer\nreading 64 devices as fast as they answer\npolling 4 devices every 50ms\n" +
+			"\nasking simulated devices over 16 connections\nasking simulated devices over 64 connections\n" +
+				"reading 16 devices as fast as they answer\nreading 64 devices as fast as they answer\npolling 4 devices every 50ms\n" +
 				"polling 20 devices every 200ms\npolling 15 devices every 200ms, and then with a fifth of them in trouble\n"}
 		if rate > 0 {
 			lines = []string{"14 cases: 5ms"}

@@ -24,7 +24,7 @@ func Cases() []string {
 		"ping_under_ingest",
 		"ingest_10_no_rules", "ingest_10_rules_bound", "ingest_10_rules_elsewhere",
 		"rule_batch_1000", "decoding_batch_1000", "alarm_store",
-	}, slices.Concat(plantCases(), serviceCases(), acquisitionCases())...)
+	}, slices.Concat(plantCases(), serviceCases(), servingCases(), acquisitionCases())...)
 }
 
 // Connections that call at once.
@@ -72,8 +72,8 @@ func function(name string, call func(ctx context.Context, n int) error) workload
 	return one
 }
 
-// workloads returns what Cases names, but for those of serviceCases, of plantCases
-// and of acquisitionCases.
+// workloads returns what Cases names, but for those of plantCases, serviceCases,
+// servingCases and acquisitionCases.
 func (s *server) workloads(clock ems.Clock) []workload {
 	ping := func(ctx context.Context, _ int) error { return s.db.Ping(ctx) }
 	rule := function("rule_evaluate", s.evaluateRule)

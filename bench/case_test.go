@@ -30,7 +30,7 @@ func TestEveryCaseDoesItsWork(t *testing.T) {
 	server, cases := seeded(t)
 	ctx := t.Context()
 	names := Cases()[:len(cases)]
-	if !slices.Equal(Cases()[len(cases):], slices.Concat(plantCases(), serviceCases(), acquisitionCases())) {
+	if !slices.Equal(Cases()[len(cases):], slices.Concat(plantCases(), serviceCases(), servingCases(), acquisitionCases())) {
 		t.Errorf("%d cases, %v are named", len(cases), Cases())
 	}
 	// How many commands five calls make on each connection.

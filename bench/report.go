@@ -99,7 +99,7 @@ func (r *Report) writeTable(text *strings.Builder) {
 	text.WriteString("server is the time in Redis of a call, and slowest the longest that one command took there; calls, points, server, p50, p99\n" +
 		"and multiples are medians of the rounds; p99.9, max and slowest are of all calls; what goes through a service has no server time\n")
 	if slices.ContainsFunc(r.Results, func(one Result) bool { return one.Polls }) {
-		text.WriteString("calls of what reads devices are requests, with the time until the next one of a connection (acquire_…), or polls, with the time until\n" +
+		text.WriteString("calls of what reads devices are requests, with the time until the next one of a connection (acquire_… and serve_…), or polls, with the time until\n" +
 			"Redis told of them, or of thousand_1hz the age at which values are found there; points are registers\n")
 	}
 	for _, result := range r.Results {

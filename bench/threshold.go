@@ -52,6 +52,8 @@ func DefaultThresholds() []string {
 		"alarm_list_100 p50<=10ms",
 		"value_to_alarm p50<=10ms",
 		"value_to_alarm_flood p99<=4s",
+		"serve_16 points/serve_bare_16>=0.9",
+		"serve_64 points/serve_bare_64>=1",
 		"acquire_16 points/acquire_native_16>=0.2",
 		"acquire_64 points/acquire_native_64>=0.2",
 		"cycle_64x10hz p50<=10ms",

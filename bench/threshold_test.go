@@ -87,6 +87,7 @@ func TestTheDefaultGates(t *testing.T) {
 		"ingest_10_rules_bound server-ingest_10_no_rules<=150us", "ingest_10_rules_elsewhere server/ingest_10_no_rules<=1.2",
 		"rule_batch_1000 server/decoding_batch_1000<=0.25", "alarm_store server<=150us",
 		"alarm_list_100 p50<=10ms", "value_to_alarm p50<=10ms", "value_to_alarm_flood p99<=4s",
+		"serve_16 points/serve_bare_16>=0.9", "serve_64 points/serve_bare_64>=1",
 		"acquire_16 points/acquire_native_16>=0.2", "acquire_64 points/acquire_native_64>=0.2", "cycle_64x10hz p50<=10ms",
 		"thousand_1hz p99<=1500ms", "thousand_1hz cores<=1", "thousand_1hz MB<=400", "isolation p50/isolation_undisturbed<=2",
 		"goal comsrv_ingest_100 server<=120us", "goal comsrv_ingest_10 server<=35us", "goal comsrv_ingest_100 p99/ping<=2", "goal comsrv_ingest_100 p99.9<1ms",

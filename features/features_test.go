@@ -2,6 +2,7 @@ package features
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -62,12 +63,17 @@ func (s *steps) register(scenario *godog.ScenarioContext) {
 	scenario.Step(`^"([^"]+)" acknowledges it$`, s.acknowledge)
 	scenario.Step(`^the newest alarm of rule "([^"]+)" is "([^"]+)"$`, s.newestAlarmIs)
 	scenario.Step(`^history holds ([-\d.]+) for "([^"]+)" at the time that Redis names$`, s.historyHolds)
+	scenario.Step(`^the operator of the plant injects "([^"]+)" into "([^".]+)"$`, s.inject)
+	scenario.Step(`^the operator of the plant injects "([^"]+)" of ([-\d.]+) into "([^".]+)\.([^".]+)"$`, s.distort)
+	scenario.Step(`^the operator of the plant clears all faults$`, s.clearFaults)
+	scenario.Step(`^channel (\d+) is (online|offline)$`, s.channelIs)
+	scenario.Step(`^the value of "([^"]+)" is (good|bad)$`, s.valueIs)
 	scenario.Step(`^the history feed has written entries and dropped none$`, s.feedKeepsUp)
 }
 
 // rest takes the plant back to where every scenario begins.
 func (s *steps) rest(ctx context.Context) error {
-	if err := s.setInput(ctx, "battery", "cell_temperature_rise_c", 0); err != nil {
+	if err := errors.Join(s.clearFaults(ctx), s.setInput(ctx, "battery", "cell_temperature_rise_c", 0)); err != nil {
 		return err
 	}
 	return s.modelShows(ctx, "battery_001", "cell_temperature_max", 25, "°C")

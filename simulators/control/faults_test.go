@@ -66,7 +66,7 @@ func TestFaultsThatCannotBeAreExplained(t *testing.T) {
 	f := start(t)
 	f.plant.Step(time.Now())
 	for body, want := range map[string]string{
-		`{"device":"grid","kind":"flood"}`:                           `kind: there is no \"flood\": use one of cell_overheating, `,
+		`{"device":"grid","kind":"flood"}`:                           `kind: there is no \"flood\": use one of trip, `,
 		`{"device":"wind","kind":"outage"}`:                          `device: there is no \"wind\": the plant has grid, load`,
 		`{"device":"load","kind":"outage"}`:                          `kind: a load has no outage: it is of grid`,
 		`{"device":"grid","kind":"outage","quantity":"power_kw"}`:    `quantity: outage takes no such parameter, but device, start_s, duration_s, amount, ramp_s`,

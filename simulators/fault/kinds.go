@@ -52,6 +52,9 @@ type machineKind struct {
 func machineKinds() []machineKind {
 	one := func(kind, input string) map[string]string { return map[string]string{kind: input} }
 	return []machineKind{
+		{"trip", "its inverter trips, and comes back some minutes after it is cleared", map[string]string{"pv": "forced_trip", "battery": "forced_trip"}, 1},
+		{"derate", "its inverter gives so much less than it is rated for, in percent", map[string]string{"pv": "derate_pct", "battery": "derate_pct"}, 50},
+		{"contactor_welded", "the contactor of its battery does not open any more", one("battery", "contactor_welded"), 1},
 		{"cell_overheating", "the hottest cell is so many degrees hotter: it derates, and trips", one("battery", "cell_temperature_rise_c"), 40},
 		{"self_discharge", "loses so many kW out of its cells", one("battery", "self_discharge_kw"), 10},
 		{"contacts_welded", "does not open any more", one("breaker", "contacts_welded"), 1},

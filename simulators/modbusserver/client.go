@@ -73,9 +73,9 @@ func (c *client) disturb(made *trouble) bool {
 	return true
 }
 
-// unreadFor is how long a serial line holds bytes that nobody reads before they are
-// lost.
-const unreadFor = time.Second
+// unreadFor is how long an answer waits for room on a serial line, of which nobody has
+// read some 20 KB, before it is lost.
+const unreadFor = 20 * time.Millisecond
 
 // write sends bytes and reports false if the connection is to end: it is gone, or the
 // client has not read for as long as it may be idle.

@@ -185,6 +185,10 @@ func TestBroadcast(t *testing.T) {
 		if got := len(s.writes.seen()); got != 7 {
 			t.Errorf("%s: %d writes", name, got)
 		}
+		await(t, "what was asked to be counted", func() bool { return s.counters.served.Load() >= 12 })
+		if served, refused := s.counters.served.Load(), s.counters.exceptions[2].Load(); served != 12 || refused != 1 {
+			t.Errorf("%s: %d served, %d refused", name, served, refused)
+		}
 	}
 }
 
@@ -247,6 +251,36 @@ func TestFramesOfALineSplitAndJoined(t *testing.T) {
 	check()
 	if got := s.counters.malformed.Load(); got != 0 {
 		t.Errorf("%d malformed frames", got)
+	}
+}
+
+// deadlineNoter notes the last deadline of a connection.
+type deadlineNoter struct {
+	net.Conn
+	at time.Time
+}
+
+func (n *deadlineNoter) SetReadDeadline(at time.Time) error {
+	n.at = at
+	return nil
+}
+
+// TestPatience: a frame that is known to have more may stand still for longer than
+// the silence that ends others.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	noter := &deadlineNoter{}
+	frames := newRTUFrames(noter, time.Millisecond, 0)
+	if err := frames.arm(false); err != nil || !noter.at.IsZero() {
+		t.Errorf("nothing has come, and it is to come before %v, %v", noter.at, err)
+	}
+	frames.to = 3
+	before := time.Now()
+	if err := frames.arm(true); err != nil || noter.at.Sub(before) < patience {
+		t.Errorf("half a frame is given %v, %v", noter.at.Sub(before), err)
+	}
+	if err := frames.arm(false); err != nil || time.Until(noter.at) > time.Millisecond {
+		t.Errorf("a frame of unknown length is given %v, %v", time.Until(noter.at), err)
 	}
 }
 

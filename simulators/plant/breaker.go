@@ -50,7 +50,8 @@ type breaker struct {
 
 type breakerState struct {
 	Closed    bool
-	Tripped   bool          // by overcurrent, until it is reset
+	Tripped   bool          // by overcurrent or a contact, until it is reset
+	Held      bool          // by such a contact
 	Refused   bool          // its buses are not in step
 	Moving    time.Duration // since the command
 	Charging  time.Duration // until the spring is charged
@@ -93,7 +94,7 @@ func (b *breaker) current() float64 { return lineCurrent(b.Active, b.Reactive, b
 // offer moves the contacts: welded ones stay closed, and ones that are locked stay
 // as they are.
 func (b *breaker) offer(now moment, _ bus) offer {
-	if b.reset == 1 && b.close == 0 {
+	if b.reset == 1 && b.close == 0 && !b.Held {
 		b.Tripped = false
 	}
 	b.Charging = max(0, b.Charging-now.step)
@@ -124,6 +125,9 @@ func inStep(from, to bus) bool {
 	}
 	return absolute(from.VoltagePU-to.VoltagePU) <= syncVoltage && absolute(from.FrequencyHz-to.FrequencyHz) <= syncHz
 }
+
+// follow trips it while the contact of what it protects is closed.
+func (b *breaker) follow(closed bool) { b.Held, b.Tripped = closed, b.Tripped || closed }
 
 func (b *breaker) closed(int) bool { return b.Closed }
 

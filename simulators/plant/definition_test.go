@@ -132,6 +132,7 @@ func TestUnitsShareAPort(t *testing.T) {
 // FuzzReadDefinition shows that whatever is accepted can be run.
 func FuzzReadDefinition(f *testing.F) {
 	f.Add(fmt.Appendf(nil, microgridYAML, 1))
+	f.Add([]byte(campusYAML))
 	f.Add([]byte("devices: [{type: grid}]"))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		var faults document.Faults

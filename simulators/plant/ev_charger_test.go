@@ -89,13 +89,13 @@ func TestADirectCurrentStationIsLimitedByPower(t *testing.T) {
 
 // The vehicles of a depot come in the evening and leave in the morning, each night
 // otherwise.
-func TestAWeekOfADepot(t *testing.T) {
+func TestNightsOfADepot(t *testing.T) {
 	t.Parallel()
 	p := New(mustRead(t, "name: depot\nseed: 3\nstart: 2026-06-21T12:00:00Z\nstep: 10s\nlocation: {latitude_deg: 40, longitude_deg: 0}\ncontrol: 127.0.0.1:0\ndevices:\n"+
 		"  - {id: grid, type: grid, listen: \"127.0.0.1:0\", profile: p.yaml}\n"+
 		"  - {id: ev_charger, type: ev_charger, listen: \"127.0.0.1:0\", profile: p.yaml, parameters: {connectors: 4}}\n"))
 	var evening, noon float64
-	for range 24 * 7 {
+	for range 24 * 4 {
 		steps(p, 360)
 		switch p.Latest().Simulated.Hour() {
 		case 22:
@@ -104,11 +104,11 @@ func TestAWeekOfADepot(t *testing.T) {
 			noon += value(t, p, "ev_charger", "vehicles")
 		}
 	}
-	if evening < 24 || noon > 4 {
-		t.Errorf("%v vehicles of 28 in the evening and %v at noon", evening, noon)
+	if evening < 13 || noon > 3 {
+		t.Errorf("%v vehicles of 16 in the evening and %v at noon", evening, noon)
 	}
 	sessions, short := value(t, p, "ev_charger", "sessions"), value(t, p, "ev_charger", "sessions_short")
-	if sessions < 24 || sessions > 40 || short > 4 {
+	if sessions < 13 || sessions > 24 || short > 3 {
 		t.Errorf("%v sessions, %v of them short", sessions, short)
 	}
 	expect(t, p, "ev_charger", "energy_kwh", sessions*35, sessions*8)

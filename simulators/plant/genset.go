@@ -46,7 +46,7 @@ func readGenset(m *document.Mapping) model {
 		wetAlarmPct:     m.Number("wet_stacking_alarm_pct", 1, 100, 50),
 		coolantTripC:    m.Number("coolant_trip_c", 80, 130, 105),
 		oilTripBar:      m.Number("oil_pressure_trip_bar", 0.1, 3, 1),
-		overspeedPart:   m.Number("overspeed_pct", 105, 130, 115) / 100,
+		overspeedPart:   m.Number("overspeed_pct", 105, 130, 110) / 100,
 		serviceInterval: time.Duration(m.Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
 
 		ratedKW:        m.Number("rated_kw", 1, 1e5),
@@ -250,7 +250,7 @@ func (g *genset) governor(referenceKW float64, most Power) governor {
 	}
 }
 
-func (g *genset) start(closed bool) { g.Called = closed }
+func (g *genset) follow(closed bool) { g.Called = closed }
 
 // wanted reports whether the set is to run.
 func (g *genset) wanted() bool { return g.run == 1 || g.Called }

@@ -47,6 +47,7 @@ type inverter struct {
 	powerFactor, powerFactorOn float64 // setpoints; one below 0 draws reactive power
 	reactivePct, reactiveOn    float64 // of the most that it can give
 	voltVar, voltWatt, hertz   float64 // whether the power follows voltage and frequency
+	forced, deratePct          float64 // inputs: it trips by itself, and gives so much less
 }
 
 type inverterState struct {
@@ -80,6 +81,7 @@ func (v *inverter) points(s *inverterState) points {
 			signal("in_service", func() bool { return !s.Down }),
 			signal("momentary_cessation", func() bool { return s.Ceased }),
 			signal("anti_islanding", func() bool { return s.Islanded }),
+			signal("tripped", func() bool { return v.forced == 1 }),
 		},
 		setpoints: []Setting{
 			{Name: "power_factor", Least: -1, Most: 1, Initial: 1, value: &v.powerFactor},
@@ -90,6 +92,10 @@ func (v *inverter) points(s *inverterState) points {
 			control("volt_watt_enabled", 0, &v.voltWatt),
 			control("frequency_watt_enabled", 1, &v.hertz),
 		},
+	}
+	named.inputs = []Setting{
+		control("forced_trip", 0, &v.forced),
+		{Name: "derate_pct", Most: 100, value: &v.deratePct},
 	}
 	for i, limit := range physics.TripLimits {
 		named.quantities = append(named.quantities, signal("trip_"+limit.Name, func() bool { return s.Trip == i+1 }))
@@ -124,6 +130,8 @@ func (v *inverter) watch(s *inverterState, now moment, on bus) {
 	switch {
 	case !on.Live:
 		s.Down, s.Islanded = true, true
+	case v.forced == 1:
+		s.Down, s.Sound = true, 0
 	case !s.Down:
 		for i, limit := range physics.TripLimits {
 			if !limit.Beyond(voltage, frequency) {
@@ -141,7 +149,7 @@ func (v *inverter) watch(s *inverterState, now moment, on bus) {
 	}
 	if s.Down {
 		s.Beyond, s.Started = [8]time.Duration{}, 0
-		v.enter(s, now, on.Live && physics.MayEnterService(voltage, frequency))
+		v.enter(s, now, on.Live && v.forced == 0 && physics.MayEnterService(voltage, frequency))
 	} else if s.Started < 1 {
 		s.Started = min(1, s.Started+now.seconds()/v.model.softStart.Seconds())
 	}
@@ -188,10 +196,10 @@ func (v *inverter) follow(s *inverterState, now moment, on bus) (give, take Powe
 		s.VoltWatt = 1
 	}
 	part := v.curtailment.next(&s.Curtailment, now.step)
-	if s.Down || s.Ceased {
+	if s.Down || s.Ceased || v.forced == 1 {
 		return 0, 0
 	}
-	part = min(part, s.Started, s.Recovered)
+	part = min(part, s.Started, s.Recovered, 1-v.deratePct/100)
 	return powerOfKW(v.model.ratedKW * min(part, s.VoltWatt)), powerOfKW(v.model.ratedKW * part)
 }
 

@@ -206,11 +206,12 @@ func TestNightConsumption(t *testing.T) {
 func TestApparentPowerNeverExceedsTheRating(t *testing.T) {
 	t.Parallel()
 	p := newMicrogrid(t, 9)
-	random := rand.New(rand.NewPCG(9, 9))
+	random := rand.New(rand.NewPCG(11, 9))
 	reactive := 0
 	for tick := range 8_000 {
 		if tick%5 == 0 {
 			operate(t, p, random)
+			set(t, p, "pv", "forced_trip", 0)
 		}
 		if tick%500 == 0 { // else it is mostly out of service
 			for name, to := range map[string]float64{"voltage_pct": 100, "frequency_hz": 50, "available": 1} {
@@ -234,4 +235,28 @@ func TestApparentPowerNeverExceedsTheRating(t *testing.T) {
 	if len(physics.TripLimits) != len(inverterState{}.Beyond) {
 		t.Error("a limit has no timer")
 	}
+}
+
+// A forced trip takes an inverter out until it is over, and its bus was sound for long
+// enough; a derated one gives less.
+func TestAForcedTripAndDerating(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, "pv {dc_rated_kw: 200, inverter_rated_kw: 100, cloud_cover_pct: 0, reconnect_s: 60, reconnect_ramp_s: 0}")
+	steps(p, 2)
+	expect(t, p, "pv", "power_kw", 100, 0)
+	set(t, p, "pv", "derate_pct", 30)
+	steps(p, 1)
+	expect(t, p, "pv", "power_kw", 70, 0)
+	set(t, p, "pv", "derate_pct", 0)
+	set(t, p, "pv", "forced_trip", 1)
+	steps(p, 100)
+	expect(t, p, "pv", "power_kw", 0, 0)
+	expect(t, p, "pv", "tripped", 1, 0)
+	expect(t, p, "pv", "in_service", 0, 0)
+	set(t, p, "pv", "forced_trip", 0)
+	steps(p, 59)
+	expect(t, p, "pv", "power_kw", 0, 0)
+	expect(t, p, "pv", "tripped", 0, 0)
+	steps(p, 2)
+	expect(t, p, "pv", "power_kw", 100, 0)
 }

@@ -27,11 +27,12 @@ type measured struct {
 // balance and before any device commits.
 type metering interface{ measure(m measured) }
 
-// contact is a device that starts the one it refers to by a pair of wires.
-type contact interface{ starts() bool }
+// signalling is a device with a contact that is wired to the one it refers to: a
+// transfer switch starts its genset by it, and a transformer trips its breaker.
+type signalling interface{ contact() bool }
 
-// startable is a device that may be started so.
-type startable interface{ start(closed bool) }
+// signalled is a device that follows such a contact.
+type signalled interface{ follow(closed bool) }
 
 // link is two members, of which the first refers to the other.
 type link struct{ from, to int }
@@ -46,13 +47,13 @@ func (p *Plant) newLinks() []link {
 	return links
 }
 
-// start hands on, before the tick, which contacts the last one left closed. One of
+// signal hands on, before the tick, which contacts the last one left closed. One of
 // several that lead to the same device is enough.
-func (p *Plant) start() {
+func (p *Plant) signal() {
 	for _, closed := range []bool{false, true} {
 		for _, l := range p.links {
-			if from, ok := p.devices[l.from].(contact); ok && (!closed || from.starts()) {
-				p.devices[l.to].(startable).start(closed)
+			if from, ok := p.devices[l.from].(signalling); ok && (!closed || from.contact()) {
+				p.devices[l.to].(signalled).follow(closed)
 			}
 		}
 	}

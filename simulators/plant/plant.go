@@ -88,7 +88,7 @@ func (p *Plant) Step(wall time.Time) *Truth {
 	p.mu.Unlock()
 
 	p.tick++
-	p.start()
+	p.signal()
 	now := p.definition.momentAt(p.simulated())
 	for i, d := range p.devices {
 		p.offers[i] = d.offer(now, p.network.state[p.network.place[i]])

@@ -43,7 +43,11 @@ func TestDigestsRepeatAfterARestore(t *testing.T) {
 	} {
 		p := build()
 		random := rand.New(rand.NewPCG(11, 11))
-		for round := range 20 {
+		rounds := 20
+		if name == "campus" { // islands in steps of 10 s are slow to compute
+			rounds = 5
+		}
+		for round := range rounds {
 			for range 1 + random.IntN(200) {
 				if random.IntN(5) == 0 {
 					operate(t, p, random)

@@ -85,7 +85,7 @@ func (s *transferSwitch) points() points {
 			signal("on_generator", func() bool { return s.Position == transferGenerator }),
 			signal("utility_available", func() bool { return s.Sound[0] > 0 }),
 			signal("generator_available", func() bool { return s.Sound[1] > 0 }),
-			signal("start_generator", s.starts),
+			signal("start_generator", s.contact),
 			signal("cooling_down", func() bool { return s.Cooling > 0 }),
 			signal("not_in_step", func() bool { return s.Refused }),
 			{Name: "power_kw", read: func() float64 { return s.Active.KW() }},
@@ -106,8 +106,8 @@ func (s *transferSwitch) points() points {
 	}
 }
 
-// starts is the contact that calls the generator.
-func (s *transferSwitch) starts() bool { return s.Calling || s.Cooling > 0 || s.test == 1 }
+// contact calls the generator.
+func (s *transferSwitch) contact() bool { return s.Calling || s.Cooling > 0 || s.test == 1 }
 
 // offer moves the switch: it opens first, and closes the other way after that.
 func (s *transferSwitch) offer(now moment, _ bus) offer {

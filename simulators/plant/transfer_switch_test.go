@@ -103,10 +103,12 @@ func TestATransferSwitchByHandAndInTrouble(t *testing.T) {
 	set(t, p, "genset", "fuel_leak_l_per_h", 1e6)
 	between(t, "the utility instead", until(t, p, "switch", "position", transferUtility, 100), 5, 20)
 
+	p = New(mustRead(t, standbyYAML))
 	set(t, p, "switch", "mechanism_jammed", 1)
 	set(t, p, "grid", "available", 0)
 	steps(p, 1000)
 	expect(t, p, "switch", "position", transferUtility, 0)
+	expect(t, p, "switch", "generator_available", 1, 0)
 }
 
 func TestTheGensetOfASwitchMustBeOne(t *testing.T) {

@@ -23,6 +23,7 @@ type transformerModel struct {
 	fans            bool
 	withoutFans     float64 // part of the rating that is left without them
 	plate           physics.OilNameplate
+	breaker         string // that it trips, "" for none
 	ambientC        float64
 	fanC            float64 // top oil at which the fans start; they stop fanHysteresisC below
 	overload        float64 // part of the rating
@@ -47,6 +48,7 @@ func readTransformer(m *document.Mapping) model {
 		tapTime:     seconds(m, "tap_change_s", 0, 60, 5*time.Second),
 		fans:        m.Choice("cooling", []string{"onan", "onaf"}, "onan") == "onaf",
 		withoutFans: m.Number("rating_without_fans_pct", 30, 100, 70) / 100,
+		breaker:     m.Text("breaker", ""),
 		ambientC:    m.Number("ambient_temperature_c", -40, 60, 20),
 		fanC:        m.Number("fan_start_top_oil_c", 30, 100, 65),
 		overload:    m.Number("overload_alarm_pct", 50, 200, 110) / 100,
@@ -65,6 +67,10 @@ func readTransformer(m *document.Mapping) model {
 		TopOilRiseK: m.Number("top_oil_rise_k", 10, 80, 52), GradientK: m.Number("hot_spot_gradient_k", 5, 60, 26), LossRatio: model.load / model.noLoad,
 	}
 	return model
+}
+
+func (model transformerModel) refers() reference {
+	return reference{key: "breaker", id: model.breaker, kind: "breaker"}
 }
 
 func (model transformerModel) build(_ site, _ *rand.Rand) device {
@@ -175,6 +181,9 @@ func (t *transformer) moveTaps(now moment) {
 	t.TapMoving = 0
 	t.TapChanges++
 }
+
+// contact trips its breaker.
+func (t *transformer) contact() bool { return t.Tripped }
 
 func (t *transformer) closed(int) bool { return true }
 

@@ -1,6 +1,7 @@
 package plant
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/voltageems/voltageems-go/simulators/physics"
@@ -8,7 +9,7 @@ import (
 
 func TestAWeatherStationShowsTheDay(t *testing.T) {
 	t.Parallel()
-	p := newPlant(t, "weather_station {noise_pct: 0, cloud_cover_pct: 0, tilt_deg: 30, relative_humidity_pct: 60}", "pv {dc_rated_kw: 100, inverter_rated_kw: 100, cloud_cover_pct: 0, tilt_deg: 30}")
+	p := New(mustRead(t, strings.Replace(plantText("weather_station {noise_pct: 0, cloud_cover_pct: 0, tilt_deg: 30, relative_humidity_pct: 60}", "pv {dc_rated_kw: 100, inverter_rated_kw: 100, cloud_cover_pct: 0, tilt_deg: 30}"), "step: 1s", "step: 10s", 1)))
 	steps(p, 1)
 	elevation := value(t, p, "weather_station", "sun_elevation_deg")
 	expect(t, p, "weather_station", "irradiance_horizontal_w_per_m2", physics.ClearSky(elevation), 1e-9)
@@ -24,12 +25,12 @@ func TestAWeatherStationShowsTheDay(t *testing.T) {
 	set(t, p, "weather_station", "soiling_pct", 10)
 	set(t, p, "weather_station", "rain_mm_per_h", 6)
 	set(t, p, "weather_station", "wind_direction_deg", 360)
-	steps(p, 600)
+	steps(p, 60)
 	expect(t, p, "weather_station", "irradiance_plane_w_per_m2", 0.9*value(t, p, "pv", "irradiance_w_per_m2"), 1e-9)
 	expect(t, p, "weather_station", "rain_mm", 1, 1e-9)
 	expect(t, p, "weather_station", "raining", 1, 0)
 	expect(t, p, "weather_station", "wind_direction_deg", 0, 1e-9)
-	steps(p, 15*3600-601) // three at night
+	steps(p, 15*360-61) // three at night
 	expect(t, p, "weather_station", "ambient_temperature_c", 17, 1e-3)
 	expect(t, p, "weather_station", "irradiance_horizontal_w_per_m2", 0, 0)
 	expect(t, p, "weather_station", "daylight", 0, 0)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,20 +70,33 @@ func (r reading) ReadInputRegisters(address, count uint16) ([]byte, error) {
 type mbpoll struct {
 	t       *testing.T
 	program string
-	address string
+	options []string // of the transport
+	target  string   // host or device
 	unit    int
+}
+
+// mbpollTCP returns a client of host:port.
+func mbpollTCP(t *testing.T, address string, unit int) mbpoll {
+	t.Helper()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mbpoll{t, testkit.Mbpoll(t), []string{"-m", "tcp", "-p", port}, host, unit}
+}
+
+// mbpollRTU returns a client of a serial line.
+func mbpollRTU(t *testing.T, path string, unit int) mbpoll {
+	t.Helper()
+	return mbpoll{t, testkit.Mbpoll(t), []string{"-m", "rtu", "-b", "19200", "-P", "none"}, path, unit}
 }
 
 var mbpollValue = regexp.MustCompile(`(?m)^\[(\d+)\]: \t(0x[0-9A-F]+|\d+)`)
 
-func (m mbpoll) run(table string, address uint16, arguments ...string) (string, error) {
-	host, port, err := net.SplitHostPort(m.address)
-	if err != nil {
-		return "", err
-	}
-	kind := map[string]string{"coil": "0", "discrete": "1", "input": "3:hex", "holding": "4:hex"}[table]
-	all := append([]string{"-m", "tcp", "-p", port, "-a", strconv.Itoa(m.unit), "-t", kind, "-0", "-r", strconv.Itoa(int(address)), "-o", "10"}, arguments...)
-	text, err := exec.CommandContext(m.t.Context(), m.program, append(all, host)...).CombinedOutput()
+// run asks for a table of the kind that mbpoll calls so.
+func (m mbpoll) run(kind string, address uint16, arguments ...string) (string, error) {
+	all := slices.Concat(m.options, []string{"-a", strconv.Itoa(m.unit), "-t", kind, "-0", "-r", strconv.Itoa(int(address)), "-o", "10", m.target}, arguments)
+	text, err := exec.CommandContext(m.t.Context(), m.program, all...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("mbpoll %v: %w: %s", all, err, text)
 	}
@@ -90,7 +104,8 @@ func (m mbpoll) run(table string, address uint16, arguments ...string) (string, 
 }
 
 func (m mbpoll) values(table string, address, count uint16) ([]uint16, error) {
-	text, err := m.run(table, address, "-1", "-c", strconv.Itoa(int(count)))
+	kind := map[string]string{"coil": "0", "discrete": "1", "input": "3:hex", "holding": "4:hex"}[table]
+	text, err := m.run(kind, address, "-1", "-c", strconv.Itoa(int(count)))
 	if err != nil {
 		return nil, err
 	}
@@ -106,23 +121,15 @@ func (m mbpoll) values(table string, address, count uint16) ([]uint16, error) {
 }
 
 func (m mbpoll) write(table string, address uint16, values ...uint16) error {
-	host, port, err := net.SplitHostPort(m.address)
-	if err != nil {
-		return err
-	}
-	kind := map[string]string{"coil": "0", "holding": "4"}[table]
-	arguments := []string{"-m", "tcp", "-p", port, "-a", strconv.Itoa(m.unit), "-t", kind, "-0", "-r", strconv.Itoa(int(address)), "-o", "10", host}
+	var arguments []string
 	for _, value := range values {
 		arguments = append(arguments, strconv.Itoa(int(value)))
 	}
-	text, err := exec.CommandContext(m.t.Context(), m.program, arguments...).CombinedOutput()
-	if err == nil && !strings.Contains(string(text), fmt.Sprintf("Written %d reference", len(values))) {
-		err = fmt.Errorf("nothing written")
+	text, err := m.run(map[string]string{"coil": "0", "holding": "4"}[table], address, arguments...)
+	if err == nil && !strings.Contains(text, fmt.Sprintf("Written %d reference", len(values))) {
+		err = fmt.Errorf("nothing written: %s", text)
 	}
-	if err != nil {
-		return fmt.Errorf("mbpoll %v: %w: %s", arguments, err, text)
-	}
-	return nil
+	return err
 }
 
 // pymodbus is testdata/pymodbus_client.py, which keeps its connection.
@@ -131,13 +138,20 @@ type pymodbus struct {
 	answers  *bufio.Scanner
 }
 
-func startPymodbus(t *testing.T, address string, unit int) pymodbus {
+// pymodbusTCP returns a client of host:port.
+func pymodbusTCP(t *testing.T, address string, unit int) pymodbus {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(testkit.Pymodbus(t), "testdata/pymodbus_client.py", host, port, strconv.Itoa(unit))
+	return startPymodbus(t, unit, "tcp", host, port)
+}
+
+// startPymodbus returns a client of what the arguments name, from the transport on.
+func startPymodbus(t *testing.T, unit int, transport ...string) pymodbus {
+	t.Helper()
+	command := exec.Command(testkit.Pymodbus(t), append([]string{"testdata/pymodbus_client.py", strconv.Itoa(unit)}, transport...)...)
 	requests, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -198,10 +212,9 @@ func (p pymodbus) write(table string, address uint16, values ...uint16) error {
 // write setpoints that read back and take effect, and are refused what there is not.
 func TestForeignClientsReadAndWriteThePlant(t *testing.T) {
 	t.Parallel()
-	program := testkit.Mbpoll(t)
 	for name, connect := range map[string]func(t *testing.T, address string, unit int) foreign{
-		"mbpoll":   func(t *testing.T, address string, unit int) foreign { return mbpoll{t, program, address, unit} },
-		"pymodbus": func(t *testing.T, address string, unit int) foreign { return startPymodbus(t, address, unit) },
+		"mbpoll":   func(t *testing.T, address string, unit int) foreign { return mbpollTCP(t, address, unit) },
+		"pymodbus": func(t *testing.T, address string, unit int) foreign { return pymodbusTCP(t, address, unit) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

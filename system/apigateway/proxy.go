@@ -40,6 +40,7 @@ func (s *Service) proxy(target ems.Target) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(request *httputil.ProxyRequest) {
 			request.SetURL(endpoint)
+			request.Out.URL.RawQuery = request.In.URL.RawQuery // with what cannot be read: the service refuses it
 			request.SetXForwarded()
 		},
 		Transport: s.transport,

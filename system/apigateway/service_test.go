@@ -129,6 +129,11 @@ func TestRequestsArePassedOnAsTheyAre(t *testing.T) {
 			servicetest.Same(t, got, asked{string(service), method, path, "limit=2&after=a%26b", `{"value":-7.5}`, "127.0.0.1"})
 		}
 	}
+	var got asked
+	const unreadable = "dry_run=true;" // the service refuses it; without it a trial would be done
+	if status, text := f.Ask(http.MethodPost, "/api/channels?"+unreadable, "", &got); status != http.StatusCreated || got.Query != unreadable {
+		t.Errorf("%d %s", status, text)
+	}
 	f.Refused(http.MethodGet, "/api/rules/hot?fail=1", "", http.StatusConflict, ems.CodeConflict, "as asked")
 	f.Refused(http.MethodGet, "/api/other", "", http.StatusNotFound, ems.CodeNotFound, "not found")
 	f.Refused(http.MethodGet, "/api/channelsx", "", http.StatusNotFound, ems.CodeNotFound, "not found")

@@ -38,7 +38,7 @@ type channel struct {
 	retry     *backoff.ExponentialBackOff
 	due       time.Time                  // of the next attempt to connect, while the device is not reachable
 	polling   *groupState                // the one that is being read; nil between polls
-	abort     context.CancelCauseFunc    // ends the poll that others go within
+	abort     context.CancelCauseFunc    // ends the poll that others go within, or the attempt to connect
 	orders    chan order                 // commands that wait
 	heartbeat *heartbeat                 // nil where there is none
 	unsettled []settlement               // what Redis could not be told yet of values that hold for a time
@@ -191,8 +191,18 @@ func (c *channel) wake(ctx context.Context) {
 func (c *channel) executeWaiting(ctx context.Context) {
 	c.executeOrders(ctx)
 	for range len(c.tasks) {
-		(<-c.tasks)(ctx)
+		c.executeTask(ctx)
 		c.executeOrders(ctx)
+	}
+}
+
+// executeTask does what somebody asks of the device beside commands, if it still
+// waits: an attempt to connect, for which a command may be the cause, takes it too.
+func (c *channel) executeTask(ctx context.Context) {
+	select {
+	case task := <-c.tasks:
+		task(ctx)
+	default:
 	}
 }
 
@@ -206,9 +216,18 @@ func (c *channel) executeOrders(ctx context.Context) {
 
 // yield lets commands, the heartbeat, and a poll group with a shorter period that
 // is due, go between two exchanges of a poll. A device that is only being connected
-// has not shown yet whether it is there.
+// has not shown yet whether it is there: only the end of its channel goes, and what
+// people ask of it beside commands, because they look for what is wrong.
 func (c *channel) yield(ctx context.Context) {
-	if !c.publisher.online {
+	switch {
+	case c.publisher.online:
+	case c.isEnding():
+		c.abort(nil)
+		return
+	default:
+		for range len(c.tasks) {
+			c.executeTask(ctx)
+		}
 		return
 	}
 	c.executeWaiting(ctx)
@@ -222,15 +241,18 @@ func (c *channel) yield(ctx context.Context) {
 }
 
 // connect reads all groups at once from a device that was not reachable, and tells
-// Redis. It goes on to no further group when the channel is to end: a silent gateway
+// Redis. When the channel is to end there is no further exchange: a silent gateway
 // costs a timeout for each of its units.
 func (c *channel) connect(ctx context.Context) {
 	if c.isEnding() {
 		return
 	}
 	began := c.clock.Now()
-	points, bad, err := c.readAll(ctx)
-	if ctx.Err() != nil || c.isEnding() {
+	reading, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
+	c.abort = abort
+	points, bad, err := c.readAll(reading)
+	if reading.Err() != nil || c.isEnding() {
 		return
 	}
 	ended := c.clock.Now()

@@ -21,7 +21,7 @@ const holdOrigin = "hold:"
 // Timing of holds.
 const (
 	holdPeriod   = 250 * time.Millisecond // between two looks at what is due
-	longestPause = time.Minute            // between two attempts to write a safe value
+	longestPause = 10 * time.Second       // between two attempts to write a safe value: how late it may be once its unit is back
 )
 
 // holdOf returns the hold that a command ends, nil for one of a caller.

@@ -170,7 +170,7 @@ func TestAScanKeepsToWhatChannelsSayOfADevice(t *testing.T) {
 		t.Fatalf("%+v", view.Units)
 	}
 	if diff := cmp.Diff([]string{
-		"model 802 at 40070 cannot be read, and nothing of it is proposed: channels.yaml forbids to read from there: leave its ranges out",
+		"model 802 at 40070 cannot be read, and nothing of it is proposed: channel 2 forbids to read from there: leave its ranges (modbus.forbidden) out",
 	}, found.Notes); diff != "" {
 		t.Error(diff)
 	}

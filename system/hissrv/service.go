@@ -81,8 +81,8 @@ func New(options Options) (*Service, error) {
 	}
 	service.server = server
 	options.Registry.MustRegister(service.written, service.rejected, service.retries, service.waiting, service.dropped, service.dead)
-	server.Echo.POST("/api/history/query", service.query)
-	server.Echo.GET("/api/history/status", service.status)
+	server.Echo.POST("/api/history/query", service.query, httpserver.Parameters())
+	server.Echo.GET("/api/history/status", service.status, httpserver.Parameters())
 	return service, nil
 }
 

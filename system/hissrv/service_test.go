@@ -235,6 +235,7 @@ func TestUnusableQueriesAreRefused(t *testing.T) {
 	} {
 		f.Refused(http.MethodPost, "/api/history/query", body, http.StatusBadRequest, ems.CodeInvalid, message)
 	}
+	f.Refused(http.MethodPost, "/api/history/query?limit=5", `{}`, http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "limit"`)
 	f.Refused(http.MethodPost, "/api/history/query", `{"channel":1001,"type":"A","point":1,`+span+`}`, http.StatusNotFound, ems.CodeNotFound, "comsrv:1001:A has no history")
 }
 

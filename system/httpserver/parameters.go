@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
@@ -10,11 +11,16 @@ import (
 )
 
 // Parameters refuses a request that has other parameters than these, or one of them
-// twice: what a misspelt ?dry_run=true was to try would be done.
+// twice, or what is no parameter and would be passed over: what a misspelt
+// ?dry_run=true was to try would be done.
 func Parameters(known ...string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			for name, values := range c.QueryParams() {
+			given, err := url.ParseQuery(c.Request().URL.RawQuery)
+			if err != nil {
+				return ems.Errorf(ems.CodeInvalid, "the parameters cannot be read, and nothing was done: %w", err)
+			}
+			for name, values := range given {
 				switch {
 				case len(known) == 0:
 					return ems.Errorf(ems.CodeInvalid, "unknown parameter %q: this request takes none, and nothing was done", name)

@@ -135,6 +135,7 @@ func TestADeadLetterIsGivenAgain(t *testing.T) {
 	f.Refused(http.MethodPost, retry(letters[0].ID), "", http.StatusNotFound, ems.CodeNotFound, "no dead letter "+letters[0].ID)
 	f.Refused(http.MethodPost, retry("x"), "", http.StatusBadRequest, ems.CodeInvalid, `"x" is not the id of an entry`)
 	f.Refused(http.MethodGet, "/api/network/dead?after=x", "", http.StatusBadRequest, ems.CodeInvalid, `"x" is not the id of an entry`)
+	f.Refused(http.MethodGet, "/api/network/dead?limt=2", "", http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "limt"`)
 	f.Refused(http.MethodGet, "/api/network/dead?limit=0", "", http.StatusBadRequest, ems.CodeInvalid, "limit")
 	stop()
 

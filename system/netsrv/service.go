@@ -84,9 +84,9 @@ func New(options Options) (*Service, error) {
 	options.Registry.MustRegister(dropped, service.sent, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "voltage_netsrv_queued", Help: "Events that wait to be forwarded.",
 	}, func() float64 { return float64(service.queue.length()) }))
-	server.Echo.GET("/api/network/status", service.status)
-	server.Echo.GET("/api/network/dead", service.listDead)
-	server.Echo.POST("/api/network/dead/:id/retry", service.retryDead)
+	server.Echo.GET("/api/network/status", service.status, httpserver.Parameters())
+	server.Echo.GET("/api/network/dead", service.listDead, httpserver.Parameters("limit", "after"))
+	server.Echo.POST("/api/network/dead/:id/retry", service.retryDead, httpserver.Parameters())
 	return service, nil
 }
 

@@ -31,6 +31,9 @@ how long it takes to list the newest 100, and until the alarm of one value is li
 and, once, until each is listed of 10,000 alarms that come within 5 s. These ask as
 fast as is answered, and have no time in Redis.
 
+A simulated device and a bare server of mbserver are asked in turn, over 16 connections
+and over 64: how many registers each of them serves (serve_…).
+
 At last comsrv is run, a process of the program voltage too, for simulated devices of
 this one: how many registers 16 and 64 of them are read each second beside bare reads
 by a third process (acquire_…), and, from the first byte of a poll until Redis has told of it, 64 polled

@@ -53,6 +53,7 @@ func newCommand() *cobra.Command {
 		newBareCommand(),
 		newDevicesCommand(),
 		newTruthCommand(),
+		newFaultsCommand(),
 		newMetersCommand(),
 	)
 	return root

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,28 +62,11 @@ type truth struct {
 }
 
 func askTruth(ctx context.Context, control string) (*truth, error) {
-	ctx, cancel := context.WithTimeout(ctx, truthWithin)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+control+"/truth", nil)
-	if err != nil {
-		return nil, ems.Errorf(ems.CodeInvalid, "--control %q: write it as HOST:PORT: %w", control, err)
+	var answer truth
+	if err := askControl(ctx, control, http.MethodGet, "/truth", nil, &answer); err != nil {
+		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, ems.Errorf(ems.CodeUnavailable, "no plant answers at %s: start one with voltlab serve PLANT, or name its control API by --control: %w", control, err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	var answer struct {
-		Data  *truth
-		Error *struct{ Message string }
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, mostTruth)).Decode(&answer); err != nil || answer.Data == nil {
-		if answer.Error != nil {
-			return nil, ems.Errorf(ems.CodeUnavailable, "%s", answer.Error.Message)
-		}
-		return nil, ems.Errorf(ems.CodeUnavailable, "what answers at %s is no control API of a plant (status %d)", control, response.StatusCode)
-	}
-	return answer.Data, nil
+	return &answer, nil
 }
 
 // show writes one value, the values of one device, or all.

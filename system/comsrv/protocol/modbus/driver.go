@@ -143,17 +143,21 @@ func (d *Driver) planAll() {
 // of the channel answers, those included that only other groups read.
 func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading, error) {
 	group := d.groups[name]
-	if group == nil {
-		return nil, nil
+	if group == nil { // of a channel without points all that can be seen is the connection
+		return nil, d.held().connect(ctx, 0, d.channel.Timeout)
 	}
 	connecting := !group.read
 	group.read = true
-	var failure error
+	var failure, closed error // closed: no connection can be made
 	var failed []uint8
 	answered := false
 	for _, unit := range group.units {
 		if config.Broadcasts(d.channel.Protocol, unit.id) {
 			group.fail(unit, "it is written to every unit of the line, and cannot be read")
+			continue
+		}
+		if closed != nil { // it is behind the same door
+			group.fail(unit, fmt.Sprintf("unit %d: %v", unit.id, closed))
 			continue
 		}
 		asked, err := false, d.silent[unit.id]
@@ -174,8 +178,10 @@ func (d *Driver) ReadBatch(ctx context.Context, name string) ([]protocol.Reading
 		d.missed(unit.id, err)
 		group.fail(unit, fmt.Sprintf("unit %d: %v", unit.id, err))
 		var broken *brokenError
-		if errors.As(err, &broken) && broken.dialling && !answered {
-			return nil, err // the other units are behind the same door
+		if errors.As(err, &broken) && broken.dialling {
+			if closed = err; !answered {
+				return nil, err
+			}
 		}
 	}
 	if !answered && failure != nil && !d.isThere(ctx, group, failed, connecting) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/goburrow/modbus"
+
+	"github.com/voltageems/voltageems-go/system/config"
 )
 
 // answers takes down that a unit of the channel does.
@@ -32,7 +34,7 @@ func (d *Driver) isThere(ctx context.Context, group *group, failed []uint8, conn
 	now := d.links.clock.Now()
 	var doubted []uint8
 	for _, unit := range slices.Sorted(maps.Keys(d.counters)) {
-		if slices.Contains(failed, unit) {
+		if slices.Contains(failed, unit) || config.Broadcasts(d.channel.Protocol, unit) {
 			continue
 		}
 		answers, at := d.link.health.answered(unit)
@@ -47,29 +49,36 @@ func (d *Driver) isThere(ctx context.Context, group *group, failed []uint8, conn
 			doubted = append(doubted, unit)
 		}
 	}
-	return slices.ContainsFunc(doubted, func(unit uint8) bool { return d.askForPresence(ctx, unit) })
+	for _, unit := range doubted {
+		answers, err := d.askForPresence(ctx, unit)
+		var broken *brokenError
+		if answers || errors.As(err, &broken) && broken.dialling { // the other units are behind the same door
+			return answers
+		}
+	}
+	return false
 }
 
 // askForPresence reads anything of a unit that a poll would read. An exception is an
 // answer, too.
-func (d *Driver) askForPresence(ctx context.Context, unit uint8) bool {
+func (d *Driver) askForPresence(ctx context.Context, unit uint8) (answers bool, err error) {
 	block := d.anyBlock(unit)
 	if block == nil || ctx.Err() != nil {
-		return false
+		return false, ctx.Err()
 	}
 	if d.yield != nil {
 		d.yield(ctx)
 	}
-	_, err := d.read(ctx, unit, block.function, block.start, block.end-block.start, d.yield)
+	_, err = d.read(ctx, unit, block.function, block.start, block.end-block.start, d.yield)
 	var exception *modbus.ModbusError
 	if err != nil && (!errors.As(err, &exception) || targetSilent(err) != nil) {
 		if ctx.Err() == nil {
 			d.missed(unit, err)
 		}
-		return false
+		return false, err
 	}
 	d.answers(unit)
-	return true
+	return true, nil
 }
 
 // anyBlock returns a block of a unit, nil where nothing of it is read.

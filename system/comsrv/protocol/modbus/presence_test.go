@@ -2,12 +2,16 @@ package modbus
 
 import (
 	"context"
+	"net"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -169,5 +173,81 @@ func TestASilentGatewayIsAskedOnceForEachUnit(t *testing.T) {
 	driver.link.health.wake(2)
 	if readings, err := driver.ReadBatch(context.Background(), "slow"); err != nil || readings[1].Quality != ems.Good { // connecting is over
 		t.Errorf("%+v, %v", readings, err)
+	}
+}
+
+// TestWithoutPointsTheConnectionShowsWhetherADeviceIsThere.
+func TestWithoutPointsTheConnectionShowsWhetherADeviceIsThere(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, newBank().serve)
+	driver, _ := fastAndSlow(t, p.address())
+	if err := driver.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if readings, err := driver.ReadBatch(t.Context(), ems.DefaultGroup); err != nil || len(readings) > 0 {
+		t.Errorf("%v, %v", readings, err)
+	}
+	p.close()
+	if _, err := driver.ReadBatch(t.Context(), ems.DefaultGroup); err == nil {
+		t.Error("the device is there, which has gone")
+	}
+}
+
+// TestNobodyIsAskedBehindAClosedDoor: each further unit would cost the time of another
+// attempt to connect, before anybody knows that the device is away.
+func TestNobodyIsAskedBehindAClosedDoor(t *testing.T) {
+	t.Parallel()
+	for name, groups := range map[string][]string{
+		"those of other groups": {"fast", "slow", "slow", "slow"}, "those of the group": {"fast", "fast", "fast", "fast"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			device := newBank()
+			last := byte(slices.Index(append(slices.Clone(groups), "slow"), "slow")) // of the fast group
+			var leaves atomic.Bool
+			p := newPeer(t, func(p *peer, conn net.Conn, request []byte) bool {
+				if leaves.Load() && request[6] == min(last, 2) {
+					_ = p.listener.Close()
+					return false
+				}
+				return device.serve(p, conn, request)
+			})
+			driver, clock := fastAndSlow(t, p.address(), groups...)
+			for _, group := range []string{"fast", "slow"} {
+				if _, err := driver.ReadBatch(t.Context(), group); err != nil {
+					t.Fatal(err)
+				}
+			}
+			leaves.Store(true)
+			clock.Advance(time.Minute)
+			attempts := 0
+			driver.Trace(func(frame protocol.Frame) {
+				if frame.Direction == protocol.Nothing {
+					attempts++
+				}
+			})
+			readings, err := driver.ReadBatch(t.Context(), "fast")
+			if attempts != 1 || (err == nil) != (last > 1) {
+				t.Errorf("%v, %d attempts to connect", err, attempts)
+			}
+			for i, reading := range readings {
+				if (reading.Quality == ems.Good) != (i == 0) {
+					t.Errorf("unit %d: %+v", i+1, reading)
+				}
+			}
+		})
+	}
+}
+
+// TestNobodyIsAskedByABroadcast whether he is there, which nobody answers.
+func TestNobodyIsAskedByABroadcast(t *testing.T) {
+	t.Parallel()
+	driver, _ := fastAndSlow(t, "nowhere", "fast")
+	driver.channel.Protocol = config.ProtocolModbusRTUOverTCP
+	driver.counters[0] = driver.counters[1]
+	driver.groups["slow"] = &group{units: []*unit{{id: 0, blocks: []*block{{function: readHolding, end: 1}}}}}
+	driver.held()
+	if driver.isThere(t.Context(), driver.groups["fast"], []uint8{1}, true) || driver.silent[0] != nil {
+		t.Errorf("it was asked: %v", driver.silent[0])
 	}
 }

@@ -90,7 +90,7 @@ func TestAgainstTheSimulator(t *testing.T) {
 			for i, number := range numbers {
 				registers[address+uint16(i)] = number
 			}
-		}, nil, want)
+		}, device.Shown{}, want)
 		for i, v := range values {
 			wire := []byte{}
 			for at := int(v.mapping.Address); at < v.mapping.End(); at++ {
