@@ -10,7 +10,7 @@ import "math"
 // (2.6, 4.1, 5.8 and 7.4 US gallons an hour at 1/4, 1/2, 3/4 and full load).
 func DieselFuel(powerKW, ratedKW float64) float64 {
 	chart := [...]float64{9.8, 15.5, 22.0, 28.0}
-	quarters := powerKW / ratedKW * 4
+	quarters := max(0, powerKW) / ratedKW * 4
 	lower := int(max(1, min(3, math.Floor(quarters))))
 	slope := chart[lower] - chart[lower-1]
 	return (chart[lower-1] + slope*(quarters-float64(lower))) * ratedKW / 100

@@ -66,7 +66,7 @@ func (b *balance) add(t *testing.T, of device) (energy int64) {
 		return d.Discharged.counted() - d.Charged.counted()
 	case *genset:
 		b.active, b.reactive = b.active+d.Power, b.reactive+d.Reactive
-		return d.Energy.counted()
+		return d.Energy.counted() - d.Consumed.counted()
 	case *load:
 		b.active, b.reactive = b.active-d.Power, b.reactive-d.Reactive
 		return -d.Energy.counted()

@@ -146,6 +146,7 @@ type gensetStatus struct {
 	Restoring       Power // added to the setpoint while it forms an island, to bring the frequency back
 	LetGo           bool  // its island fell apart
 	Energy          Energy
+	Consumed        Energy // where an island with a surplus drove it
 	Ran             time.Duration
 	On              bus
 
@@ -170,6 +171,7 @@ func (g *genset) points() points {
 			{Name: "fuel_level_pct", read: func() float64 { return g.FuelL / g.model.tankL * 100 }},
 			{Name: "fuel_rate_l_per_h", read: func() float64 { return g.FuelRate }},
 			{Name: "energy_kwh", read: func() float64 { return g.Energy.KWh() }},
+			{Name: "energy_consumed_kwh", read: func() float64 { return g.Consumed.KWh() }},
 			{Name: "running_time_h", read: func() float64 { return g.Ran.Hours() }},
 			{Name: "voltage_v", read: g.voltage},
 			{Name: "frequency_hz", read: g.frequency},
@@ -368,7 +370,8 @@ func (g *genset) commit(now moment, got flow) {
 	power := got.active
 	g.Power, g.Reactive, g.Driving, g.On, g.LetGo = power, got.reactive, got.driving, got.on, got.fell
 	g.Restoring = g.model.island.restore(g.Restoring, g.governor(g.setpointKW, powerOfKW(g.model.ratedKW)), got, g.nominalHz, now)
-	g.Energy.Add(power, now.step)
+	g.Energy.Add(max(0, power), now.step)
+	g.Consumed.Add(max(0, -power), now.step)
 	targetRPM, targetC := 0.0, g.airC
 	g.FuelRate = 0
 	switch {

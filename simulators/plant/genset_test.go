@@ -152,3 +152,32 @@ func TestAGensetSynchronizes(t *testing.T) {
 	steps(p, 1)
 	expect(t, p, "load", "power_kw", 50, 0)
 }
+
+// A set that the surplus of its island drives burns what it burns without load, and its
+// counter does not run backwards.
+func TestASetThatIsDrivenFillsNoTank(t *testing.T) {
+	t.Parallel()
+	p := newIsland(t, steadyLoad, "genset {rated_kw: 120, fuel_tank_l: 1000}", islandBattery)
+	set(t, p, "grid", "available", 0)
+	write(t, p, "genset", "run", 1)
+	steps(p, 2500)
+	write(t, p, "battery", "grid_forming", 0)
+	write(t, p, "battery", "power_setpoint_kw", 40)
+	set(t, p, "load", "base_kw", 45)
+	steps(p, 100)
+	set(t, p, "load", "base_kw", 1)
+	energy, fuel, driven := value(t, p, "genset", "energy_kwh"), value(t, p, "genset", "fuel_level_pct"), value(t, p, "genset", "energy_consumed_kwh")
+	before := driven
+	for range 10 {
+		steps(p, 1)
+		more, left := value(t, p, "genset", "energy_kwh"), value(t, p, "genset", "fuel_level_pct")
+		if more < energy || left >= fuel {
+			t.Fatalf("energy %v after %v kWh, fuel %v after %v %%, at %v kW", more, energy, left, fuel, value(t, p, "genset", "power_kw"))
+		}
+		energy, fuel, driven = more, left, driven-min(0, value(t, p, "genset", "power_kw"))/36000
+	}
+	if driven == before {
+		t.Fatal("nothing drove it")
+	}
+	expect(t, p, "genset", "energy_consumed_kwh", driven, 1e-9)
+}
