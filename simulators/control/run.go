@@ -94,7 +94,7 @@ func (a *api) back(c echo.Context) error {
 		return err
 	}
 	if request.Seconds == nil || *request.Seconds < 0 || *request.Seconds > mostBack {
-		return ems.Errorf(ems.CodeInvalid, "seconds of simulated time to go back, from 0 to %v, are missing: send %s", mostBack, form)
+		return ems.Errorf(ems.CodeInvalid, "seconds: name the simulated time to go back, from 0 to %v: send %s", mostBack, form)
 	}
 	truth, err := a.runner.Back(time.Duration(*request.Seconds * float64(time.Second)))
 	if err != nil {

@@ -76,7 +76,7 @@ func TestWhatCannotBeDoneWithTimeIsExplained(t *testing.T) {
 		{"PUT", "/mode", `{"speed": 0}`, 400, `the speed cannot be 0: use 0.1 to 1000 simulated seconds for each second`},
 		{"PUT", "/mode", `{"pace": 1}`, 400, `unknown field \"pace\"`},
 		{"POST", "/steps", `{"ticks": 0}`, 400, `0 ticks cannot be made at once: use 1 to 1000000`},
-		{"POST", "/back", `{}`, 400, `seconds of simulated time to go back, from 0 to 1e+06, are missing`},
+		{"POST", "/back", `{}`, 400, `seconds: name the simulated time to go back, from 0 to 1e+06`},
 		{"POST", "/back", `{"seconds": 60}`, 404, `the history does not reach back 1m0s: its oldest state is that of 0s ago`},
 		{"POST", "/snapshots/none/restore", ``, 404, `no snapshot \"none\": there are broken, other`},
 		{"GET", "/snapshots/none", ``, 404, `no snapshot \"none\"`},

@@ -64,7 +64,7 @@ func (s *snapshots) get(name string) (*plant.Snapshot, error) {
 	}
 	snapshot, err := ReadSnapshot(filepath.Join(s.folder, name+".json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ems.Errorf(ems.CodeNotFound, "no snapshot %q: there are %s", name, strings.Join(s.names(), ", "))
+		return nil, ems.Errorf(ems.CodeNotFound, "no snapshot %q: there are %s", name, s.listed())
 	}
 	return snapshot, err
 }
@@ -86,6 +86,14 @@ func (s *snapshots) names() []string {
 	}
 	sort.Strings(names)
 	return names
+}
+
+// listed names them for people.
+func (s *snapshots) listed() string {
+	if names := s.names(); len(names) > 0 {
+		return strings.Join(names, ", ")
+	}
+	return "none"
 }
 
 // ReadSnapshot reads a state from a file.
@@ -152,7 +160,7 @@ func (a *api) dropSnapshot(c echo.Context) error {
 		return err
 	}
 	if !a.snapshots.drop(name) {
-		return ems.Errorf(ems.CodeNotFound, "no saved snapshot %q: there are %s, of which the plant's files cannot be removed here", name, strings.Join(a.snapshots.names(), ", "))
+		return ems.Errorf(ems.CodeNotFound, "no saved snapshot %q: there are %s, of which the plant's files cannot be removed here", name, a.snapshots.listed())
 	}
 	return succeed(c, map[string]any{"name": name})
 }

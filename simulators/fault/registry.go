@@ -276,6 +276,11 @@ func (r *Registry) onLine(line Line) []modbusserver.Fault {
 }
 
 func (r *Registry) strike(line Line, faults []modbusserver.Fault) error {
+	for i := range faults { // each by itself, for the words of a fault that stands alone
+		if err := faults[i].Check(); err != nil {
+			return ems.Errorf(ems.CodeInvalid, "%s", strings.TrimPrefix(err.Error(), "fault "))
+		}
+	}
 	if err := line.SetFaults(faults); err != nil {
 		return ems.Errorf(ems.CodeInvalid, "%w", err)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // simulated is how long the campus is operated: a week in make soak.
-var simulated = options.Duration("simulated", 48*time.Hour, "simulated time of random operation")
+var simulated = options.Duration("simulated", 24*time.Hour, "simulated time of random operation")
 
 // campusYAML has a device of every type, in steps as long as they may be.
 const campusYAML = `

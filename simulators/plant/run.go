@@ -144,8 +144,8 @@ func (r *Runner) ChangeMode(change func(Mode) Mode) (Mode, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before, mode := r.mode, change(r.mode)
-	if !(mode.Speed >= LeastSpeed && mode.Speed <= MostSpeed) {
-		return before, ems.Errorf(ems.CodeInvalid, "the speed cannot be %v: use %v to %v simulated seconds for each second", mode.Speed, LeastSpeed, MostSpeed)
+	if err := mode.Check(); err != nil {
+		return before, err
 	}
 	if mode == before {
 		return mode, nil
@@ -158,6 +158,14 @@ func (r *Runner) ChangeMode(change func(Mode) Mode) (Mode, error) {
 	default: // told already
 	}
 	return mode, nil
+}
+
+// Check says that a speed is out of range.
+func (m Mode) Check() error {
+	if m.Speed >= LeastSpeed && m.Speed <= MostSpeed {
+		return nil
+	}
+	return ems.Errorf(ems.CodeInvalid, "the speed cannot be %v: use %v to %v simulated seconds for each second", m.Speed, LeastSpeed, MostSpeed)
 }
 
 func (m Mode) name() string {

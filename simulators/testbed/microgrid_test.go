@@ -433,8 +433,11 @@ func TestUndisturbedPlantRaisesNoAlarm(t *testing.T) {
 	if err := p.SetInput("load", "base_kw", 80, "test"); err != nil {
 		t.Fatal(err)
 	}
-	for range 8 * 3600 {
+	for second := range 8 * 3600 {
 		p.Step(time.Time{})
+		if second%10 != 0 { // to judge takes longer than a step
+			continue
+		}
 		if got := judge.firing(t, p); got != "" {
 			t.Fatalf("%v: %s fires by itself", p.Latest().Simulated, got)
 		}

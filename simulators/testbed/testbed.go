@@ -60,21 +60,31 @@ func Start(options Options) (*Testbed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if options.Mode != nil {
+		if err := options.Mode.Check(); err != nil {
+			return nil, err
+		}
+	}
+	begin, err := beginning(options)
+	if err != nil {
+		return nil, err
+	}
 	endpoints := endpointsOf(source.definition)
 	if err := listen(endpoints, options.Folder); err != nil {
 		return nil, err
 	}
 	t := &Testbed{plant: plant.New(source.definition), addresses: map[string]string{}, stop: func() {}}
-	if err := t.serve(endpoints, source, options); err != nil {
+	if err := t.serve(endpoints, source, begin, options); err != nil {
+		_ = t.Close() // the error that ended the start matters
 		for _, e := range endpoints {
-			_ = e.listener.Close() // the error that ended the start matters
+			_ = e.listener.Close()
 		}
-		return nil, errors.Join(err, t.Close())
+		return nil, err
 	}
 	return t, nil
 }
 
-func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) error {
+func (t *Testbed) serve(endpoints []*endpoint, source *loaded, begin *plant.Snapshot, options Options) error {
 	metrics := prometheus.NewRegistry()
 	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "simulator_dropped_seconds_total", Help: "Time that the simulation did not catch up with."})
 	ticks := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "simulator_ticks_total", Help: "Steps of the simulation."}, func() float64 {
@@ -113,7 +123,7 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 			options.Logger.Info("listening", "device", one.ID, "address", t.addresses[one.ID], "unit", one.Unit)
 		}
 	}
-	if err := t.begin(options); err != nil {
+	if err := t.begin(begin, options); err != nil {
 		return err
 	}
 	t.faults = fault.NewRegistry(t.plant, places, options.Clock)
@@ -128,16 +138,8 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, options Options) 
 }
 
 // begin puts the plant into the state and the mode that it begins with.
-func (t *Testbed) begin(options Options) error {
-	if options.From != "" {
-		file := options.From
-		if filepath.Base(file) == file && filepath.Ext(file) == "" {
-			file = filepath.Join(options.Folder, "conditions", file+".json")
-		}
-		snapshot, err := control.ReadSnapshot(file)
-		if err != nil {
-			return err
-		}
+func (t *Testbed) begin(snapshot *plant.Snapshot, options Options) error {
+	if snapshot != nil {
 		if _, err := t.runner.Restore(options.From, snapshot); err != nil {
 			return err
 		}
@@ -146,6 +148,18 @@ func (t *Testbed) begin(options Options) error {
 		return nil
 	}
 	return t.runner.SetMode(*options.Mode)
+}
+
+// beginning reads the state that a plant begins with, nil where it names none.
+func beginning(options Options) (*plant.Snapshot, error) {
+	if options.From == "" {
+		return nil, nil
+	}
+	file := options.From
+	if filepath.Base(file) == file && filepath.Ext(file) == "" {
+		file = filepath.Join(options.Folder, "conditions", file+".json")
+	}
+	return control.ReadSnapshot(file)
 }
 
 func (t *Testbed) newUnit(id string, table *device.Map, view *device.View) unit {

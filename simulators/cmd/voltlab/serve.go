@@ -83,6 +83,9 @@ func servePlant(ctx context.Context, options testbed.Options, log io.Writer) err
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	options.Clock, options.Logger = ems.SystemClock{}, logger
 	bed, err := testbed.Start(options)
+	if err != nil && ems.CodeOf(err) == ems.CodeConflict {
+		return ems.Errorf(ems.CodeConflict, "%w; --free takes free ones", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func TestServeRefusesBadInputInOneLine(t *testing.T) {
 		{[]string{microgrid, "--listen", "pv=:1", "--listen", "pv=:2"}, ems.CodeInvalid, `--listen names pv twice: give it one address`},
 		{[]string{microgrid, "--listen", "wind=127.0.0.1:1"}, ems.CodeInvalid, microgrid + `/plant.yaml:11: key "devices": no device "wind" to give another address: there are battery, genset, grid, load, pv`},
 		{[]string{microgrid, "--control", "0.0.0.0:80"}, ems.CodeInvalid, microgrid + `/plant.yaml:10: key "control": "0.0.0.0:80" is not on loopback: the control API asks for no password, use 127.0.0.1`},
-		{append([]string{microgrid}, append(freeFlags, "--control", busy)...), ems.CodeConflict, "the plant cannot listen: " + busy + " (the control API) is in use: stop what listens there or give other addresses"},
+		{append([]string{microgrid}, append(freeFlags, "--control", busy)...), ems.CodeConflict, "the plant cannot listen: " + busy + " (the control API) is in use: stop what listens there or give other addresses; --free takes free ones"},
 	}
 	for _, c := range cases {
 		err := serve(context.Background(), io.Discard, c.args...)
