@@ -90,6 +90,7 @@ func TestTheDefaultGates(t *testing.T) {
 		"serve_16 points/serve_bare_16>=0.9", "serve_64 points/serve_bare_64>=1",
 		"acquire_16 points/acquire_native_16>=0.2", "acquire_64 points/acquire_native_64>=0.2", "cycle_64x10hz p50<=10ms",
 		"thousand_1hz p99<=1500ms", "thousand_1hz cores<=1", "thousand_1hz MB<=400", "isolation p50/isolation_undisturbed<=2",
+		"plant_tick p50<=50us", "plant_tick_microgrid calls>=10000",
 		"goal comsrv_ingest_100 server<=120us", "goal comsrv_ingest_10 server<=35us", "goal comsrv_ingest_100 p99/ping<=2", "goal comsrv_ingest_100 p99.9<1ms",
 		"goal model_read_50 server/native_hmget_50<=3", "goal reverse_lookup server/native_hget<=2",
 		"goal poll_1000_changed_100 points/native_hset_100_pipelined>=2", "goal poll_1000_changed_1000 points/native_hset_100_pipelined>=0.3",

@@ -220,8 +220,11 @@ func (s *Service) deleteChannel(c echo.Context) error {
 			delete(next.switches, id)
 		}
 		return proposal{next: next, channel: id, store: func(ctx context.Context) error {
-			if err := s.db.DeleteMade(ctx, id); ems.CodeOf(err) != ems.CodeNotFound {
+			if err := s.db.DeleteMade(ctx, id); err != nil && ems.CodeOf(err) != ems.CodeNotFound {
 				return err
+			}
+			if enabled, switched := next.switches[id]; switched { // Redis forgot it with the document
+				return s.db.Switch(ctx, id, &enabled)
 			}
 			return nil
 		}}, nil

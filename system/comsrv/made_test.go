@@ -293,3 +293,30 @@ func TestNothingStaysOfAPollGroup(t *testing.T) {
 		t.Errorf("%d series", got)
 	}
 }
+
+// What a person has switched stays so over a restart, also when the document that was
+// set aside is removed: the channel of the folder goes on, switched as it was.
+func TestASwitchOutlivesADocumentSetAside(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	p.site = siteOf(nil)
+	p.readSite = func() (*config.Site, error) { return p.site, nil }
+	p.start()
+	ask := func(method, path, body string, want int) {
+		t.Helper()
+		if status, reply, err := p.request(method, "/api/channels"+path, body); err != nil || status != want {
+			t.Fatalf("%s %s: %d %+v, %v", method, path, status, reply.Error, err)
+		}
+	}
+	ask(http.MethodPost, "", said{"a", false}.document(4), http.StatusCreated)
+	ask(http.MethodPost, "/4/start", "", http.StatusOK)
+	p.site = siteOf(map[ems.ChannelID]said{4: {"b", false}})
+	ask(http.MethodPost, "/reload", "", http.StatusOK)
+	ask(http.MethodDelete, "/4", "", http.StatusOK)
+	p.stop()
+	p.start()
+	switches, err := p.DB.Switches(t.Context())
+	if diff := cmp.Diff(map[ems.ChannelID]bool{4: true}, switches); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
