@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -84,7 +85,11 @@ func (a *api) deviceTruth(c echo.Context) error {
 	}
 	device, known := latest.Device(c.Param("device"))
 	if !known {
-		return a.plant.SetInput(c.Param("device"), "", 0, by) // which says what there is
+		var ids []string
+		for _, one := range latest.Devices {
+			ids = append(ids, one.ID)
+		}
+		return ems.Errorf(ems.CodeNotFound, "no device %q: the plant has %s", c.Param("device"), strings.Join(ids, ", "))
 	}
 	return succeed(c, a.truthOf(device))
 }
