@@ -1,6 +1,7 @@
 package comsrv
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -76,7 +77,10 @@ func (d *device) on() {
 
 func (d *device) off() {
 	d.mu.Lock()
-	_ = d.listener.Close()
+	if d.listener != nil {
+		_ = d.listener.Close()
+		d.listener = nil
+	}
 	for conn := range d.open {
 		_ = conn.Close()
 		delete(d.open, conn)
@@ -86,6 +90,40 @@ func (d *device) off() {
 	d.running.Wait()
 }
 
+// TestADeviceThatIsSwitchedOffHasNoConnections even where somebody connects at
+// that moment: it would wait forever for a client that stays.
+func TestADeviceThatIsSwitchedOffHasNoConnections(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer cancel()
+	for range 4 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				if conn, err := new(net.Dialer).DialContext(ctx, "tcp", d.address); err == nil {
+					stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+					_, _ = conn.Read(make([]byte, 1)) // until the device closes it
+					_ = conn.Close()
+					stop()
+				}
+			}
+		})
+	}
+	for round := range 2000 {
+		ended := make(chan struct{})
+		go func() { defer close(ended); d.off() }()
+		select {
+		case <-ended:
+		case <-time.After(servicetest.Soon):
+			t.Fatalf("round %d: it waits for a client", round)
+		}
+		d.on()
+	}
+	d.off()
+}
+
 func (d *device) accept(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
@@ -93,6 +131,11 @@ func (d *device) accept(listener net.Listener) {
 			return
 		}
 		d.mu.Lock()
+		if d.listener != listener { // switched off between the two
+			_ = conn.Close()
+			d.mu.Unlock()
+			return
+		}
 		d.open[conn] = struct{}{}
 		d.accepted++
 		d.mu.Unlock()

@@ -24,8 +24,9 @@ type peer struct {
 	listener net.Listener
 	done     sync.WaitGroup
 
-	mu   sync.Mutex
-	open []net.Conn
+	mu     sync.Mutex
+	open   []net.Conn
+	closed bool
 }
 
 func newPeer(t *testing.T, listener net.Listener, serve func(conn net.Conn)) *peer {
@@ -38,6 +39,9 @@ func newPeer(t *testing.T, listener net.Listener, serve func(conn net.Conn)) *pe
 				return
 			}
 			p.mu.Lock()
+			if p.closed { // since Accept
+				_ = conn.Close()
+			}
 			p.open = append(p.open, conn)
 			p.mu.Unlock()
 			p.done.Go(func() {
@@ -53,6 +57,7 @@ func newPeer(t *testing.T, listener net.Listener, serve func(conn net.Conn)) *pe
 func (p *peer) close() {
 	_ = p.listener.Close()
 	p.mu.Lock()
+	p.closed = true
 	for _, conn := range p.open {
 		_ = conn.Close()
 	}

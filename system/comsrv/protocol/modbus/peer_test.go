@@ -31,6 +31,7 @@ type peer struct {
 	requests    [][]byte
 	connections int
 	open        map[net.Conn]struct{}
+	closed      bool
 	done        sync.WaitGroup
 }
 
@@ -63,6 +64,9 @@ func (p *peer) accept() {
 		}
 		p.mu.Lock()
 		p.connections++
+		if p.closed { // since Accept
+			_ = conn.Close()
+		}
 		p.open[conn] = struct{}{}
 		p.mu.Unlock()
 		p.done.Go(func() { p.attend(conn) })
@@ -97,6 +101,9 @@ func (p *peer) cut() {
 }
 
 func (p *peer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	_ = p.listener.Close()
 	p.cut()
 	p.done.Wait()
