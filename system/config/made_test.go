@@ -56,17 +56,17 @@ const everyKey = `
 
 // everyTable are the tables of its channels.
 func everyTable() map[string]map[string]string {
-	const points, mapping = "point_id,signal_name,scale,offset,unit,reverse,data_type,deadband,min,max,max_step,safe_value,select_timeout\n",
+	const points, mapping = "point_id,signal_name,scale,offset,unit,reverse,data_type,deadband,min,max,max_step,max_rate,safe_value,select_timeout\n",
 		"point_id,slave_id,function_code,register_address,data_type,byte_order,bit_position\n"
 	adjustments := map[string]string{
-		"adjustment":         points + "1,limit,0.5,1,kW,,,,0,50,5,0,30s\n2,beat,1,0,,,,,,,,,\n",
+		"adjustment":         points + "1,limit,0.5,1,kW,,,,0,50,5,2.5,0,30s\n2,beat,1,0,,,,,,,,,,\n",
 		"adjustment_mapping": mapping + "1,1,6,10,int16,AB,\n2,1,6,11,uint16,,\n",
 	}
 	return map[string]map[string]string{
-		"1": {"telemetry": points + "1,power,1,0,kW,,,0.5,,,,,\n", "telemetry_mapping": mapping + "1,5,3,0,float32,CDAB,\n"},
+		"1": {"telemetry": points + "1,power,1,0,kW,,,0.5,,,,,,\n", "telemetry_mapping": mapping + "1,5,3,0,float32,CDAB,\n"},
 		"2": adjustments,
-		"3": {"telemetry": points + "1,power,1,0,kW,,,,,,,,\n"},
-		"4": {"telemetry": points + "1,power,1,0,kW,,,,,,,,\n", "telemetry_mapping": "point_id,address\n1,level\n"},
+		"3": {"telemetry": points + "1,power,1,0,kW,,,,,,,,,\n"},
+		"4": {"telemetry": points + "1,power,1,0,kW,,,,,,,,,\n", "telemetry_mapping": "point_id,address\n1,level\n"},
 	}
 }
 

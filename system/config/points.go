@@ -26,7 +26,7 @@ func tableFolder(id ems.ChannelID) string { return "points/" + uintText(uint32(i
 
 var (
 	pointColumns    = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
-	pointOptional   = []string{"deadband", "min", "max", "poll_group", "max_step", "safe_value", "select_timeout"}
+	pointOptional   = []string{"deadband", "min", "max", "poll_group", "max_step", "max_rate", "safe_value", "select_timeout"}
 	mappingColumns  = []string{"point_id", "slave_id", "function_code", "register_address", "data_type", "byte_order", "bit_position"}
 	mappingOptional = []string{"length", "sentinel"}
 )

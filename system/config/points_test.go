@@ -76,9 +76,9 @@ func TestPointTableFaults(t *testing.T) {
 	}{
 		"missing column":   {"point_id,signal_name,scale,offset,reverse,data_type\n", []string{`1: column "unit" is missing`}},
 		"semicolons":       {strings.ReplaceAll(pointHead, ",", ";") + "1;a;0,1;0;;0;\n", []string{"1: the columns are parted by semicolons or tabs: use commas, and points in numbers"}},
-		"unknown column":   {"dead," + pointHead, []string{`1: unknown column "dead": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,safe_value,select_timeout`}},
+		"unknown column":   {"dead," + pointHead, []string{`1: unknown column "dead": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,max_rate,safe_value,select_timeout`}},
 		"column twice":     {"unit," + pointHead, []string{`1: column "unit" stands twice`}},
-		"many columns":     {strings.Repeat("a,", 100) + "a\n", []string{`1: 101 columns: the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,safe_value,select_timeout`}},
+		"many columns":     {strings.Repeat("a,", 100) + "a\n", []string{`1: 101 columns: the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,max_rate,safe_value,select_timeout`}},
 		"no header":        {"", []string{"1: the first line must name the columns: point_id,signal_name,scale,offset,unit,reverse,data_type"}},
 		"cells":            {pointHead + "1,a,1,0,,0\n", []string{"2: 6 columns where the first line names 7"}},
 		"id":               {pointHead + "01,a,1,0,,0,\n", []string{`2: point_id "01" is not a number of 1 or more`}},
