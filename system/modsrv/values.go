@@ -46,7 +46,7 @@ func (s *Service) readValues(c echo.Context) error {
 	for _, field := range expansion.Computed {
 		fields[field.Name] = ems.ExpandedField{Unit: field.Unit}
 	}
-	site, fault := s.inUse(ctx)
+	site, fault := s.inUse(ctx, s.folder.Load())
 	values := make([]value, len(read))
 	for i, item := range read {
 		values[i] = shownValue(site, item, fields[item.Name])
@@ -133,7 +133,7 @@ func (s *Service) checkPoint(ctx context.Context, id, action string, number floa
 		if field.Name != action {
 			continue
 		}
-		site, fault := s.inUse(ctx)
+		site, fault := s.inUse(ctx, s.folder.Load())
 		point, found := site.Point(field.Point)
 		if *fault != nil {
 			return *fault
