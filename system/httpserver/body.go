@@ -9,6 +9,7 @@ import (
 	"mime"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -31,6 +32,8 @@ func Body(c echo.Context, into any) error {
 	var tooLarge *echo.HTTPError
 	if err := decoder.Decode(into); errors.As(err, &tooLarge) {
 		return err
+	} else if errors.Is(err, io.EOF) {
+		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: it is empty")
 	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: %w", placed(err, text.Bytes()))
 	}
@@ -38,6 +41,9 @@ func Body(c echo.Context, into any) error {
 		return err
 	} else if !errors.Is(err, io.EOF) {
 		return ems.Errorf(ems.CodeInvalid, "the body holds more than one JSON value")
+	}
+	if !utf8.Valid(text.Bytes()) { // other letters would take the place of some
+		return ems.Errorf(ems.CodeInvalid, "the body is not UTF-8")
 	}
 	return nil
 }

@@ -169,8 +169,9 @@ func TestBodies(t *testing.T) {
 	}
 	const malformed, several = "the body is not the JSON that is expected: ", "the body holds more than one JSON value"
 	for body, message := range map[string]string{
-		``:                          malformed + "EOF",
-		` `:                         malformed + "EOF",
+		``:                          malformed + "it is empty",
+		` `:                         malformed + "it is empty",
+		"{\"name\":\"a\xff\"}":      "the body is not UTF-8",
 		`{"name":"a"`:               malformed + "unexpected EOF",
 		`name=a`:                    malformed + "invalid character",
 		`{"name":"a","colour":"b"}`: malformed + `json: unknown field "colour"`,
