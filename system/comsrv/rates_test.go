@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -69,7 +71,7 @@ func TestRatesHoldCommandsBack(t *testing.T) {
 	d := newDevice(t)
 	entry := field(1, d.address, allKinds()...)
 	entry.Points[6].MaxRate, entry.Points[6].SafeValue = number(1e-6), number(5)
-	entry.Points[5].MaxRate = number(1e12)
+	entry.Points[5].MaxRate, entry.SafeState = number(1e12), map[string]float64{"A:1": 20}
 	d.float(12, 50)
 	p := newPlant(t, entry)
 	p.start()
@@ -88,7 +90,12 @@ func TestRatesHoldCommandsBack(t *testing.T) {
 	p.wantEnd(safe, ems.CommandDone, number(5), "")
 	p.wantEnd(quick, ems.CommandDone, number(12.5), "")
 	refused("back", 50, "not sent: 50 is 45 kW from the 5 that setpoint had ")
-	if written := d.written(); len(written) != 2 {
-		t.Errorf("writes: %v", written)
+	p.stop()
+	if diff := cmp.Diff([]string{"16@12=2", "6@10=25", "6@10=40"}, d.written()); diff != "" {
+		t.Error(diff)
+	}
+	written := p.service.commands.roster.Load().byID[1].rates.written
+	if written[5].value != 20 || written[6].value != 5 {
+		t.Errorf("remembered: %v", written)
 	}
 }

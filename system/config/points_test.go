@@ -257,7 +257,7 @@ func TestAllThatIsWrongInAMappingIsTold(t *testing.T) {
 	_, err := tables(t, ", modbus: {forbidden: [{first: 9, last: 9}]}", map[string]string{"telemetry": namedPoints(6, "point"), "telemetry_mapping": longHead +
 		"1,256,x,-1,int5,ABCD,70,,\n" +
 		"2,x,7,x,uint16,ABCD,,4,0x1\n" +
-		"3,1,x,0,bool,,,,\n" + // whether it needs a bit is not known
+		"3,1,x,0,uint16,,,,\n" + // whether it fits the function is not known
 		"4,1,6,0,uint16,DCBA,3-4,1,\n" +
 		"5,1,3,9,string,,,0,\n" +
 		"6,1,3,9,bool,,16,,0x10000\n"})
