@@ -177,7 +177,7 @@ func (p *plant) request(method, path, body string) (status int, reply envelope, 
 func field(id ems.ChannelID, address string, points ...config.MappedPoint) config.Channel {
 	return config.Channel{
 		ID: id, Name: fmt.Sprintf("channel %d", id), Protocol: "modbus_tcp", Address: address,
-		PollPeriod: 50 * time.Millisecond, Timeout: 2 * time.Second, Enabled: true, Points: points,
+		PollPeriod: 50 * time.Millisecond, Timeout: 10 * time.Second, Enabled: true, Points: points,
 	}
 }
 
@@ -201,7 +201,7 @@ func TestValuesAreExactInRedis(t *testing.T) {
 	p.awaitHash("comsrv:1001:T:q", map[string]string{})
 	p.awaitStatus(1001, true, "")
 	status, err := p.DB.Status(t.Context(), 1001)
-	if err != nil || status.StaleAfter != 2100*time.Millisecond || status.Errors != 0 {
+	if err != nil || status.StaleAfter != 10100*time.Millisecond || status.Errors != 0 {
 		t.Errorf("%+v, %v", status, err)
 	}
 	values, err := p.values(1001, ems.Telemetry, 1, 2)
