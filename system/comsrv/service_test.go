@@ -37,6 +37,7 @@ type plant struct {
 	clock    ems.Clock // of the service
 	registry *prometheus.Registry
 	readSite func() (*config.Site, error) // at a reload
+	grace    time.Duration                // of the service, unless zero
 	cancel   func()                       // tells the service to end
 	stop     func()                       // tells it and waits for its end
 }
@@ -58,6 +59,9 @@ func (p *plant) start() {
 	})
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	if p.grace > 0 {
+		service.grace = p.grace
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.t.Cleanup(cancel)
