@@ -59,6 +59,8 @@ type transferSwitch struct {
 	automatic, position, test float64 // setpoints
 	jammed                    float64 // input
 
+	about bool // to close, in the tick at hand
+
 	transferState
 }
 
@@ -109,7 +111,7 @@ func (s *transferSwitch) points() points {
 // contact calls the generator.
 func (s *transferSwitch) contact() bool { return s.Calling || s.Cooling > 0 || s.test == 1 }
 
-// offer moves the switch: it opens first, and closes the other way after that.
+// offer moves the switch: it opens first, and is about to close the other way after that.
 func (s *transferSwitch) offer(now moment, _ bus) offer {
 	if s.automatic == 1 {
 		s.Wanted = s.choose()
@@ -170,7 +172,7 @@ func (s *transferSwitch) call(now moment) {
 }
 
 func (s *transferSwitch) move(now moment) {
-	s.Refused = false
+	s.Refused, s.about = false, false
 	if s.Position == s.Wanted || s.jammed == 1 {
 		return
 	}
@@ -178,14 +180,14 @@ func (s *transferSwitch) move(now moment) {
 		s.Position, s.Moving = transferOpen, 0
 		return
 	}
-	if s.Moving += now.step; s.Moving < s.model.transition {
-		return
-	}
-	side := s.Utility
-	if s.Wanted == transferGenerator {
-		side = s.Generator
-	}
-	if s.Refused = !inStep(side, s.On); s.Refused {
+	s.Moving += now.step
+	s.about = s.Moving >= s.model.transition
+}
+
+func (s *transferSwitch) closes() (way int, now bool) { return s.Wanted - 1, s.about }
+
+func (s *transferSwitch) meet(inStep bool) {
+	if s.Refused = !inStep; s.Refused {
 		return
 	}
 	s.Position = s.Wanted
