@@ -30,7 +30,7 @@ devices:
   - {id: grid, type: grid, bus: mv, listen: "127.0.0.1:0", profile: p.yaml}
   - {id: transformer, type: transformer, between: [bar, lv], listen: "127.0.0.1:0", profile: p.yaml, parameters: {rated_kva: 630, cooling: onaf, breaker: incomer}}
   - {id: incomer, type: breaker, between: [mv, bar], listen: "127.0.0.1:0", profile: p.yaml, parameters: {rated_current_a: 100}}
-  - {id: pv, type: pv, bus: lv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {dc_rated_kw: 700, inverter_rated_kw: 600, night_consumption_kw: 0.02}}
+  - {id: pv, type: pv, bus: lv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {dc_rated_kw: 700, inverter_rated_kw: 600, night_consumption_kw: 0.02, weather: weather}}
   - {id: battery, type: battery, bus: lv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {capacity_kwh: 500, rated_kw: 250, resistance_ohm: 0.02}}
   - {id: load, type: load, bus: lv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {base_kw: 100, maximum_kw: 300, motor_kw: 40, random_step_kw: 30}}
   - {id: breaker, type: breaker, between: [lv, yard], listen: "127.0.0.1:0", profile: p.yaml, parameters: {rated_current_a: 800}}

@@ -50,7 +50,7 @@ devices:
 		`plant.yaml:6: key "control": "0.0.0.0:5021" is not on loopback: the control API asks for no password, use 127.0.0.1`,
 		`plant.yaml:7: key "colour" is unknown: known here are buses, control, copies, description, devices, location, name, nominal_frequency_hz, seed, start, step`,
 		`plant.yaml:9: key "devices[0].parameters.dc_rated_kw": 0 is out of range: use 0.1 to 100000`,
-		`plant.yaml:9: key "devices[0].parameters.wind" is unknown: known here are albedo, ambient_temperature_c, apparent_power_kva, azimuth_deg, cloud_cover_pct, dc_rated_kw, dc_voltage_v, inverter_efficiency_pct, inverter_rated_kw, night_consumption_kw, over_frequency_dead_band_hz, over_frequency_droop_pct, over_frequency_response_s, priority, reactive_power_max_pct, reconnect_ramp_s, reconnect_s, temperature_coefficient_pct_per_c, tilt_deg, wind_speed_m_per_s`,
+		`plant.yaml:9: key "devices[0].parameters.wind" is unknown: known here are albedo, ambient_temperature_c, apparent_power_kva, azimuth_deg, cloud_cover_pct, dc_rated_kw, dc_voltage_v, inverter_efficiency_pct, inverter_rated_kw, night_consumption_kw, over_frequency_dead_band_hz, over_frequency_droop_pct, over_frequency_response_s, priority, reactive_power_max_pct, reconnect_ramp_s, reconnect_s, temperature_coefficient_pct_per_c, tilt_deg, weather, wind_speed_m_per_s`,
 		`plant.yaml:9: key "devices[0].listen": 127.0.0.1:5021 is taken by the control API: use another port`,
 		`plant.yaml:10: key "devices[1].type": "wind" is unknown: use one of battery, breaker, ev_charger, genset, grid, load, meter, pv, transfer_switch, transformer, weather_station`,
 		`plant.yaml:10: key "devices[1].id": "pv" stands twice: give each device its own`,

@@ -81,8 +81,8 @@ func (m moment) seconds() float64 { return m.step.Seconds() }
 func (m moment) hours() float64   { return m.step.Hours() }
 
 // device is one simulated machine. In every tick offer is called once for each
-// device, in any order, with its bus as the last tick left it, then commit once for
-// each with the flow that the balance gave it.
+// device, in any order but for the weather, with its bus as the last tick left it, then
+// commit once for each with the flow that the balance gave it.
 type device interface {
 	points() points
 	// state returns a pointer to all that changes in the device but its settings: its
