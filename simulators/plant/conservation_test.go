@@ -38,7 +38,7 @@ devices:
   - {id: fast, type: ev_charger, bus: yard, listen: "127.0.0.1:0", profile: p.yaml, parameters: {current: dc}}
   - {id: genset, type: genset, bus: standby, listen: "127.0.0.1:0", profile: p.yaml, parameters: {rated_kw: 150, fuel_tank_l: 100000}}
   - {id: switch, type: transfer_switch, between: [lv, standby], bus: clinic, listen: "127.0.0.1:0", profile: p.yaml, parameters: {genset: genset}}
-  - {id: wards, type: load, bus: clinic, listen: "127.0.0.1:0", profile: p.yaml, parameters: {base_kw: 60, maximum_kw: 100}}
+  - {id: wards, type: load, bus: clinic, listen: "127.0.0.1:0", profile: p.yaml, parameters: {base_kw: 60, maximum_kw: 100, voltage_exponent: 1.3}}
   - {id: meter, type: meter, bus: mv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {measures: grid}}
   - {id: submeter, type: meter, bus: clinic, listen: "127.0.0.1:0", profile: p.yaml, parameters: {measures: switch}}
   - {id: weather, type: weather_station, bus: lv, listen: "127.0.0.1:0", profile: p.yaml}

@@ -17,6 +17,7 @@ type loadModel struct {
 	weekendPct     []float64 // the same of Saturdays and Sundays
 	noisePct       float64   // standard deviation
 	powerFactor    float64   // inductive
+	byVoltage      float64   // exponent: 0 draws the same power, 1 the same current, 2 is an impedance
 	nonCriticalPct float64   // the part behind the non-critical contactor
 	shedPart       float64   // of the nominal frequency, below which that contactor opens by itself
 	restore        time.Duration
@@ -48,6 +49,7 @@ func readLoad(m *document.Mapping) model {
 		hourlyPct:      m.Numbers("hourly_pct", 24, 0, 1000, officeDay),
 		noisePct:       m.Number("noise_pct", 0, 50, 3),
 		powerFactor:    m.Number("power_factor", 0.1, 1, 0.95),
+		byVoltage:      m.Number("voltage_exponent", 0, 3, 0),
 		nonCriticalPct: m.Number("non_critical_pct", 0, 100, 40),
 		shedPart:       m.Number("under_frequency_shed_pct", 90, 99, 98) / 100,
 		restore:        seconds(m, "under_frequency_restore_s", 0, 3600, 5*time.Minute),
@@ -140,7 +142,7 @@ func (l *load) offer(now moment, on bus) offer {
 	if l.nonCritical == 0 {
 		demandKW *= 1 - l.model.nonCriticalPct/100
 	}
-	demandKW = clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW))
+	demandKW = clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW)) * l.atVoltage(on)
 	servedKW := demandKW
 	if l.Shed && l.nonCritical == 1 {
 		servedKW *= 1 - l.model.nonCriticalPct/100
@@ -152,6 +154,16 @@ func (l *load) offer(now moment, on bus) offer {
 		l.Tangent = (servedKW*math.Tan(math.Acos(l.model.powerFactor)) + motorKVar) / (servedKW + l.Motor)
 	}
 	return offer{active: -served, tangent: l.Tangent}
+}
+
+// atVoltage returns the part of its demand that a load has at the voltage of the last
+// tick, but for its motors: (U / U0)^n.
+// Source: IEEE Task Force on Load Representation, IEEE Trans. Power Systems 8 (1993) 472.
+func (l *load) atVoltage(on bus) float64 {
+	if l.model.byVoltage == 0 || !on.Live {
+		return 1
+	}
+	return math.Pow(on.VoltagePU, l.model.byVoltage)
 }
 
 // steps returns the part of the demand that comes and goes at once.
