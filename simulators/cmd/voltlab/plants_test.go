@@ -197,7 +197,14 @@ func TestFaultsFromTheCommandLine(t *testing.T) {
 	}{
 		{[]string{"inject", "wind", "silence"}, `device: there is no "wind": the plant has battery, `},
 		{[]string{"inject", "pv", "silence", "function"}, `"function": write a parameter as NAME=VALUE`},
-		{[]string{"inject", "pv", "silence", "colour=red"}, `unknown field "colour"`},
+		{[]string{"inject", "pv", "silence", "colour=red"}, `"colour=red": no fault takes a parameter colour: there are amount, count, `},
+		{[]string{"inject", "pv", "silence", "function=3.5"}, `"function=3.5": function is a whole number`},
+		{[]string{"inject", "pv", "derate", "amount=half"}, `"amount=half": amount is a number`},
+		{[]string{"inject", "pv", "derate", "amount=nan"}, `"amount=nan": amount is a number`},
+		{[]string{"inject", "pv", "stuck", "quantity=5"}, `"quantity=5": quantity is a name: voltlab devices PLANT --names lists them`},
+		{[]string{"inject", "battery", "stuck", "quantity=cycles"}, `quantity: no register of battery shows cycles, so nobody would see it`},
+		{[]string{"inject", "battery", "skewed"}, `quantity: no register of battery shows clock_s`},
+		{[]string{"inject", "battery", "swapped", "quantity=frequency_hz"}, `quantity: battery shows frequency_hz in one register, of which no words can be swapped`},
 		{[]string{"clear", "99"}, `no fault 99 is set`},
 	} {
 		if _, err := do(c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
