@@ -92,7 +92,7 @@ type Place struct {
 	// Width returns the most registers that show one value of a quantity, 0 where none does.
 	Width func(quantity string) int
 	Line  Line
-	Unit int // of the device, at that line
+	Unit  int // of the device, at that line
 }
 
 // active is a fault that was set.

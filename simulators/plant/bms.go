@@ -55,12 +55,12 @@ const (
 func readBMS(m *document.Mapping, c cells, ratedKW float64) bmsModel {
 	full, empty := c.openCircuit(1), c.openCircuit(0)
 	model := bmsModel{
-		mostV:     m.Number("cell_voltage_max_v", 1, 6, 1.05*full),
-		leastV:    m.Number("cell_voltage_min_v", 0.5, 5, 0.95*empty),
-		tripC:     m.Number("cell_temperature_trip_c", 40, 100, 70),
-		coldTripC: m.Number("cell_temperature_low_trip_c", -40, 0, -15),
-		mostA:     m.Number("current_max_a", 1, 1e6, 2*ratedKW*1000/(c.openCircuit(0.5)*c.series())),
-		spreadMV:  m.Number("cell_voltage_spread_mv", 0, 500, 10),
+		mostV:     m.About("of the highest cell, above which it trips").Number("cell_voltage_max_v", 1, 6, 1.05*full),
+		leastV:    m.About("of the lowest cell, below which it trips").Number("cell_voltage_min_v", 0.5, 5, 0.95*empty),
+		tripC:     m.About("of the hottest cell, above which it trips").Number("cell_temperature_trip_c", 40, 100, 70),
+		coldTripC: m.About("of the coldest cell, below which it trips").Number("cell_temperature_low_trip_c", -40, 0, -15),
+		mostA:     m.About("direct current above which it trips").Number("current_max_a", 1, 1e6, 2*ratedKW*1000/(c.openCircuit(0.5)*c.series())),
+		spreadMV:  m.About("between the highest and the lowest cell, to begin with").Number("cell_voltage_spread_mv", 0, 500, 10),
 	}
 	model.alarmMostV, model.alarmLeastV = model.mostV-0.4*(model.mostV-full), model.leastV+0.4*(empty-model.leastV)
 	model.alarmC = model.tripC - alarmBandC

@@ -17,10 +17,10 @@ type breakerModel struct {
 
 func readBreaker(m *document.Mapping) model {
 	return breakerModel{
-		ratedA:     m.Number("rated_current_a", 1, 1e5),
-		operating:  seconds(m, "operating_s", 0, 10, 50*time.Millisecond),
-		springLoad: seconds(m, "spring_charge_s", 0, 60, 3*time.Second),
-		closed:     flag(m.Truth("closed", true)),
+		ratedA:     m.About("carried for ever; twice as much trips it after a minute").Number("rated_current_a", 1, 1e5),
+		operating:  seconds(m.About("from the command to the contacts"), "operating_s", 0, 10, 50*time.Millisecond),
+		springLoad: seconds(m.About("after it has closed, before it can close again"), "spring_charge_s", 0, 60, 3*time.Second),
+		closed:     flag(m.About("how it begins").Truth("closed", true)),
 	}
 }
 

@@ -111,7 +111,7 @@ func steer(t *testing.T, p *Plant, round int) {
 // nothing, to the milliwatt, and so does all that they have counted.
 func TestSoakOfACampusConservesEnergy(t *testing.T) {
 	t.Parallel()
-	for _, kind := range Types {
+	for _, kind := range kindNames() {
 		if !strings.Contains(campusYAML, "type: "+kind+",") {
 			t.Errorf("no %s in the plant", kind)
 		}

@@ -163,3 +163,28 @@ func TestTheZoneOfTheMachineHasNoInfluence(t *testing.T) {
 		t.Errorf("six hours later it is %s", got)
 	}
 }
+
+// Every parameter of every type says what it is, and stands once unless a choice changes it.
+func TestParametersAreDescribed(t *testing.T) {
+	t.Parallel()
+	count := 0
+	for _, kind := range Kinds() {
+		always := map[string]bool{}
+		for _, one := range kind.Parameters() {
+			count++
+			if one.About == "" || one.Allowed == "" {
+				t.Errorf("%s: %+v", kind.Name, one)
+			}
+			if always[one.Key] && one.When == "" {
+				t.Errorf("%s: %s twice", kind.Name, one.Key)
+			}
+			always[one.Key] = true
+		}
+		if kind.About == "" {
+			t.Errorf("nothing says what a %s is", kind.Name)
+		}
+	}
+	if count < 150 {
+		t.Errorf("only %d parameters", count)
+	}
+}

@@ -38,34 +38,31 @@ type gensetModel struct {
 }
 
 func readGenset(m *document.Mapping) model {
-	seconds := func(key string, least, fallback float64) time.Duration {
-		return time.Duration(m.Number(key, least, 3600, fallback) * float64(time.Second))
-	}
 	return gensetModel{
-		crankFailure:    m.Number("crank_failure_pct", 0, 100, 0) / 100,
-		synchronize:     seconds("synchronize_s", 1, 60),
-		minimumLoadPct:  m.Number("minimum_load_pct", 0, 60, 30),
-		wetAlarmPct:     m.Number("wet_stacking_alarm_pct", 1, 100, 50),
-		coolantTripC:    m.Number("coolant_trip_c", 80, 130, 105),
-		oilTripBar:      m.Number("oil_pressure_trip_bar", 0.1, 3, 1),
-		overspeedPart:   m.Number("overspeed_pct", 105, 130, 110) / 100,
-		reversePart:     m.Number("reverse_power_pct", 1, 50, 10) / 100,
-		reverseDelay:    seconds("reverse_power_s", 0.1, 3),
-		serviceInterval: time.Duration(m.Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
+		crankFailure:    m.About("probability that an attempt to start fails").Number("crank_failure_pct", 0, 100, 0) / 100,
+		synchronize:     seconds(m.About("most that it takes, or the start fails"), "synchronize_s", 1, 3600, 60*time.Second),
+		minimumLoadPct:  m.About("below which it tells of a low load").Number("minimum_load_pct", 0, 60, 30),
+		wetAlarmPct:     m.About("unburnt fuel in the exhaust at which it tells of it").Number("wet_stacking_alarm_pct", 1, 100, 50),
+		coolantTripC:    m.About("above which it trips").Number("coolant_trip_c", 80, 130, 105),
+		oilTripBar:      m.About("below which it trips").Number("oil_pressure_trip_bar", 0.1, 3, 1),
+		overspeedPart:   m.About("of the rated speed, above which it trips").Number("overspeed_pct", 105, 130, 110) / 100,
+		reversePart:     m.About("of the rated power, taken from the bus, above which it trips (ANSI 32)").Number("reverse_power_pct", 1, 50, 10) / 100,
+		reverseDelay:    seconds(m.About("for so long"), "reverse_power_s", 0.1, 3600, 3*time.Second),
+		serviceInterval: time.Duration(m.About("of running, after which it wants service").Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
 
-		ratedKW:        m.Number("rated_kw", 1, 1e5),
-		ratedRPM:       m.Number("rated_speed_rpm", 500, 3600, 1500),
-		rampKWPerS:     m.Number("ramp_kw_per_s", 0.01, 1e5, 10),
-		tankL:          m.Number("fuel_tank_l", 1, 1e6),
-		initialFuelPct: m.Number("initial_fuel_level_pct", 0, 100, 80),
-		crank:          seconds("crank_s", 0.1, 3),
-		rest:           seconds("crank_rest_s", 0.1, 5),
-		attempts:       int(m.Integer("crank_attempts", 1, 10, 3)),
-		warmUp:         seconds("warm_up_s", 0, 10),
-		coolDown:       seconds("cool_down_s", 0, 20),
-		ambientC:       m.Number("ambient_temperature_c", -40, 60, 25),
-		runningC:       m.Number("coolant_temperature_running_c", 60, 110, 85),
-		nominalV:       m.Number("nominal_voltage_v", 100, 1e6, 400),
+		ratedKW:        m.About("most power").Number("rated_kw", 1, 1e5),
+		ratedRPM:       m.About("at the nominal frequency").Number("rated_speed_rpm", 500, 3600, 1500),
+		rampKWPerS:     m.About("how fast the power follows its setpoint beside a grid").Number("ramp_kw_per_s", 0.01, 1e5, 10),
+		tankL:          m.About("what its tank holds").Number("fuel_tank_l", 1, 1e6),
+		initialFuelPct: m.About("that it begins with").Number("initial_fuel_level_pct", 0, 100, 80),
+		crank:          seconds(m.About("how long the starter turns it in one attempt"), "crank_s", 0.1, 3600, 3*time.Second),
+		rest:           seconds(m.About("between two attempts"), "crank_rest_s", 0.1, 3600, 5*time.Second),
+		attempts:       int(m.About("before the start has failed").Integer("crank_attempts", 1, 10, 3)),
+		warmUp:         seconds(m.About("without load, before it closes onto its bus"), "warm_up_s", 0, 3600, 10*time.Second),
+		coolDown:       seconds(m.About("without load, before it stops"), "cool_down_s", 0, 3600, 20*time.Second),
+		ambientC:       m.About("of the air around it, to begin with").Number("ambient_temperature_c", -40, 60, 25),
+		runningC:       m.About("that it warms up to").Number("coolant_temperature_running_c", 60, 110, 85),
+		nominalV:       m.About("at the rated speed").Number("nominal_voltage_v", 100, 1e6, 400),
 		island:         readForming(m, 4, 1500*time.Millisecond, 300*time.Millisecond),
 	}
 }

@@ -25,16 +25,16 @@ type inverterModel struct {
 func readInverter(m *document.Mapping, ratedKW float64) inverterModel {
 	model := inverterModel{
 		ratedKW:       ratedKW,
-		ratedKVA:      m.Number("apparent_power_kva", ratedKW, 2*ratedKW, ratedKW),
-		reactiveFirst: m.Choice("priority", []string{"reactive", "active"}, "reactive") == "reactive",
-		deadBandHz:    m.Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
-		droop:         m.Number("over_frequency_droop_pct", 2, 7, 5) / 100,
+		ratedKVA:      m.About("most that the converter carries").Number("apparent_power_kva", ratedKW, 2*ratedKW, ratedKW),
+		reactiveFirst: m.About("which power gives way where that is too little for both").Choice("priority", []string{"reactive", "active"}, "reactive") == "reactive",
+		deadBandHz:    m.About("about the nominal frequency, within which the power does not follow it").Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
+		droop:         m.About("part of the frequency over which all of the power is taken back").Number("over_frequency_droop_pct", 2, 7, 5) / 100,
 		// The open loop response time of the standard is that to 90 % of a change.
-		response:  time.Duration(m.Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
-		reconnect: seconds(m, "reconnect_s", 0, 3600, 5*time.Minute),
-		softStart: seconds(m, "reconnect_ramp_s", 0, 3600, 5*time.Minute),
+		response:  time.Duration(m.About("to 90 % of a change").Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
+		reconnect: seconds(m.About("of a sound bus, before it comes back after a trip"), "reconnect_s", 0, 3600, 5*time.Minute),
+		softStart: seconds(m.About("from no power to all of it then"), "reconnect_ramp_s", 0, 3600, 5*time.Minute),
 	}
-	model.reactiveKVar = model.ratedKVA * m.Number("reactive_power_max_pct", 0, 100, 44) / 100
+	model.reactiveKVar = model.ratedKVA * m.About("of the apparent power, given or drawn at most").Number("reactive_power_max_pct", 0, 100, 44) / 100
 	return model
 }
 

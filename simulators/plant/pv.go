@@ -25,25 +25,30 @@ type pvModel struct {
 
 func readPV(m *document.Mapping) model {
 	model := pvModel{
-		dcRatedKW:              m.Number("dc_rated_kw", 0.1, 1e5),
-		inverterEfficiency:     m.Number("inverter_efficiency_pct", 80, 100, 96) / 100,
-		temperatureCoefficient: m.Number("temperature_coefficient_pct_per_c", -1, 0, -0.35) / 100,
-		dcVoltageV:             m.Number("dc_voltage_v", 50, 1500, 700),
-		weather:                m.Text("weather", ""),
-		plane: physics.Plane{
-			TiltDeg:    m.Number("tilt_deg", 0, 90, 0),
-			AzimuthDeg: m.Number("azimuth_deg", 0, 360, 180),
-			Albedo:     m.Number("albedo", 0, 1, 0.2),
-		},
-		nightKW:  m.Number("night_consumption_kw", 0, 100, 0),
-		inverter: readInverter(m, m.Number("inverter_rated_kw", 0.1, 1e5)),
+		dcRatedKW:              m.About("power of the modules at 1000 W/m2 and 25 C").Number("dc_rated_kw", 0.1, 1e5),
+		inverterEfficiency:     m.About("of the inverter at its rating").Number("inverter_efficiency_pct", 80, 100, 96) / 100,
+		temperatureCoefficient: m.About("by which the power changes with the temperature of the cells").Number("temperature_coefficient_pct_per_c", -1, 0, -0.35) / 100,
+		dcVoltageV:             m.About("at the maximum power point and 25 C").Number("dc_voltage_v", 50, 1500, 700),
+		weather:                m.About("id of the weather_station whose sky the array is under").Text("weather", ""),
+		plane:                  readPlane(m),
+		nightKW:                m.About("that the inverter draws in the dark").Number("night_consumption_kw", 0, 100, 0),
+		inverter:               readInverter(m, m.About("most active power of the inverter").Number("inverter_rated_kw", 0.1, 1e5)),
 	}
 	if model.weather == "" {
-		model.ambientC = m.Number("ambient_temperature_c", -40, 60, 22)
-		model.windMPerS = m.Number("wind_speed_m_per_s", 0, 40, 2)
-		model.cloudCoverPct = m.Number("cloud_cover_pct", 0, 100, 20)
+		model.ambientC = m.About("of the air, to begin with, where no weather is named").Number("ambient_temperature_c", -40, 60, 22)
+		model.windMPerS = m.About("to begin with, where no weather is named").Number("wind_speed_m_per_s", 0, 40, 2)
+		model.cloudCoverPct = m.About("mean part of the sky that is covered, to begin with, where no weather is named").Number("cloud_cover_pct", 0, 100, 20)
 	}
 	return model
+}
+
+// readPlane reads how an array is mounted.
+func readPlane(m *document.Mapping) physics.Plane {
+	return physics.Plane{
+		TiltDeg:    m.About("from the horizontal").Number("tilt_deg", 0, 90, 0),
+		AzimuthDeg: m.About("where it looks, clockwise from north").Number("azimuth_deg", 0, 360, 180),
+		Albedo:     m.About("part of the light that the ground reflects").Number("albedo", 0, 1, 0.2),
+	}
 }
 
 func (model pvModel) refers() reference {

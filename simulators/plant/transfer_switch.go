@@ -23,16 +23,16 @@ type transferSwitchModel struct {
 
 func readTransferSwitch(m *document.Mapping) model {
 	return transferSwitchModel{
-		genset:     m.Text("genset", ""),
-		outage:     seconds(m, "outage_s", 0, 600, 10*time.Second),
-		sound:      seconds(m, "transfer_delay_s", 0, 600, 3*time.Second),
-		retransfer: seconds(m, "retransfer_s", 0, 3600, 15*time.Second),
-		coolDown:   seconds(m, "cool_down_s", 0, 3600, time.Minute),
-		transition: seconds(m, "transition_s", 0, 60, 500*time.Millisecond),
-		leastPart:  m.Number("under_voltage_pct", 50, 99, 85) / 100,
-		mostPart:   m.Number("over_voltage_pct", 101, 150, 110) / 100,
-		leastRate:  m.Number("under_frequency_pct", 80, 99.9, 95) / 100,
-		mostRate:   m.Number("over_frequency_pct", 100.1, 120, 105) / 100,
+		genset:     m.About("id of the genset that it starts").Text("genset", ""),
+		outage:     seconds(m.About("of the utility, before the genset is called"), "outage_s", 0, 600, 10*time.Second),
+		sound:      seconds(m.About("of a sound generator, before the load is given to it"), "transfer_delay_s", 0, 600, 3*time.Second),
+		retransfer: seconds(m.About("of a sound utility, before the load goes back"), "retransfer_s", 0, 3600, 15*time.Second),
+		coolDown:   seconds(m.About("for which the genset runs on after that"), "cool_down_s", 0, 3600, time.Minute),
+		transition: seconds(m.About("open, between the two"), "transition_s", 0, 60, 500*time.Millisecond),
+		leastPart:  m.About("of the nominal voltage, below which a side is not sound").Number("under_voltage_pct", 50, 99, 85) / 100,
+		mostPart:   m.About("above which it is not").Number("over_voltage_pct", 101, 150, 110) / 100,
+		leastRate:  m.About("of the nominal frequency, below which a side is not sound").Number("under_frequency_pct", 80, 99.9, 95) / 100,
+		mostRate:   m.About("above which it is not").Number("over_frequency_pct", 100.1, 120, 105) / 100,
 	}
 }
 
