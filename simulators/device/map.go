@@ -65,7 +65,7 @@ func (m *Map) Width(quantity string) int {
 	width := 0
 	for _, r := range m.profile.Registers {
 		if r.Constant == nil && !r.Setpoint && r.Name == quantity {
-			width = max(width, int(r.width()))
+			width = max(width, r.width())
 		}
 	}
 	return width

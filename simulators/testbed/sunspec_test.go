@@ -270,6 +270,12 @@ func TestASunSpecClientReadsThePark(t *testing.T) {
 			t.Fatalf("%s has the models %v, not %v", device.ID, got, want)
 		}
 		devices[fmt.Sprint(device.Type, want)]++
+		if device.Type == "pv" { // all are under the sky that the station measures
+			got, want := truthOf(t, bed.Plant(), device.ID, profileRow{Quantity: "irradiance_w_per_m2"}), truthOf(t, bed.Plant(), "weather", profileRow{Quantity: "irradiance_plane_w_per_m2"})
+			if got != want || want < 100 {
+				t.Errorf("%s sees %v W/m2, the weather station %v", device.ID, got, want)
+			}
+		}
 		for i, model := range rows {
 			for _, row := range model.Points {
 				if row.Value != nil && strings.HasSuffix(row.Point, "_SF") {
