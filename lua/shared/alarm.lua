@@ -11,17 +11,31 @@ local alarm_fields = {'source', 'rule', 'level', 'title', 'description', 'state'
 
 local is_active = {active_unacknowledged = true, active_acknowledged = true}
 
--- alarm_row returns the 22 texts that describe one alarm, nil if there is none.
-local function alarm_row(namespace, id)
-  local row = redis.call('HMGET', alarm_keys(namespace).alarm .. id, unpack(alarm_fields))
-  if not row[1] then
-    return nil
+-- Where among the texts of an alarm, behind its id, each field stands.
+local alarm_places = {}
+for i = 1, #alarm_fields do
+  alarm_places[alarm_fields[i]] = i
+end
+
+-- append_alarm appends the 22 texts that describe one alarm to a list, and reports
+-- whether there is that alarm. The hash is read whole: to look for each field in it
+-- takes half as long again.
+local function append_alarm(texts, namespace, id)
+  local pairs_read, first = redis.call('HGETALL', alarm_keys(namespace).alarm .. id), #texts + 1
+  if #pairs_read == 0 then
+    return false
   end
-  for i = 1, #alarm_fields do
-    row[i] = row[i] or ''
+  texts[first] = id
+  for i = first + 1, first + #alarm_fields do
+    texts[i] = ''
   end
-  table.insert(row, 1, id)
-  return row
+  for i = 1, #pairs_read, 2 do
+    local place = alarm_places[pairs_read[i]]
+    if place then
+      texts[first + place] = pairs_read[i + 1]
+    end
+  end
+  return true
 end
 
 -- Beside what is told of an alarm: when it became active lately, with which
