@@ -45,11 +45,19 @@ func start(t *testing.T, retention config.AlarmRetention, change ...func(*ems.Al
 	return f
 }
 
+// testSite has one channel with one point.
+func testSite(retention config.AlarmRetention, settings ems.AlarmSettings) *config.Site {
+	return &config.Site{Name: "test", Retention: retention, Alarms: settings, Channels: []config.Channel{{
+		ID: 1002, Name: "battery", Enabled: true,
+		Points: []config.MappedPoint{{Point: ems.Point{ID: 51, Type: ems.Telemetry, Scale: 1, Group: ems.DefaultGroup}}},
+	}}}
+}
+
 // run runs the service, which has ended when the returned function has.
 func (f *fixture) run(retention config.AlarmRetention, settings ems.AlarmSettings) (stop func()) {
 	f.t.Helper()
 	service, err := alarmsrv.New(alarmsrv.Options{
-		Service: config.Service{Listen: servicetest.AnyPort}, Site: &config.Site{Name: "test", Retention: retention, Alarms: settings}, DB: f.DB,
+		Service: config.Service{Listen: servicetest.AnyPort}, Site: testSite(retention, settings), DB: f.DB,
 		Clock: f.clock, Logger: testkit.Logger(f.t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
