@@ -12,7 +12,8 @@ import (
 )
 
 // Each operator at, beside and far from its limit, one value after another; then
-// the same with a hysteresis of 2.
+// the same with a hysteresis of 2, which beside an operator without a bound is that
+// of another condition.
 func TestOperators(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
@@ -27,7 +28,7 @@ func TestOperators(t *testing.T) {
 		{">=", ems.Number(10), "++-++--+-+-", "++++++-+-+-"},
 		{"<", ems.Number(10), "--+--++-+-+", "--+--++-+-+"},
 		{"<=", ems.Number(10), "+-+--++-+-+", "++++-++-+-+"},
-		{"==", ems.Number(10), "+----------", "++++-------"},
+		{"==", ems.Number(10), "+----------", "+----------"},
 		{"!=", ems.Number(10), "-++++++++++", "-++++++++++"},
 		{ems.Between, ems.Numbers(8, 10), "+-+--+-----", "++++-++----"},
 		{ems.In, ems.Numbers(8, 12, 20), "---+-+---+-", "---+-+---+-"},
@@ -37,6 +38,7 @@ func TestOperators(t *testing.T) {
 		for id, hysteresis := range map[string]float64{"plain": 0, "band": 2} {
 			rule := ems.Rule{ID: fmt.Sprint(id, i), Hysteresis: hysteresis, Conditions: []ems.Condition{
 				{Source: fmt.Sprintf("comsrv:%d:T:1", channel), Operator: test.operator, Value: test.value},
+				{Source: fmt.Sprintf("comsrv:%d:T:1", channel), Operator: ">", Value: ems.Number(-100)},
 			}}
 			if err := b.UpsertRule(b.ctx, rule); err != nil {
 				t.Fatal(err)
