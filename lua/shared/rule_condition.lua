@@ -346,6 +346,9 @@ end
 -- holds for a moment alone, its longest window.
 local function compile_group(namespace, logic, conditions, settings, compiled)
   local parts = {}
+  if logic == 'NOT' then -- a value comes back on the other side of the bound
+    settings = {hysteresis = -settings.hysteresis, bad_input = settings.bad_input}
+  end
   for i, condition in ipairs(conditions) do
     if condition.conditions then
       parts[i] = compile_group(namespace, condition.logic, condition.conditions, settings, compiled)

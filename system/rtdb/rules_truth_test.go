@@ -61,6 +61,36 @@ func TestOperators(t *testing.T) {
 	}
 }
 
+// Within NOT a value comes back to where the comparison holds, and a NOT within a NOT
+// turns that round again.
+func TestHysteresisWithinNot(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	above := []ems.Condition{{Source: "comsrv:1:T:1", Operator: ">=", Value: ems.Number(10)}}
+	not := func(conditions []ems.Condition) []ems.Condition {
+		return []ems.Condition{{Logic: ems.None, Conditions: conditions}}
+	}
+	rules := []ems.Rule{{ID: "not", Logic: ems.None, Conditions: above}, {ID: "within", Conditions: not(above)}, {ID: "twice", Logic: ems.None, Conditions: not(above)}}
+	got := make([]string, len(rules))
+	for i := range rules {
+		rules[i].Hysteresis = 2
+		if err := b.UpsertRule(b.ctx, rules[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, value := range []float64{10, 9.9, 9, 10, 11.9, 9.5, 12, 11, 9.9, 8, 7.9} {
+		b.ingest(t, 1, rtdb.Sample{Point: 1, Number: value})
+		for i := range rules {
+			mark := "-"
+			if b.status(t, rules[i].ID) == ems.RuleActive {
+				mark = "+"
+			}
+			got[i] += mark
+		}
+	}
+	expect(t, "where they are active", got, []string{"-+++++--+++", "-+++++--+++", "++++++++++-"})
+}
+
 // truth is the three-valued logic of groups: false, unknown, true.
 func truth(logic ems.Logic, parts []string) string {
 	switch {
