@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -31,6 +32,10 @@ func Body(c echo.Context, into any) error {
 	var tooLarge *echo.HTTPError
 	if err := decoder.Decode(into); errors.As(err, &tooLarge) {
 		return err
+	} else if errors.Is(err, io.EOF) {
+		return ems.Errorf(ems.CodeInvalid, "the body is empty: send JSON, %s", described(reflect.TypeOf(into)))
+	} else if errors.Is(err, io.ErrUnexpectedEOF) {
+		return ems.Errorf(ems.CodeInvalid, "the body ends in the middle of its JSON, after %d bytes", text.Len())
 	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: %w", placed(err, text.Bytes()))
 	}
@@ -40,6 +45,27 @@ func Body(c echo.Context, into any) error {
 		return ems.Errorf(ems.CodeInvalid, "the body holds more than one JSON value")
 	}
 	return nil
+}
+
+// described says what kind of value is expected, and of an object which fields there
+// are: "an object of by, occurrence".
+func described(kind reflect.Type) string {
+	for kind.Kind() == reflect.Pointer {
+		kind = kind.Elem()
+	}
+	var names []string
+	if kind.Kind() == reflect.Struct {
+		for _, field := range reflect.VisibleFields(kind) {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "" && name != "-" {
+				names = append(names, name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ems.KindText(kind)
+	}
+	return ems.KindText(kind) + " of " + strings.Join(names, ", ")
 }
 
 // placed says of a value that is of another kind than expected where it stands,
