@@ -239,6 +239,8 @@ func TestAlarmsAreListedNewestFirstAndNarrowed(t *testing.T) {
 	f.Refused(http.MethodGet, "/api/alarms?state=opened", "", http.StatusBadRequest, ems.CodeInvalid, "use all, open, active,")
 	f.Refused(http.MethodGet, "/api/alarms?after=x", "", http.StatusBadRequest, ems.CodeInvalid, "cursor")
 	f.Refused(http.MethodGet, "/api/alarms?from=yesterday", "", http.StatusBadRequest, ems.CodeInvalid, `from "yesterday" is not a time`)
+	f.Refused(http.MethodGet, "/api/alarms?from=2026-03-01T12:00:00Z&to=2026-03-01T12:00:00Z", "", http.StatusBadRequest, ems.CodeInvalid, "to must be after from")
+	f.Refused(http.MethodPost, "/api/alarms", `{"source":"pump","level":"Minor","title":" "}`, http.StatusBadRequest, ems.CodeInvalid, "title is missing")
 	f.Refused(http.MethodGet, "/api/alarms?shelved=maybe", "", http.StatusBadRequest, ems.CodeInvalid, "neither true nor false")
 	f.Refused(http.MethodGet, "/api/alarms/active?state=open", "", http.StatusBadRequest, ems.CodeInvalid, "state active")
 	f.Refused(http.MethodGet, "/api/alarms?level=critical", "", http.StatusBadRequest, ems.CodeInvalid, "alarm level")
@@ -252,7 +254,7 @@ func TestUnusableAlarmsAreRefused(t *testing.T) {
 	f := start(t, ample)
 	long := func(count int) string { return string(bytes.Repeat([]byte("x"), count)) }
 	for body, message := range map[string]string{
-		``:                            "the body is not the JSON",
+		``:                            "the body is empty: send JSON, an object of source, rule, level,",
 		`{"level":"Info","colour":1}`: "colour",
 		`{"source":"a","level":"Bad","title":"t"}`:                                     `unknown alarm level "Bad"`,
 		`{"level":"Info","title":"t"}`:                                                 "source is missing",

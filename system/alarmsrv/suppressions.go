@@ -48,6 +48,9 @@ func (s *Service) suppress(c echo.Context) error {
 	if body.ID == "" {
 		body.ID = "s-" + rand.Text()[:12]
 	}
+	if err := ems.CheckID("suppression id", body.ID); err != nil {
+		return err
+	}
 	now := time.UnixMilli(s.clock.Now().UnixMilli())
 	made := ems.Suppression{ID: body.ID, Scope: body.Scope, Value: body.Value, By: body.By, Reason: body.Reason, Since: now}
 	if body.For != "" {

@@ -35,6 +35,8 @@ func TestASuppressionNamesWhatThereIs(t *testing.T) {
 	body := func(scope, value string) string {
 		return fmt.Sprintf(`{"scope":%q,"value":%q,"by":"ann","reason":"x"}`, scope, value)
 	}
+	// Without its braces checked such an id would be one of another site.
+	f.Refused(http.MethodPost, "/api/alarms/suppressions", `{"id":"{x}:a","scope":"all","by":"ann","reason":"x"}`, http.StatusBadRequest, ems.CodeInvalid, "suppression id")
 	for _, value := range []string{
 		"comsrv:", "comsrv:10", "comsrv:1002", "comsrv:1002:", "comsrv:1002:T", "comsrv:1002:T:5", "comsrv:1002:T:51", "comsrv:77:T:1", "comsrv:3005:T:9", "comsrv:300",
 		"modsrv:", "modsrv:bat", "modsrv:battery", "modsrv:battery:", "modsrv:battery:heat", "modsrv:battery:tot", "rulesrv:hot:input", "custom:any", "pump", "pv-7",

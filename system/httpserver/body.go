@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -35,7 +36,7 @@ func Body(c echo.Context, into any) error {
 	} else if errors.Is(err, io.EOF) {
 		return ems.Errorf(ems.CodeInvalid, "the body is empty: send JSON, %s", described(reflect.TypeOf(into)))
 	} else if errors.Is(err, io.ErrUnexpectedEOF) {
-		return ems.Errorf(ems.CodeInvalid, "the body ends in the middle of its JSON, after %d bytes", text.Len())
+		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: it ends in the middle, after %d bytes", text.Len())
 	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: %w", placed(err, text.Bytes()))
 	}
@@ -43,6 +44,9 @@ func Body(c echo.Context, into any) error {
 		return err
 	} else if !errors.Is(err, io.EOF) {
 		return ems.Errorf(ems.CodeInvalid, "the body holds more than one JSON value")
+	}
+	if !utf8.Valid(text.Bytes()) { // the decoder would put other characters in the place of these
+		return ems.Errorf(ems.CodeInvalid, "the body is not valid UTF-8")
 	}
 	return nil
 }
