@@ -11,6 +11,7 @@ import (
 
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // Bounds of a write over HTTP.
@@ -236,7 +237,7 @@ func (s *Service) writePoint(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	if err := s.commands.send(ctx, command); err != nil {
-		return err
+		return rtdb.SendError(command, err)
 	}
 	result, err := s.db.SettleCommand(ctx, command)
 	if err != nil {

@@ -47,6 +47,7 @@ type channel struct {
 	trace     *trace                     // of its frames; it goes on where another channel takes the place of this one
 	tasks     chan func(context.Context) // what people ask of the device beside commands
 	leave     leave
+	rates     rates
 	rests     error // why nothing can be asked of it; nil where it is enabled
 
 	mu     sync.Mutex
@@ -365,6 +366,7 @@ func (c *channel) succeed(points, bad int, wasOnline bool, trip time.Duration) {
 		c.counters.partial.Inc()
 	}
 	if !wasOnline {
+		c.rates = rates{since: c.clock.Now(), written: map[int]writtenOnce{}}
 		c.logger.Info("the device answers", "address", c.Address, "points", points, "bad", bad)
 	}
 }

@@ -334,6 +334,7 @@ func (c *channel) execute(ctx context.Context, order order) {
 		Point: order.point, Raw: point.ToRaw(order.Value),
 		Before: func() error { return c.permit(writing, order, &armed) },
 	})
+	c.noteWrite(order.point, order.Value, written, err)
 	if armed {
 		c.settleHold(writing, order.Command, written, err)
 	}
@@ -367,6 +368,9 @@ func (c *channel) permit(ctx context.Context, order order, armed *bool) error {
 		last.Quality = ems.Bad
 	}
 	if err := point.CheckStep(order.Value, last); err != nil {
+		return err
+	}
+	if err := c.checkRate(order.point, order.Value, last); err != nil {
 		return err
 	}
 	if err := c.checkInterlocks(ctx, point, order.Value); err != nil {

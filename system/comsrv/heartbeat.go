@@ -83,8 +83,9 @@ func (c *channel) writeSafeState(ctx context.Context) {
 
 // writeDirectly writes what nobody asked for by a command, regularly or once.
 func (c *channel) writeDirectly(ctx context.Context, point int, value float64, regularly bool) error {
-	_, err := c.driver.WritePoint(ctx, protocol.Write{
+	written, err := c.driver.WritePoint(ctx, protocol.Write{
 		Point: point, Raw: c.Points[point].ToRaw(value), Regular: regularly, Before: func() error { return nil },
 	})
+	c.noteWrite(point, value, written, err)
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
@@ -141,5 +143,28 @@ func TestWhatIsDoneWhileConnectingIsNotWaitedForAgain(t *testing.T) {
 	}
 	if !c.publisher.polled || len(c.tasks) > 0 {
 		t.Errorf("tried %t, %d requests wait", c.publisher.polled, len(c.tasks))
+	}
+}
+
+// TestACommandWaitsForTheEndOfConnecting and is sent then, unless its deadline has
+// passed meanwhile.
+func TestACommandWaitsForTheEndOfConnecting(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.hold(1)
+	entry := field(1, d.address, allKinds()...)
+	entry.Timeout = time.Minute
+	p := newPlant(t, entry)
+	p.start()
+	d.awaitHeld()
+	late, early := command("late", ems.Adjustment, 1, 10), command("early", ems.Adjustment, 1, 20)
+	late.Deadline = time.Now().Add(200 * time.Millisecond)
+	p.send(late, early)
+	passed(late.Deadline)
+	d.release()
+	p.wantEnd(early, ems.CommandDone, number(20), "")
+	p.wantEnd(late, ems.CommandExpired, nil, "the deadline of command 'late' has passed")
+	if diff := cmp.Diff([]string{"6@10=40"}, d.written()); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -116,6 +116,8 @@ func (s *Service) readRegisters(c echo.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case ems.CodeOf(failure) == ems.CodeConflict: // what the device answered
+		return failure
 	case failure != nil:
 		return ems.Errorf(ems.CodeUnavailable, "%w", failure)
 	}

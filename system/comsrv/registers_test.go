@@ -66,11 +66,15 @@ func TestRegistersAreReadOverHTTP(t *testing.T) {
 	}
 	d.set(func() { d.refuse[3] = 2 })
 	const one = `{"unit": 1, "function": 3, "address": 9, "count": 1}`
-	if got := read(one); got != "503 UNAVAILABLE the device answered exception 2 (illegal data address) to function 3" {
+	if got := read(one); got != "409 CONFLICT the device answered exception 2 (illegal data address) to function 3" {
+		t.Error(got)
+	}
+	d.set(func() { d.refuse[3] = 11 }) // a gateway says that the device does not
+	if got := read(one); got != "503 UNAVAILABLE the gateway answered exception 11 (gateway target did not respond) to function 3" {
 		t.Error(got)
 	}
 	d.off()
-	if got, want := read(one), d.address+" cannot be reached: connect: connection refused"; !strings.HasSuffix(got, want) {
+	if got, want := read(one), d.address+" cannot be reached: connect: connection refused"; !strings.HasPrefix(got, "503 UNAVAILABLE ") || !strings.HasSuffix(got, want) {
 		t.Error(got)
 	}
 	d.set(func() { delete(d.refuse, 3) })

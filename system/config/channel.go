@@ -2,7 +2,9 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -139,6 +141,8 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	if entry.Name == "" {
 		doc.add(append(at, "name"), "a channel needs a name")
 	}
+	checkProse(doc, append(at, "name"), entry.Name, maxChannelName)
+	checkProse(doc, append(at, "description"), strings.ReplaceAll(entry.Description, "\n", " "), maxDescription)
 	if entry.Protocol == "" {
 		doc.add(append(at, "protocol"), "a channel needs a protocol, for example modbus_tcp")
 	} else if len(s.protocols) > 0 && !contains(s.protocols, entry.Protocol) {
@@ -152,4 +156,17 @@ func (s *siteReader) channel(doc *document, at []any, entry channelEntry) Channe
 	channel.checkPeriods(doc, at)
 	s.readSections(doc, at, entry, &channel)
 	return channel
+}
+
+// Bounds of what people call a channel, in bytes.
+const (
+	maxChannelName = 100
+	maxDescription = 1000
+)
+
+// checkProse refuses what would spoil a line of a log or of a screen.
+func checkProse(doc *document, at []any, text string, most int) {
+	if len(text) > most || strings.ContainsFunc(text, unicode.IsControl) {
+		doc.add(at, "has control characters, or more than %d bytes", most)
+	}
 }

@@ -56,17 +56,17 @@ const everyKey = `
 
 // everyTable are the tables of its channels.
 func everyTable() map[string]map[string]string {
-	const points, mapping = "point_id,signal_name,scale,offset,unit,reverse,data_type,deadband,min,max,max_step,safe_value,select_timeout\n",
+	const points, mapping = "point_id,signal_name,scale,offset,unit,reverse,data_type,deadband,min,max,max_step,max_rate,safe_value,select_timeout\n",
 		"point_id,slave_id,function_code,register_address,data_type,byte_order,bit_position\n"
 	adjustments := map[string]string{
-		"adjustment":         points + "1,limit,0.5,1,kW,,,,0,50,5,0,30s\n2,beat,1,0,,,,,,,,,\n",
+		"adjustment":         points + "1,limit,0.5,1,kW,,,,0,50,5,2.5,0,30s\n2,beat,1,0,,,,,,,,,,\n",
 		"adjustment_mapping": mapping + "1,1,6,10,int16,AB,\n2,1,6,11,uint16,,\n",
 	}
 	return map[string]map[string]string{
-		"1": {"telemetry": points + "1,power,1,0,kW,,,0.5,,,,,\n", "telemetry_mapping": mapping + "1,5,3,0,float32,CDAB,\n"},
+		"1": {"telemetry": points + "1,power,1,0,kW,,,0.5,,,,,,\n", "telemetry_mapping": mapping + "1,5,3,0,float32,CDAB,\n"},
 		"2": adjustments,
-		"3": {"telemetry": points + "1,power,1,0,kW,,,,,,,,\n"},
-		"4": {"telemetry": points + "1,power,1,0,kW,,,,,,,,\n", "telemetry_mapping": "point_id,address\n1,level\n"},
+		"3": {"telemetry": points + "1,power,1,0,kW,,,,,,,,,\n"},
+		"4": {"telemetry": points + "1,power,1,0,kW,,,,,,,,,\n", "telemetry_mapping": "point_id,address\n1,level\n"},
 	}
 }
 
@@ -132,8 +132,13 @@ func TestFaultsOfADocument(t *testing.T) {
 		"":                            "channel: id: a channel needs an id of 1 or more",
 		"[]":                          "channel:1: a list where an object is expected",
 		"id: 7\nname: a\nprotocol: x": `channel:3: protocol: no driver for "x": use one of modbus_tls, modbus_tcp, virtual`,
-		"id: 7\nname: a\nprotocol: virtual\npoll_perod: 1s": `channel:4: unknown key "poll_perod": check its spelling and indentation`,
-		"id: 7\nname: a\nprotocol: virtual\n---\nid: 8":     "channel:4: a second YAML document: put everything into one",
+		"id: 7\nname: \"a\\0\"\nprotocol: virtual":                                                                                           "channel:2: name: has control characters, or more than 100 bytes",
+		"id: 7\nname: \"a\\nb\"\nprotocol: virtual":                                                                                          "channel:2: name: has control characters, or more than 100 bytes",
+		"id: 7\nname: " + strings.Repeat("x", 101) + "\nprotocol: virtual":                                                                   "channel:2: name: has control characters, or more than 100 bytes",
+		"id: 7\nname: a\nprotocol: virtual\ndescription: \"a\\eb\"":                                                                          "channel:4: description: has control characters, or more than 1000 bytes",
+		"id: 7\nname: a\nprotocol: virtual\ndescription: " + strings.Repeat("x", 1001):                                                       "channel:4: description: has control characters, or more than 1000 bytes",
+		"id: 7\nname: a\nprotocol: virtual\npoll_perod: 1s":                                                                                  `channel:4: unknown key "poll_perod": check its spelling and indentation`,
+		"id: 7\nname: a\nprotocol: virtual\n---\nid: 8":                                                                                      "channel:4: a second YAML document: put everything into one",
 		"id: 7\nname: a\nprotocol: virtual\npoints: {telemetry: \"point_id,signal_name,scale,offset,unit,reverse,data_type\\n1,=x,1,0,,,\"}": "points/7/telemetry.csv:2: signal_name",
 		"id: 7\nname: a\nprotocol: virtual\npoints: {telemetri: x}":                                                                          `channel:4: points.telemetri: no table has this name: use one of telemetry`,
 		"id: 7\nname: a\nprotocol: virtual\npoints: {telemetry: [1]}":                                                                        "channel:4: points.telemetry: a list where a text is expected",
@@ -146,8 +151,11 @@ func TestFaultsOfADocument(t *testing.T) {
 			t.Errorf("%q\n got %v\nwant %s", text, err, want)
 		}
 	}
-	if _, err := site.ParseChannel([]byte(strings.Replace(tls, "%", "tls/theirs.pem", 1))); err != nil {
-		t.Error(err)
+	longest := "id: 7\nname: " + strings.Repeat("x", 100) + "\nprotocol: virtual\ndescription: |\n  one line\n  " + strings.Repeat("x", 990) + "\n"
+	for _, sound := range []string{strings.Replace(tls, "%", "tls/theirs.pem", 1), longest} {
+		if _, err := site.ParseChannel([]byte(sound)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

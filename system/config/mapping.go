@@ -74,18 +74,24 @@ type onFault func(column, format string, args ...any)
 // Check tells fault all that no device could serve of a point of that kind, by
 // column of the mapping table, and gives the order that was left out its meaning.
 func (m *Mapping) Check(kind ems.PointType, fault func(column, format string, args ...any)) {
-	if !slices.Contains(DataTypes, m.DataType) {
+	typed, served := slices.Contains(DataTypes, m.DataType), true
+	if !typed {
 		fault("data_type", "%q is unknown: use one of %s", m.DataType, listText(DataTypes))
-		return
 	}
 	switch m.Function {
 	case readCoils, readDiscreteInputs, readHolding, readInputs, writeCoil, writeRegister, writeCoils, writeRegisters, maskRegister:
 	default:
+		served = false
 		fault("function_code", "%d is none of 1 to 6, 15, 16 and 22", m.Function)
+	}
+	if !typed { // what follows would be about another type
 		return
 	}
 	m.checkLength(fault)
 	m.checkOrder(fault)
+	if !served {
+		return
+	}
 	m.checkBits(fault)
 	m.checkFunction(kind, fault)
 	if m.End() > math.MaxUint16+1 {

@@ -26,7 +26,7 @@ func tableFolder(id ems.ChannelID) string { return "points/" + uintText(uint32(i
 
 var (
 	pointColumns    = []string{"point_id", "signal_name", "scale", "offset", "unit", "reverse", "data_type"}
-	pointOptional   = []string{"deadband", "min", "max", "poll_group", "max_step", "safe_value", "select_timeout"}
+	pointOptional   = []string{"deadband", "min", "max", "poll_group", "max_step", "max_rate", "safe_value", "select_timeout"}
 	mappingColumns  = []string{"point_id", "slave_id", "function_code", "register_address", "data_type", "byte_order", "bit_position"}
 	mappingOptional = []string{"length", "sentinel"}
 )
@@ -184,7 +184,7 @@ func (s *siteReader) readMappingTable(file string, kind ems.PointType, channel *
 }
 
 // mapping reads the place of a point and checks it on its own and against what
-// the channel says of its device.
+// the channel says of its device. All that is wrong in a row is told at once.
 func (r *tableRow) mapping(kind ems.PointType, channel *Channel) (mapping Mapping, sound bool) {
 	before := len(r.faults.list)
 	mapping = Mapping{
@@ -200,11 +200,14 @@ func (r *tableRow) mapping(kind ems.PointType, channel *Channel) (mapping Mappin
 	if r.text("length") != "" {
 		mapping.Length = int(r.integer("length", 1, maxLength))
 	}
-	if len(r.faults.list) == before {
-		mapping.Check(kind, r.fault)
+	if r.told["function_code"] {
+		mapping.Function = 0 // none, so that nothing is told of what it would read or write
 	}
-	if len(r.faults.list) == before {
+	mapping.Check(kind, r.faultOnce)
+	if r.sound("data_type", "function_code", "byte_order", "length") {
 		mapping.readSentinel(r.text("sentinel"), r.fault)
+	}
+	if r.sound("data_type", "function_code", "byte_order", "length", "slave_id", "register_address") {
 		channel.CheckMapping(&mapping, kind, r.fault)
 	}
 	return mapping, len(r.faults.list) == before

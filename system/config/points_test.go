@@ -76,9 +76,9 @@ func TestPointTableFaults(t *testing.T) {
 	}{
 		"missing column":   {"point_id,signal_name,scale,offset,reverse,data_type\n", []string{`1: column "unit" is missing`}},
 		"semicolons":       {strings.ReplaceAll(pointHead, ",", ";") + "1;a;0,1;0;;0;\n", []string{"1: the columns are parted by semicolons or tabs: use commas, and points in numbers"}},
-		"unknown column":   {"dead," + pointHead, []string{`1: unknown column "dead": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,safe_value,select_timeout`}},
+		"unknown column":   {"dead," + pointHead, []string{`1: unknown column "dead": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,max_rate,safe_value,select_timeout`}},
 		"column twice":     {"unit," + pointHead, []string{`1: column "unit" stands twice`}},
-		"many columns":     {strings.Repeat("a,", 100) + "a\n", []string{`1: 101 columns: the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,safe_value,select_timeout`}},
+		"many columns":     {strings.Repeat("a,", 100) + "a\n", []string{`1: 101 columns: the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,max_rate,safe_value,select_timeout`}},
 		"no header":        {"", []string{"1: the first line must name the columns: point_id,signal_name,scale,offset,unit,reverse,data_type"}},
 		"cells":            {pointHead + "1,a,1,0,,0\n", []string{"2: 6 columns where the first line names 7"}},
 		"id":               {pointHead + "01,a,1,0,,0,\n", []string{`2: point_id "01" is not a number of 1 or more`}},
@@ -247,6 +247,38 @@ func TestALoneDashIsNoFormula(t *testing.T) {
 	site, err := tables(t, "", map[string]string{"telemetry": pointHead + "1,a,1,0,-,0,\n", "telemetry_mapping": mappingHead + "1,1,3,0,uint16,,\n"})
 	if err != nil || site.Channels[0].Points[0].Unit != "-" {
 		t.Error(err)
+	}
+}
+
+// TestAllThatIsWrongInAMappingIsTold at once, and nothing that follows from what could
+// not be read.
+func TestAllThatIsWrongInAMappingIsTold(t *testing.T) {
+	t.Parallel()
+	_, err := tables(t, ", modbus: {forbidden: [{first: 9, last: 9}]}", map[string]string{"telemetry": namedPoints(6, "point"), "telemetry_mapping": longHead +
+		"1,256,x,-1,int5,ABCD,70,,\n" +
+		"2,x,7,x,uint16,ABCD,,4,0x1\n" +
+		"3,1,x,0,bool,,,,\n" + // whether it needs a bit is not known
+		"4,1,6,0,uint16,DCBA,3-4,1,\n" +
+		"5,1,3,9,string,,,0,\n" +
+		"6,1,3,9,bool,,16,,0x10000\n"})
+	want := []string{
+		`2: slave_id "256" is not a whole number from 0 to 255`, `2: function_code "x" is not a whole number from 1 to 22`,
+		`2: register_address "-1" is not a whole number from 0 to 65535`, `2: bit_position "70" is neither a bit from 0 to 63 nor several, written as 4-7`,
+		"2: data_type \"int5\" is unknown: use one of bool, bits, int8, uint8, int16, uint16, int32, uint32, int64, uint64, float16, float32, float64, bcd16, bcd32, string",
+		`3: slave_id "x" is not a whole number from 0 to 255`, `3: register_address "x" is not a whole number from 0 to 65535`,
+		"3: function_code 7 is none of 1 to 6, 15, 16 and 22", "3: length is for strings alone: leave it empty for uint16", `3: byte_order "ABCD" does not fit uint16: use one of AB, BA`,
+		`4: function_code "x" is not a whole number from 1 to 22`,
+		"5: length is for strings alone: leave it empty for uint16", `5: byte_order "DCBA" does not fit uint16: use one of AB, BA`,
+		"5: bit_position 3-4 names several bits: that is data_type bits", "5: function_code 6 does not read: use 1 (coils), 2 (discrete inputs), 3 (holding registers) or 4 (input registers)",
+		`6: length "0" is not a whole number from 1 to 125`,
+		"7: bit_position 16 is not from 0 to 15", `7: sentinel "0x10000" is neither none nor sunspec nor the 16 bits of the registers in hex, for example 0x8000`,
+		"7: register_address 9 is in a range that the channel forbids to read",
+	}
+	for i := range want {
+		want[i] = "points/1/telemetry_mapping.csv:" + want[i]
+	}
+	if diff := cmp.Diff(want, details(t, err)); diff != "" {
+		t.Error(diff)
 	}
 }
 

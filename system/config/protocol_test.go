@@ -130,7 +130,7 @@ func TestFaultsOfChannelsWithoutRegisters(t *testing.T) {
 			`points/3001/telemetry_mapping.csv:1: unknown column "slave_id": the columns are point_id,address`, `points/3001/telemetry_mapping.csv:1: column "address" is missing`,
 		}},
 		{"what only follows", "points/2001/telemetry.csv", "signal_name", "signal", []string{
-			`points/2001/telemetry.csv:1: unknown column "signal": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,safe_value,select_timeout`,
+			`points/2001/telemetry.csv:1: unknown column "signal": the columns are point_id,signal_name,scale,offset,unit,reverse,data_type, and where wanted deadband,min,max,poll_group,max_step,max_rate,safe_value,select_timeout`,
 			`points/2001/telemetry.csv:1: column "signal_name" is missing`,
 		}},
 		{"long address", "points/3001/telemetry_mapping.csv", "temp1_input", strings.Repeat("x", 201), []string{"points/3001/telemetry_mapping.csv:2: address has 201 bytes, more than the 200 that fit"}},

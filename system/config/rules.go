@@ -25,14 +25,6 @@ func (s *siteReader) readRules(site *Site) {
 	}
 }
 
-// ReadRules reads rules.yaml of the site folder anew.
-func (s *Site) ReadRules() ([]ems.Rule, error) {
-	reader := &siteReader{dir: s.Dir}
-	fresh := *s
-	reader.readRules(&fresh)
-	return fresh.Rules, reader.faults.err()
-}
-
 // FindModel returns a model that is in use, whether the site folder has it or not.
 type FindModel func(id string) (ems.Expansion, bool)
 

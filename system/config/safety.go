@@ -16,21 +16,15 @@ const (
 // readSafety reads what a row says of the commands that its point takes.
 func (r *tableRow) readSafety(point *ems.Point) {
 	if !point.Type.Writable() {
-		for _, column := range []string{"max_step", "safe_value", "select_timeout"} {
+		for _, column := range []string{"max_step", "max_rate", "safe_value", "select_timeout"} {
 			if r.text(column) != "" {
 				r.fault(column, "only points that are written have one: controls and adjustments")
 			}
 		}
 		return
 	}
-	point.MaxStep, point.SafeValue = r.bound("max_step"), r.bound("safe_value")
-	switch {
-	case point.MaxStep == nil:
-	case point.Type == ems.Control:
-		r.fault("max_step", "only adjustments have one: a control is 0 or 1")
-	case *point.MaxStep <= 0:
-		r.fault("max_step", "%v is not above 0", *point.MaxStep)
-	}
+	point.MaxStep, point.MaxRate = r.readChange("max_step", point.Type), r.readChange("max_rate", point.Type)
+	point.SafeValue = r.bound("safe_value")
 	if safe := point.SafeValue; safe != nil {
 		if err := point.CheckRange(*safe); err != nil {
 			r.fault("safe_value", "%v", err)
@@ -49,6 +43,19 @@ func (r *tableRow) readSafety(point *ems.Point) {
 		return
 	}
 	point.SelectTimeout = timeout
+}
+
+// readChange reads how much an adjustment may change.
+func (r *tableRow) readChange(column string, kind ems.PointType) *float64 {
+	most := r.bound(column)
+	switch {
+	case most == nil:
+	case kind == ems.Control:
+		r.fault(column, "only adjustments have one: a control is 0 or 1")
+	case *most <= 0:
+		r.fault(column, "%v is not above 0", *most)
+	}
+	return most
 }
 
 // parsePlace reads a writable point of a channel, "C:1" or "A:3".

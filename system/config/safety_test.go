@@ -24,7 +24,7 @@ func TestSafetyOfCommandsIsRead(t *testing.T) {
 	}
 	for ref, want := range map[string]ems.Safety{
 		"comsrv:1005:C:1": {SafeValue: float(0), SelectTimeout: 30 * time.Second},
-		"comsrv:1005:A:3": {MaxStep: float(25), SafeValue: float(10)},
+		"comsrv:1005:A:3": {MaxStep: float(25), MaxRate: float(5), SafeValue: float(10)},
 		"comsrv:1005:A:9": {},
 	} {
 		parsed, err := ems.ParsePointRef(ref)
@@ -71,7 +71,12 @@ func TestFaultsOfSafety(t *testing.T) {
 	}{
 		{"step 0", adjustment, ",100,25,", ",100,0,", []string{adjustment + ":2: max_step 0 is not above 0"}},
 		{"step of a control", control, "safe_value", "max_step", []string{control + ":2: max_step only adjustments have one: a control is 0 or 1"}},
-		{"safe out of range", adjustment, "25,10", "25,101", []string{adjustment + ":2: safe_value 101 is above the greatest value of export_limit, 100 kW"}},
+		{"rate below 0", adjustment, ",25,5,", ",25,-5,", []string{adjustment + ":2: max_rate -5 is not above 0"}},
+		{"rate of a control", control, "safe_value", "max_rate", []string{control + ":2: max_rate only adjustments have one: a control is 0 or 1"}},
+		{"rate of what is read", "points/1005/signal.csv", "data_type\n1,earthed,,,,0,bool", "data_type,max_rate\n1,earthed,,,,0,bool,1", []string{
+			"points/1005/signal.csv:2: max_rate only points that are written have one: controls and adjustments",
+		}},
+		{"safe out of range", adjustment, "5,10", "5,101", []string{adjustment + ":2: safe_value 101 is above the greatest value of export_limit, 100 kW"}},
 		{"safe control", control, ",0,30s", ",2,30s", []string{control + ":2: safe_value 2 of a control is neither 0 nor 1"}},
 		{"safe not a number", control, ",0,30s", ",off,30s", []string{control + `:2: safe_value "off" is not a finite number`}},
 		{"short selection", control, "30s", "999ms", []string{control + `:2: select_timeout "999ms" is not a time from 1s to 10m0s, for example 30s`}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -29,11 +30,29 @@ type tableRow struct {
 	file   string
 	line   int
 	cells  map[string]string
+	told   map[string]bool // columns with a fault
 }
 
 // fault tells what is wrong in a column, in words that follow its name.
 func (r *tableRow) fault(column, format string, args ...any) {
 	r.faults.add(r.file, r.line, column+" "+format, args...)
+	if r.told == nil {
+		r.told = map[string]bool{}
+	}
+	r.told[column] = true
+}
+
+// faultOnce is fault for a column of which nothing was told yet: where its text is no
+// number, what the number in its place means is nothing to tell.
+func (r *tableRow) faultOnce(column, format string, args ...any) {
+	if !r.told[column] {
+		r.fault(column, format, args...)
+	}
+}
+
+// sound reports whether nothing was told of these columns.
+func (r *tableRow) sound(columns ...string) bool {
+	return !slices.ContainsFunc(columns, func(column string) bool { return r.told[column] })
 }
 
 func (r *tableRow) text(column string) string { return r.cells[column] }

@@ -64,7 +64,8 @@ func pointCells(point *MappedPoint) map[string]string {
 	cells := map[string]string{
 		"point_id": uintText(uint32(point.ID)), "signal_name": point.Name, "unit": point.Unit,
 		"scale": numberText(point.Scale), "offset": numberText(point.Offset), "reverse": "0", "data_type": cmp.Or(string(point.Mapping.DataType), point.ForReader),
-		"min": boundText(point.Min), "max": boundText(point.Max), "max_step": boundText(point.MaxStep), "safe_value": boundText(point.SafeValue),
+		"min": boundText(point.Min), "max": boundText(point.Max), "max_step": boundText(point.MaxStep), "max_rate": boundText(point.MaxRate),
+		"safe_value": boundText(point.SafeValue),
 	}
 	if point.Reverse {
 		cells["reverse"] = "1"

@@ -2,6 +2,7 @@ package ems_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
 )
@@ -32,6 +33,33 @@ func TestCheckStep(t *testing.T) {
 	}
 	if free := (&ems.Point{}); free.CheckStep(1e9, ems.Value{Quality: ems.Bad}) != nil || free.IsSafe(0) {
 		t.Error("a point without limits has limits")
+	}
+}
+
+func TestCheckRate(t *testing.T) {
+	t.Parallel()
+	rate, safe := 10.0, 0.0
+	point := ems.Point{Name: "power", Unit: "kW", Safety: ems.Safety{MaxRate: &rate, SafeValue: &safe}}
+	for _, test := range []struct {
+		value float64
+		ago   time.Duration
+		want  string
+	}{
+		{55, 500 * time.Millisecond, ""},
+		{45, 500 * time.Millisecond, ""},
+		{50, 0, ""},
+		{50.3, 30 * time.Millisecond, ""}, // 0.29999999999999716
+		{55.1, 500 * time.Millisecond, "55.1 is 5.1 kW from the 50 that power had 0.5 s ago: its greatest rate is 10 a second, so send it 0.01 s later"},
+		{44, 500 * time.Millisecond, "44 is 6 kW from the 50 that power had 0.5 s ago: its greatest rate is 10 a second, so send it 0.1 s later"},
+		{0, 0, ""}, // the safe value
+	} {
+		err := point.CheckRate(test.value, 50, test.ago)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || err.Error() != test.want || ems.CodeOf(err) != ems.CodeConflict) {
+			t.Errorf("%v after %v: %v, want %q", test.value, test.ago, err, test.want)
+		}
+	}
+	if err := (&ems.Point{}).CheckRate(1e9, 0, 0); err != nil {
+		t.Error(err)
 	}
 }
 

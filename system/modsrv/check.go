@@ -103,11 +103,11 @@ func (s *Service) lookup(ctx context.Context, given ...ems.Template) *lookup {
 	return look
 }
 
-// inUse returns the site with the channels made through the API; fault says
+// inUse returns a folder with the channels made through the API; fault says
 // afterwards why one could not be asked for.
-func (s *Service) inUse(ctx context.Context) (site *config.Site, fault *error) {
+func (s *Service) inUse(ctx context.Context, folder *config.Site) (site *config.Site, fault *error) {
 	fault = new(error)
-	return s.site.BesideMade(func(id ems.ChannelID) (string, bool) {
+	return folder.BesideMade(func(id ems.ChannelID) (string, bool) {
 		made, found, err := s.db.MadeChannel(ctx, id)
 		if err != nil {
 			*fault = err
@@ -129,7 +129,7 @@ func expand(site *config.Site, model *ems.Model, find func(id string) (ems.Templ
 // checkModel returns what a model would expand to.
 func (s *Service) checkModel(ctx context.Context, model *ems.Model) (ems.Expansion, error) {
 	look := s.lookup(ctx)
-	site, fault := s.inUse(ctx)
+	site, fault := s.inUse(ctx, s.folder.Load())
 	expansion, faults := expand(site, model, look.find)
 	if err := errors.Join(look.err, *fault); err != nil {
 		return ems.Expansion{}, err
@@ -152,7 +152,7 @@ func (s *Service) checkTemplate(ctx context.Context, template ems.Template) ([]e
 		}
 		return nil, err
 	}
-	site, fault := s.inUse(ctx)
+	site, fault := s.inUse(ctx, s.folder.Load())
 	expansions, count := []ems.Expansion{}, 0
 	var details []string
 	unfit := func(what, id string, faults []ems.Fault) {

@@ -21,7 +21,7 @@ type idsReply struct{ Added, Changed, Removed []string }
 type reloadReply struct {
 	DryRun            bool `json:"dry_run"`
 	Templates, Models idsReply
-	Restart           string
+	Channels          []int
 }
 
 func changed(added, changed, removed []string) idsReply {
@@ -215,8 +215,9 @@ func TestAFolderAtFaultChangesNothing(t *testing.T) {
 	p.does(http.MethodPost, "/api/models", `{"id":"api-n","template":"rack","mapping":{"channel":1001,"data":{"power":1}}}`, http.StatusCreated, nil)
 }
 
-// Channels are those that comsrv was started with.
-func TestAReloadTellsWhatNeedsARestart(t *testing.T) {
+// Channels of the folder are known from the reload on, and what names them is held to
+// them.
+func TestAReloadKnowsTheChannelsOfTheFolder(t *testing.T) {
 	t.Parallel()
 	p := start(t, testSite())
 	site := testSite()
@@ -224,19 +225,22 @@ func TestAReloadTellsWhatNeedsARestart(t *testing.T) {
 	site.Channels[1] = config.Channel{ID: 7, Name: "new", Points: []config.MappedPoint{testPoint(ems.Telemetry, 1, "x", "")}}
 	site.Models = append(site.Models, ems.Model{ID: "new_1", Mapping: ems.ModelMapping{Channel: 7, Data: map[string]ems.ModelPoint{"x": "1"}}})
 	p.folder.Store(site)
+	const names7 = `{"id":"api-a","mapping":{"channel":7,"data":{"x":1}}}`
 	for _, query := range []string{"?dry_run=true", ""} {
+		p.Refused(http.MethodPost, "/api/models", names7, http.StatusBadRequest, ems.CodeInvalid, "no channel 7")
 		var reply reloadReply
 		p.does(http.MethodPost, "/api/models/reload"+query, "", http.StatusOK, &reply)
 		servicetest.Same(t, reply, reloadReply{
-			DryRun: query != "", Templates: changed(nil, nil, nil), Models: changed([]string{"new_1"}, nil, nil),
-			Restart: "channels [7 1001 1002] of the folder are not as modsrv found them: POST /api/channels/reload to use them, and restart modsrv to check models and actions against them",
+			DryRun: query != "", Templates: changed(nil, nil, nil), Models: changed([]string{"new_1"}, nil, nil), Channels: []int{7, 1001, 1002},
 		})
 	}
 	var values []modelValue
 	p.does(http.MethodGet, "/api/models/new_1/values", "", http.StatusOK, &values)
 	servicetest.Same(t, values, []modelValue{{Name: "x", Point: "comsrv:7:T:1", Quality: "bad"}})
-	p.Refused(http.MethodPost, "/api/models", `{"id":"api-a","mapping":{"channel":7}}`, http.StatusBadRequest, ems.CodeInvalid, "no channel 7")
-	p.does(http.MethodPost, "/api/models", `{"id":"api-a","mapping":{"channel":1002,"data":{"x":1}}}`, http.StatusCreated, nil)
+	p.Refused(http.MethodPost, "/api/models", `{"id":"api-a","mapping":{"channel":1002,"data":{"x":1}}}`, http.StatusBadRequest, ems.CodeInvalid, "no channel 1002")
+	p.does(http.MethodPost, "/api/models", names7, http.StatusCreated, nil)
+	p.folder.Store(testSite())
+	p.Refused(http.MethodPost, "/api/models/reload", "", http.StatusConflict, ems.CodeConflict, "model api-a: ")
 
 	moved := testSite()
 	moved.Namespace = "{north}:"

@@ -31,8 +31,7 @@ type Options struct {
 
 // Service serves the models of one site.
 type Service struct {
-	site     *config.Site                // as it was at the start, as for all services: whose channels and points there are
-	folder   atomic.Pointer[config.Site] // as it was last read: whose templates and models are in use
+	folder   atomic.Pointer[config.Site] // as it was last read: whose templates and models are in use, and whose channels and points there are
 	readSite func() (*config.Site, error)
 	db       *rtdb.Client
 	clock    ems.Clock
@@ -55,7 +54,7 @@ func New(options Options) (*Service, error) {
 		return nil, err
 	}
 	service := &Service{
-		site: options.Site, readSite: options.ReadSite, db: options.DB, clock: options.Clock, logger: options.Logger,
+		readSite: options.ReadSite, db: options.DB, clock: options.Clock, logger: options.Logger,
 		changing: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting),
 	}
 	service.folder.Store(options.Site)

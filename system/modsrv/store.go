@@ -3,7 +3,6 @@ package modsrv
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -33,10 +32,10 @@ func (d differences) none() bool { return len(d.Added)+len(d.Changed)+len(d.Remo
 
 // applied says what became different when a folder was put in use.
 type applied struct {
-	DryRun    bool        `json:"dry_run"` // it would have become so
-	Templates differences `json:"templates"`
-	Models    differences `json:"models"`
-	Restart   string      `json:"restart,omitempty"` // what of the folder needs one
+	DryRun    bool            `json:"dry_run"` // it would have become so
+	Templates differences     `json:"templates"`
+	Models    differences     `json:"models"`
+	Channels  []ems.ChannelID `json:"channels,omitempty"` // that are others, which comsrv and rulesrv find out with reloads of their own
 }
 
 // store puts the site folder in use each time a Redis newly appears.
@@ -71,14 +70,15 @@ func (s *Service) reload(c echo.Context) error {
 		if err := checkFolder(folder); err != nil {
 			return err
 		}
-		if folder.Namespace != s.site.Namespace {
+		former := s.folder.Load()
+		if folder.Namespace != former.Namespace {
 			return ems.Errorf(ems.CodeConflict, "site.yaml now names the namespace %q, and the services run with %q: restart all of them",
-				folder.Namespace.Site(), s.site.Namespace.Site())
+				folder.Namespace.Site(), former.Namespace.Site())
 		}
 		if reply, err = s.apply(ctx, folder, dryRun); err != nil {
 			return err
 		}
-		reply.Restart = restartText(s.site.Channels, folder.Channels)
+		reply.Channels = otherChannels(former.Channels, folder.Channels)
 		if !dryRun {
 			s.folder.Store(folder)
 			s.pending.Store(nil)
@@ -92,8 +92,8 @@ func (s *Service) reload(c echo.Context) error {
 	return httpserver.OK(c, reply)
 }
 
-// restartText says which channels of the folder are not those that run.
-func restartText(running, folder []config.Channel) string {
+// otherChannels returns which channels two folders do not have in common.
+func otherChannels(former, folder []config.Channel) []ems.ChannelID {
 	different := map[ems.ChannelID]bool{}
 	note := func(channels, others []config.Channel) {
 		for _, channel := range channels {
@@ -102,13 +102,9 @@ func restartText(running, folder []config.Channel) string {
 			}
 		}
 	}
-	note(running, folder)
-	note(folder, running)
-	if len(different) == 0 {
-		return ""
-	}
-	ids := slices.Sorted(maps.Keys(different))
-	return fmt.Sprintf("channels %v of the folder are not as modsrv found them: POST /api/channels/reload to use them, and restart modsrv to check models and actions against them", ids)
+	note(former, folder)
+	note(folder, former)
+	return slices.Sorted(maps.Keys(different))
 }
 
 // checkFolder refuses templates and models of a site folder whose ids are kept
@@ -233,7 +229,7 @@ func withOwn(folder, stored *config.Site) *config.Site {
 // checkOwn refuses a folder that what was made through the API does not fit any
 // more, and says how to mend that.
 func (s *Service) checkOwn(ctx context.Context, wanted *config.Site) error {
-	site, fault := s.inUse(ctx)
+	site, fault := s.inUse(ctx, wanted)
 	var details []string
 	refuse := func(what, path, id string, faults []ems.Fault) {
 		for _, fault := range faults {

@@ -9,6 +9,7 @@ import (
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // value is one named value of a model, as the API shows it.
@@ -46,7 +47,7 @@ func (s *Service) readValues(c echo.Context) error {
 	for _, field := range expansion.Computed {
 		fields[field.Name] = ems.ExpandedField{Unit: field.Unit}
 	}
-	site, fault := s.inUse(ctx)
+	site, fault := s.inUse(ctx, s.folder.Load())
 	values := make([]value, len(read))
 	for i, item := range read {
 		values[i] = shownValue(site, item, fields[item.Name])
@@ -97,7 +98,8 @@ func (s *Service) act(c echo.Context) error {
 	if body.Value == nil {
 		return ems.Errorf(ems.CodeInvalid, `the body needs a number "value"`)
 	}
-	if err := s.checkPoint(c.Request().Context(), id, action, *body.Value); err != nil {
+	target, err := s.checkPoint(c.Request().Context(), id, action, *body.Value)
+	if err != nil {
 		return err
 	}
 	select {
@@ -108,13 +110,14 @@ func (s *Service) act(c echo.Context) error {
 	}
 	now := s.clock.Now()
 	command := ems.Command{
-		ID: rand.Text(), Value: *body.Value, Issued: now,
+		ID: rand.Text(), Target: target, Value: *body.Value, Issued: now,
 		Deadline: now.Add(ems.DefaultCommandLifetime), Origin: "api:model:" + id,
 	}
 	ctx := c.Request().Context()
-	if command.Target, err = s.db.WriteModel(ctx, id, action, command); err != nil {
-		return err
+	if target, err = s.db.WriteModel(ctx, id, action, command); err != nil {
+		return rtdb.SendError(command, err)
 	}
+	command.Target = target // the model may have become another one meanwhile
 	result, err := s.db.SettleCommand(ctx, command)
 	if err != nil {
 		return err
@@ -122,26 +125,26 @@ func (s *Service) act(c echo.Context) error {
 	return httpserver.OK(c, result)
 }
 
-// checkPoint refuses a value outside what the point allows; what the template
-// allows is checked with the rest of the action.
-func (s *Service) checkPoint(ctx context.Context, id, action string, number float64) error {
+// checkPoint returns the point of an action, and refuses a value outside what it
+// allows; what the template allows is checked with the rest of the action.
+func (s *Service) checkPoint(ctx context.Context, id, action string, number float64) (ems.PointRef, error) {
 	expansion, err := s.expansions.of(ctx, id)
 	if err != nil {
-		return err
+		return ems.PointRef{}, err
 	}
 	for _, field := range expansion.Action {
 		if field.Name != action {
 			continue
 		}
-		site, fault := s.inUse(ctx)
+		site, fault := s.inUse(ctx, s.folder.Load())
 		point, found := site.Point(field.Point)
 		if *fault != nil {
-			return *fault
+			return ems.PointRef{}, *fault
 		}
 		if found {
-			return point.CheckRange(number)
+			err = point.CheckRange(number)
 		}
-		return nil
+		return field.Point, err
 	}
-	return ems.Errorf(ems.CodeNotFound, "model %s has no action %q", id, action)
+	return ems.PointRef{}, ems.Errorf(ems.CodeNotFound, "model %s has no action %q", id, action)
 }

@@ -2,6 +2,9 @@ package rtdb
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -76,10 +79,27 @@ func (c *Client) SettleCommand(ctx context.Context, command ems.Command) (ems.Co
 	default:
 		message = "whether the device has executed the command is unknown: " + result.Reason
 	}
-	return result, &ems.Error{Code: code, Message: message, Details: []string{
+	return result, &ems.Error{Code: code, Message: message, Details: whereabouts(command)}
+}
+
+// whereabouts tells a caller how to ask for a command again.
+func whereabouts(command ems.Command) []string {
+	return []string{
 		"command " + command.ID + " for " + command.Target.String(),
 		"ask GET /api/channels/" + channelName(command.Target.Channel) + "/commands/" + command.ID,
-	}}
+	}
+}
+
+// SendError is what to tell the caller of a command that could not be sent: UNKNOWN
+// where Redis may have taken it and did not say so, and else err as it is.
+func SendError(command ems.Command, err error) error {
+	var network *net.OpError
+	var reply redis.Error
+	silent := errors.As(err, &network) && network.Op != "dial" || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+	if !silent || errors.As(err, &reply) {
+		return err
+	}
+	return &ems.Error{Code: ems.CodeUnknown, Message: "whether the command waits for its device is unknown: " + err.Error(), Details: whereabouts(command)}
 }
 
 // awaitLifetime waits for the end of a command as long as it may live. When that

@@ -3,10 +3,17 @@ package rtdb_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/voltageems/voltageems-go/system/ems"
+	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // brief is a command that was sent and may be begun for 50 ms.
@@ -86,4 +93,35 @@ func TestARedisThatHangsIsSaidSoWhenACommandIsAwaited(t *testing.T) {
 		t.Errorf("got %s %v", ems.CodeOf(err), err)
 	}
 	b.server.Kill()
+}
+
+// TestSendErrorTellsWhatRedisMayHaveTaken, so that nobody sends it again for nothing.
+func TestSendErrorTellsWhatRedisMayHaveTaken(t *testing.T) {
+	t.Parallel()
+	command := ems.Command{ID: "c1", Target: ems.PointRef{Channel: 7, Type: ems.Adjustment, Point: 2}}
+	for _, test := range []struct {
+		err  error
+		code ems.Code
+	}{
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, ems.CodeUnknown},
+		{&net.OpError{Op: "write", Err: syscall.EPIPE}, ems.CodeUnknown},
+		{io.EOF, ems.CodeUnknown},
+		{context.DeadlineExceeded, ems.CodeUnknown},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, ems.CodeUnavailable},
+		{errors.New("redis: connection pool timeout"), ems.CodeUnavailable},
+	} {
+		sent := ems.Errorf(ems.CodeUnavailable, "redis did not answer comsrv_command: %w", test.err)
+		err := rtdb.SendError(command, sent)
+		if ems.CodeOf(err) != test.code {
+			t.Errorf("%v: %v", test.err, err)
+		}
+		var told *ems.Error
+		named := []string{"command c1 for comsrv:7:A:2", "ask GET /api/channels/7/commands/c1"}
+		if test.code == ems.CodeUnknown && (!errors.As(err, &told) || !slices.Equal(told.Details, named) || told.Message != fmt.Sprint("whether the command waits for its device is unknown: ", sent)) {
+			t.Errorf("%+v", told)
+		}
+	}
+	if refused := ems.Errorf(ems.CodeFull, "too many"); rtdb.SendError(command, refused) != refused {
+		t.Error("a refusal is told in other words")
+	}
 }

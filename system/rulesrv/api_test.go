@@ -29,7 +29,7 @@ type manual struct {
 	*servicetest.Fixture
 	t     *testing.T
 	clock *ems.ManualClock
-	site  *config.Site
+	site  *config.Site // what a reload finds, with the rules of its folder
 }
 
 func startManual(t *testing.T, site *config.Site, hissrv string) *manual {
@@ -37,7 +37,7 @@ func startManual(t *testing.T, site *config.Site, hissrv string) *manual {
 	clock := ems.NewManualClock(noon)
 	m := &manual{Fixture: servicetest.New(t, clock), t: t, clock: clock, site: site}
 	service, err := rulesrv.New(rulesrv.Options{
-		Service: config.Service{Listen: servicetest.AnyPort, Endpoints: map[ems.Target]string{ems.Hissrv: hissrv}}, Site: site, DB: m.DB,
+		Service: config.Service{Listen: servicetest.AnyPort, Endpoints: map[ems.Target]string{ems.Hissrv: hissrv}}, Site: site, ReadSite: m.readSite, DB: m.DB,
 		Clock: clock, Logger: testkit.Logger(t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -46,6 +46,18 @@ func startManual(t *testing.T, site *config.Site, hissrv string) *manual {
 	m.Run(service)
 	m.AwaitHealth(http.StatusOK)
 	return m
+}
+
+func (m *manual) readSite() (*config.Site, error) { return withRules(*m.site) }
+
+// withRules returns a site with the rules of its folder.
+func withRules(site config.Site) (*config.Site, error) {
+	text, err := os.ReadFile(filepath.Join(site.Dir, "rules.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	site.Rules, err = site.ParseRules("rules.yaml", text, nil)
+	return &site, err
 }
 
 func (m *manual) ingest(values map[ems.PointID]float64) {
@@ -96,12 +108,11 @@ func folder(t *testing.T, rules string) *config.Site {
 	writeRules(t, dir, rules)
 	site := testSite()
 	site.Dir = dir
-	read, err := site.ReadRules()
+	read, err := withRules(*site)
 	if err != nil {
 		t.Fatal(err)
 	}
-	site.Rules = read
-	return site
+	return read
 }
 
 func writeRules(t *testing.T, dir, rules string) {
@@ -236,6 +247,30 @@ func TestReloadTakesTheWholeFileOrNothing(t *testing.T) {
 	ask[state](m, http.MethodPut, "/api/rules/api-r", strings.Replace(body, "RULE", "a", 1))
 	m.Refused(http.MethodPost, "/api/rules/reload?dry_run=maybe", "", http.StatusBadRequest, ems.CodeInvalid, "neither true nor false")
 	m.Refused(http.MethodPost, "/api/rules/reload?dry_rnu=true", "", http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "dry_rnu", and nothing was done: there is only dry_run`)
+}
+
+// TestAReloadKnowsTheChannelsOfTheFolder, for rules of the folder and for those made
+// through the API.
+func TestAReloadKnowsTheChannelsOfTheFolder(t *testing.T) {
+	t.Parallel()
+	m := startManual(t, folder(t, "rules: []\n"), "")
+	const rule = `{"name":"new","conditions":[{"source":"comsrv:1002:T:1","operator":">","value":50}]}`
+	fresh := *m.site
+	other := fresh.Channels[0]
+	other.ID = 1002
+	fresh.Channels = append(fresh.Channels[:1:1], other)
+	m.site = &fresh
+	writeRules(t, fresh.Dir, "rules:\n  - {id: a, name: a, conditions: [{source: \"comsrv:1002:T:1\", operator: \">\", value: 50}]}\n")
+	ask[struct{}](m, http.MethodPost, "/api/rules/reload?dry_run=true", "")
+	m.Refused(http.MethodPut, "/api/rules/api-new", rule, http.StatusBadRequest, ems.CodeInvalid, "no point comsrv:1002:T:1")
+	ask[struct{}](m, http.MethodPost, "/api/rules/reload", "")
+	servicetest.Same(t, m.status("a"), "idle")
+	ask[state](m, http.MethodPut, "/api/rules/api-new", rule)
+
+	moved := fresh
+	moved.Namespace = "{north}:"
+	m.site = &moved
+	m.Refused(http.MethodPost, "/api/rules/reload", "", http.StatusConflict, ems.CodeConflict, `the namespace "north"`)
 }
 
 func TestCustomValuesTriggersAndResets(t *testing.T) {

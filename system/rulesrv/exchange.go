@@ -51,25 +51,30 @@ func sameRule(a, b ems.Rule) bool {
 	return errFirst == nil && errSecond == nil && bytes.Equal(first, second)
 }
 
-// reload reads rules.yaml anew. The whole file is taken, or nothing of it; with
+// reload reads the site folder anew and puts its rules in use, all or none; with
 // ?dry_run=true the reply only says what would change. A rule that stays the same
-// keeps its state.
+// keeps its state. Rules may name the channels of that folder from now on.
 func (s *Service) reload(c echo.Context) error {
 	dry, err := httpserver.DryRun(c)
 	if err != nil {
 		return err
 	}
-	rules, err := s.site.ReadRules()
+	folder, err := s.readSite()
 	if err != nil {
 		return err
 	}
+	if former := s.folder.Load(); folder.Namespace != former.Namespace {
+		return ems.Errorf(ems.CodeConflict, "site.yaml now names the namespace %q, and the services run with %q: restart all of them",
+			folder.Namespace.Site(), former.Namespace.Site())
+	}
+	rules := folder.Rules
 	if err := checkSiteIDs(rules); err != nil {
 		return err
 	}
 	ctx := c.Request().Context()
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.checkTogether(ctx, rules, ems.MadeByAPI); err != nil {
+	if err := s.checkTogether(ctx, folder, rules, ems.MadeByAPI); err != nil {
 		return err
 	}
 	found := compare(s.siteRules(), rules)
@@ -80,6 +85,7 @@ func (s *Service) reload(c echo.Context) error {
 	if _, err := s.replaceSiteRules(ctx, rules); err != nil {
 		return err
 	}
+	s.folder.Store(folder)
 	s.mu.Lock()
 	s.rules = rules
 	s.mu.Unlock()
@@ -136,7 +142,7 @@ func (s *Service) importRules(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	find, fault := s.modelsInUse(ctx)
-	rules, err := s.pointsInUse(ctx, fault).ParseRules("body", text, find)
+	rules, err := s.pointsInUse(ctx, s.folder.Load(), fault).ParseRules("body", text, find)
 	if *fault != nil {
 		return *fault
 	} else if err != nil {
@@ -152,7 +158,7 @@ func (s *Service) importRules(c echo.Context) error {
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.checkTogether(ctx, rules, func(string) bool { return true }); err != nil {
+	if err := s.checkTogether(ctx, s.folder.Load(), rules, func(string) bool { return true }); err != nil {
 		return err
 	}
 	states, err := s.storedRules(ctx)

@@ -88,7 +88,7 @@ func (s *Service) putRule(c echo.Context) error {
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.checkTogether(ctx, []ems.Rule{rule}, func(string) bool { return true }); err != nil {
+	if err := s.checkTogether(ctx, s.folder.Load(), []ems.Rule{rule}, func(string) bool { return true }); err != nil {
 		return err
 	}
 	if c.Request().Method == http.MethodPost {

@@ -21,8 +21,10 @@ import (
 
 // Options are what the service works with.
 type Options struct {
-	Service  config.Service
-	Site     *config.Site
+	Service config.Service
+	Site    *config.Site
+	// ReadSite reads the site folder again and validates all of it.
+	ReadSite func() (*config.Site, error)
 	DB       *rtdb.Client
 	Clock    ems.Clock
 	Logger   *slog.Logger
@@ -31,14 +33,15 @@ type Options struct {
 
 // Service serves the rules of one site.
 type Service struct {
-	site    *config.Site
-	db      *rtdb.Client
-	clock   ems.Clock
-	logger  *slog.Logger
-	server  *httpserver.Server
-	history *historyClient
-	ticks   tickMetrics
-	stored  atomic.Bool // the rules of the site are in Redis, and no others of an older folder
+	folder   atomic.Pointer[config.Site] // as it was last read: whose channels and points there are
+	readSite func() (*config.Site, error)
+	db       *rtdb.Client
+	clock    ems.Clock
+	logger   *slog.Logger
+	server   *httpserver.Server
+	history  *historyClient
+	ticks    tickMetrics
+	stored   atomic.Bool // the rules of the site are in Redis, and no others of an older folder
 
 	changing sync.Mutex // held while rules are stored: what is checked stays true until it is
 	mu       sync.Mutex
@@ -52,9 +55,10 @@ func New(options Options) (*Service, error) {
 		return nil, err
 	}
 	service := &Service{
-		site: options.Site, db: options.DB, clock: options.Clock, logger: options.Logger, rules: options.Site.Rules,
+		readSite: options.ReadSite, db: options.DB, clock: options.Clock, logger: options.Logger, rules: options.Site.Rules,
 		history: newHistoryClient(options.Service.Endpoints[ems.Hissrv]), ticks: newTickMetrics(options.Registry),
 	}
+	service.folder.Store(options.Site)
 	server, err := httpserver.New(httpserver.Options{
 		Target: ems.Rulesrv, Listen: options.Service.Listen, Logger: options.Logger,
 		Registry: options.Registry, Clock: options.Clock,

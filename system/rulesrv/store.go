@@ -182,10 +182,10 @@ func (s *Service) modelsInUse(ctx context.Context) (find config.FindModel, fault
 	}, fault
 }
 
-// pointsInUse returns the site with the channels made through the API; fault is
+// pointsInUse returns a folder with the channels made through the API; fault is
 // that of modelsInUse.
-func (s *Service) pointsInUse(ctx context.Context, fault *error) *config.Site {
-	return s.site.BesideMade(func(id ems.ChannelID) (string, bool) {
+func (s *Service) pointsInUse(ctx context.Context, folder *config.Site, fault *error) *config.Site {
+	return folder.BesideMade(func(id ems.ChannelID) (string, bool) {
 		made, found, err := s.db.MadeChannel(ctx, id)
 		if err != nil {
 			*fault = err
@@ -197,7 +197,7 @@ func (s *Service) pointsInUse(ctx context.Context, fault *error) *config.Site {
 // check refuses a rule that this site cannot use.
 func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
 	find, fault := s.modelsInUse(ctx)
-	faults := s.pointsInUse(ctx, fault).RuleFaults(rule, find)
+	faults := s.pointsInUse(ctx, s.folder.Load(), fault).RuleFaults(rule, find)
 	if *fault != nil {
 		return *fault
 	}
@@ -207,7 +207,7 @@ func (s *Service) check(ctx context.Context, rule *ems.Rule) error {
 // checkTogether refuses rules that, with those that stay, would be too many for a
 // site or a source, would set off one another without end, or resolve alarms of
 // rules that there are not.
-func (s *Service) checkTogether(ctx context.Context, rules []ems.Rule, stays func(id string) bool) error {
+func (s *Service) checkTogether(ctx context.Context, folder *config.Site, rules []ems.Rule, stays func(id string) bool) error {
 	states, err := s.storedRules(ctx)
 	if err != nil {
 		return err
@@ -222,7 +222,7 @@ func (s *Service) checkTogether(ctx context.Context, rules []ems.Rule, stays fun
 		return ems.Errorf(ems.CodeFull, "with these there would be %d rules: a site has at most %d", len(all), ems.MaxRules)
 	}
 	find, fault := s.modelsInUse(ctx)
-	err = s.site.CheckRulesTogether(all, len(rules), find)
+	err = folder.CheckRulesTogether(all, len(rules), find)
 	if *fault != nil {
 		return *fault
 	}

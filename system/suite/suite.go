@@ -146,7 +146,7 @@ func wire(target ems.Target, settings config.Service, site *config.Site, db *rtd
 	case ems.Alarmsrv:
 		return alarmsrv.New(alarmsrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Rulesrv:
-		return rulesrv.New(rulesrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})
+		return rulesrv.New(rulesrv.Options{Service: settings, Site: site, ReadSite: readSite, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Hissrv:
 		return hissrv.New(hissrv.Options{Service: settings, Site: site, DB: db, Clock: clock, Logger: logger, Registry: registry})
 	case ems.Netsrv:

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/voltageems/voltageems-go/system/comsrv/protocol"
+	"github.com/voltageems/voltageems-go/system/ems"
 )
 
 func (b *bench) readsEveryPoint() {
@@ -140,6 +141,27 @@ func (b *bench) isRefused() {
 
 // forgets after each of some numbers of polls, because a driver may try a refused
 // point again now and then.
+func (b *bench) isDoubted() {
+	device, can := b.Device.(Doubtful)
+	if !can {
+		b.Skip("its device has no doubts")
+	}
+	for i := range b.Channel.Points {
+		device.Doubt(i, "warming up")
+	}
+	readings, err := b.read()
+	b.must(err)
+	for i, reading := range readings {
+		if want := (protocol.Reading{Point: i, Raw: b.held[i], Quality: ems.Uncertain, Reason: "warming up"}); reading != want {
+			b.Errorf("the device doubts %+v, and was read as %+v", want, reading)
+		}
+	}
+	for i, raw := range b.held {
+		b.hold(i, raw)
+	}
+	b.expect(-1)
+}
+
 func (b *bench) forgets() {
 	refused := b.refusedPoint()
 	for polls := range 6 {

@@ -46,6 +46,13 @@ type Device interface {
 	Away(away bool)                 // makes it unreachable; or reachable again at the same address
 }
 
+// Doubtful is a Device that can doubt what it shows.
+type Doubtful interface {
+	// Doubt makes it show a point with the reason why it is uncertain, and with the
+	// value that it held; Hold ends that.
+	Doubt(point int, reason string)
+}
+
 // Durations of the tests.
 const (
 	patient   = time.Minute           // the timeout where a device answers
@@ -78,6 +85,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 		{"a call that was called off before it began does nothing", patient, (*bench).isCancelledAtFirst, false},
 		{"it is closed and connected any number of times", patient, (*bench).closesAndConnects, false},
 		{"a point that is refused costs nothing else", patient, (*bench).isRefused, true},
+		{"a point that is in doubt keeps its value", patient, (*bench).isDoubted, true},
 		{"connecting forgets", patient, (*bench).forgets, true},
 		{"a read ends when it is called off", patient, (*bench).cancelsRead, true},
 		{"a write ends when it is called off", patient, (*bench).cancelsWrite, true},

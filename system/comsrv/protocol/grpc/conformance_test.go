@@ -86,6 +86,12 @@ func (f *folder) Hold(point int, raw float64) {
 	f.must(os.WriteFile(f.file(point), []byte(strconv.FormatFloat(raw, 'f', -1, 64)), 0o600))
 }
 
+func (f *folder) Doubt(point int, reason string) {
+	held, err := os.ReadFile(f.file(point))
+	f.must(err)
+	f.must(os.WriteFile(f.file(point), append(held, " "+reason...), 0o600))
+}
+
 // Executed finds the writes in what the program printed. What it printed before is
 // known to have arrived once the answer to one more call has.
 func (f *folder) Executed(point int) []float64 {

@@ -1,6 +1,7 @@
 package grpc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -78,10 +79,13 @@ func (g *group) take(told []*driverpb.Reading) error {
 
 func readingOf(point int, told *driverpb.Reading) protocol.Reading {
 	switch raw := told.GetRaw(); {
-	case told.GetReason() != "":
+	case told.GetReason() != "" && !told.GetUncertain():
 		return bad(point, clip(told.GetReason()))
 	case math.IsNaN(raw) || math.IsInf(raw, 0):
 		return bad(point, fmt.Sprintf("the driver process told %v, which is not a finite number", raw))
+	case told.GetUncertain():
+		reason := cmp.Or(clip(told.GetReason()), "the driver process doubts it and does not say why")
+		return protocol.Reading{Point: point, Raw: raw, Quality: ems.Uncertain, Reason: reason}
 	default:
 		return protocol.Reading{Point: point, Raw: raw}
 	}

@@ -16,6 +16,7 @@ import (
 func FuzzAnswer(f *testing.F) {
 	for _, readings := range [][]*driverpb.Reading{
 		nil, {{Point: 0, Raw: 1}, {Point: 2, Raw: math.NaN()}}, {{Point: 1}}, {{Point: 0, Reason: "broken"}, {Point: 0}},
+		{{Point: 0, Raw: 1, Uncertain: true, Reason: "warming up"}, {Point: 2, Raw: math.Inf(1), Uncertain: true}},
 	} {
 		answer, err := proto.Marshal(&driverpb.ReadBatchResponse{Readings: readings})
 		if err != nil {

@@ -543,10 +543,13 @@ func (x *ReadBatchResponse) GetReadings() []*Reading {
 }
 
 type Reading struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Point         uint32                 `protobuf:"varint,1,opt,name=point,proto3" json:"point,omitempty"`  // its place in the list of Configure
-	Raw           float64                `protobuf:"fixed64,2,opt,name=raw,proto3" json:"raw,omitempty"`     // as the device has it; a number that is not finite is bad
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // why it could not be read; empty when it was
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Point  uint32                 `protobuf:"varint,1,opt,name=point,proto3" json:"point,omitempty"`  // its place in the list of Configure
+	Raw    float64                `protobuf:"fixed64,2,opt,name=raw,proto3" json:"raw,omitempty"`     // as the device has it; a number that is not finite is bad
+	Reason string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // why it could not be read, or is uncertain; empty when it is good
+	// raw was read, and the device or the driver itself doubts it: it is shown as
+	// uncertain, and no rule acts on it. Without this a reading with a reason is bad.
+	Uncertain     bool `protobuf:"varint,4,opt,name=uncertain,proto3" json:"uncertain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -600,6 +603,13 @@ func (x *Reading) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Reading) GetUncertain() bool {
+	if x != nil {
+		return x.Uncertain
+	}
+	return false
 }
 
 type WritePointRequest struct {
@@ -842,11 +852,12 @@ const file_driver_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\"N\n" +
 	"\x11ReadBatchResponse\x129\n" +
-	"\breadings\x18\x01 \x03(\v2\x1d.voltageems.driver.v1.ReadingR\breadings\"I\n" +
+	"\breadings\x18\x01 \x03(\v2\x1d.voltageems.driver.v1.ReadingR\breadings\"g\n" +
 	"\aReading\x12\x14\n" +
 	"\x05point\x18\x01 \x01(\rR\x05point\x12\x10\n" +
 	"\x03raw\x18\x02 \x01(\x01R\x03raw\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"U\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1c\n" +
+	"\tuncertain\x18\x04 \x01(\bR\tuncertain\"U\n" +
 	"\x11WritePointRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
 	"\x05point\x18\x02 \x01(\rR\x05point\x12\x10\n" +

@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// device is a folder of files with numbers in them. A name cannot lead out of it.
+// device is a folder of files with numbers in them, each alone or followed by why it
+// is in doubt. A name cannot lead out of the folder.
 type device struct{ root *os.Root }
 
-// maxNumber bounds what is read of a file, in bytes.
-const maxNumber = 100
+// maxText bounds what is read of a file, in bytes.
+const maxText = 100
 
 func openDevice(folder string) (*device, error) {
 	root, err := os.OpenRoot(folder)
@@ -24,24 +25,26 @@ func openDevice(folder string) (*device, error) {
 
 func (d *device) close() { _ = d.root.Close() } // it was only read from
 
-func (d *device) read(name string) (float64, error) {
+// read returns the number in a file, and the doubt beside it, empty where there is
+// none: "21.5 warming up".
+func (d *device) read(name string) (number float64, doubt string, err error) {
 	file, err := d.root.Open(name)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxNumber+1))
+	text, err := io.ReadAll(io.LimitReader(file, maxText+1))
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	if len(text) > maxNumber {
-		return 0, fmt.Errorf("%s is longer than a number", name)
+	if len(text) > maxText {
+		return 0, "", fmt.Errorf("%s is longer than a number and a doubt", name)
 	}
-	number, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s holds %q, which is not a number", name, text)
+	first, doubt, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if number, err = strconv.ParseFloat(first, 64); err != nil {
+		return 0, "", fmt.Errorf("%s holds %q, which is not a number", name, text)
 	}
-	return number, nil
+	return number, strings.TrimSpace(doubt), nil
 }
 
 // write writes a number to a file that is there. Where it fails, begun tells

@@ -15,7 +15,7 @@ func TestTheDeviceIsItsFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, text := range map[string]string{
-		"secret": "42", "device/level": " 21500\n", "device/text": "high", "device/long": strings.Repeat("1", 500), "device/empty": "",
+		"secret": "42", "device/level": " 21500\n", "device/warming": "-3.5  warming up\n", "device/text": "high", "device/long": strings.Repeat("1", 500), "device/empty": "",
 	} {
 		if err := os.WriteFile(filepath.Join(outside, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -29,11 +29,14 @@ func TestTheDeviceIsItsFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer device.close()
-	if number, err := device.read("level"); err != nil || number != 21500 {
-		t.Errorf("level is %v, %v", number, err)
+	if number, doubt, err := device.read("level"); err != nil || number != 21500 || doubt != "" {
+		t.Errorf("level is %v, %q, %v", number, doubt, err)
+	}
+	if number, doubt, err := device.read("warming"); err != nil || number != -3.5 || doubt != "warming up" {
+		t.Errorf("warming is %v, %q, %v", number, doubt, err)
 	}
 	for _, name := range []string{"../secret", "link", filepath.Join(outside, "secret"), "missing", ".", "", "text", "empty", "long"} {
-		if number, err := device.read(name); err == nil {
+		if number, _, err := device.read(name); err == nil {
 			t.Errorf("%q was read as %v", name, number)
 		}
 	}

@@ -106,8 +106,10 @@ func (d *driver) ReadBatch(ctx context.Context, request *driverpb.ReadBatchReque
 			return nil, status.FromContextError(ctx.Err()).Err()
 		}
 		reading := &driverpb.Reading{Point: uint32(point)}
-		if reading.Raw, err = s.device.read(s.files[point]); err != nil {
+		if reading.Raw, reading.Reason, err = s.device.read(s.files[point]); err != nil {
 			reading.Reason = err.Error()
+		} else if reading.Reason != "" {
+			reading.Uncertain = true
 		}
 		response.Readings = append(response.Readings, reading)
 	}
@@ -141,7 +143,7 @@ func (d *driver) WritePoint(ctx context.Context, request *driverpb.WritePointReq
 	}
 	d.logger.Info("written", "file", file, "raw", request.GetRaw())
 	response := &driverpb.WritePointResponse{Outcome: driverpb.WriteOutcome_WRITE_OUTCOME_WRITTEN, Sent: request.GetRaw()}
-	if back, err := s.device.read(file); err != nil {
+	if back, _, err := s.device.read(file); err != nil {
 		response.Reason = err.Error()
 	} else {
 		response.ReadBack = &back

@@ -1,6 +1,6 @@
 // Command example is a driver in a process of its own, to be taken as a pattern. Its
 // device is a folder in which each file holds one number, as Linux shows sensors,
-// fans and lamps below /sys. In channels.yaml:
+// fans and lamps below /sys; what follows the number is why it is uncertain. In channels.yaml:
 //
 //   - id: 3001
 //     name: board
