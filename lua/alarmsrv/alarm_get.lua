@@ -11,8 +11,8 @@ local function alarm_get(keys, args)
   local namespace, id = split_key(keys)
   check_id('alarm id', id)
   check_count(args, 0, 0)
-  local row = alarm_row(namespace, id)
-  if not row then
+  local row = {}
+  if not append_alarm(row, namespace, id) then
     refuse('NOT_FOUND', 'no alarm ' .. shown(id))
   end
   return row

@@ -14,7 +14,9 @@ local journal_page = 200            -- entries looked at in one call
 local function list_journal(namespace, alarm, direction, cursor, count)
   local most, older = alarm == '' and count or journal_page, direction == 'older'
   local command, first, last = 'XRANGE', cursor == '' and '-' or '(' .. cursor, '+'
-  if older then
+  if older and string.find(cursor, '^0+%-0+$') then -- there is none before
+    return {''}
+  elseif older then
     command, first, last = 'XREVRANGE', cursor == '' and '+' or '(' .. cursor, '-'
   end
   local entries = redis.call(command, namespace .. 'alarmsrv:journal', first, last, 'COUNT', most + 1)

@@ -1,4 +1,4 @@
--- rule_batch_evaluate: evaluate many rules in one call; an unknown one does not stop the others
+-- rule_batch_evaluate: evaluate many rules in one call, the highest priority first, then the lowest id; an unknown one does not stop the others
 -- KEYS   [{site}:]all
 -- ARGV   now ms, then 1 to 1000 rule ids
 -- reply  idle, pending, active, clearing, disabled or missing for each, in the order asked
@@ -25,8 +25,9 @@ local function plan_codes(plan, codes, coded)
   plan.program = make_program(codes, #plan.rules)
 end
 
--- plan_batch finds the rules of a batch and makes their program. The same batch
--- comes again and again: its plan is kept with the compiled rules.
+-- plan_batch finds the rules of a batch, puts those that are enabled in the order in
+-- which they act, and makes their program. The same batch comes again and again: its
+-- plan is kept with the compiled rules.
 local function plan_batch(namespace, cache, args)
   local text = #args .. ' ' .. table.concat(args, ' ', 2) -- the count tells 'a b' from 'a' and 'b'
   cache.plans, cache.planned = cache.plans or {}, cache.planned or 0
@@ -34,16 +35,28 @@ local function plan_batch(namespace, cache, args)
   if plan then
     return plan
   end
-  plan = {rules = {}, reply = {}, always = {}}
-  local codes, coded = {}, {}
+  plan = {rules = {}, asked = {}, reply = {}, always = {}}
+  local entries, codes, coded = {}, {}, {}
   for i = 1, #args - 1 do
     local rule = compiled_rule(namespace, cache, check_id('rule id', args[i + 1]))
-    plan.rules[i] = rule
     plan.reply[i] = not rule and 'missing' or rule.enabled and 'idle' or 'disabled'
-    if rule and rule.enabled and rule.code then
-      codes[i], coded[#coded + 1] = rule.code, rule
-    elseif rule and rule.enabled then
-      plan.always[#plan.always + 1] = i
+    if rule and rule.enabled then
+      entries[#entries + 1] = {rule = rule, asked = i}
+    end
+  end
+  table.sort(entries, function(a, b)
+    if a.rule == b.rule then
+      return a.asked < b.asked
+    end
+    return acts_before(a.rule, b.rule)
+  end)
+  for place, entry in ipairs(entries) do
+    local rule = entry.rule
+    plan.rules[place], plan.asked[place] = rule, entry.asked
+    if rule.code then
+      codes[place], coded[#coded + 1] = rule.code, rule
+    else
+      plan.always[#plan.always + 1] = place
     end
   end
   plan_codes(plan, codes, coded)
@@ -69,8 +82,8 @@ local function read_batch(ctx, plan)
   end
 end
 
--- places_to_step returns the places of the rules that have to take a step: those
--- that hold, that have no code, and that are not idle.
+-- places_to_step returns the places of the rules that have to take a step, in order:
+-- those that hold, that have no code, and that are not idle.
 local function places_to_step(namespace, plan)
   local places = run_program(plan.program, plan.numbers, {})
   for _, i in ipairs(plan.always) do
@@ -80,9 +93,8 @@ local function places_to_step(namespace, plan)
   for i = 1, #fields, 2 do
     standing[fields[i]] = true
   end
-  for i = 1, #fields > 0 and #plan.reply or 0 do
-    local rule = plan.rules[i]
-    if rule and rule.enabled and standing[rule.id] then
+  for i = 1, #fields > 0 and #plan.rules or 0 do
+    if standing[plan.rules[i].id] then
       places[#places + 1] = i
     end
   end
@@ -114,7 +126,7 @@ local function rule_batch_evaluate(keys, args)
   for _, place in ipairs(places) do
     if place ~= last then
       local rule = plan.rules[place]
-      reply[place], last = step_rule(ctx, rule, redis.call('HGET', namespace .. 'rulesrv:standing', rule.id), now), place
+      reply[plan.asked[place]], last = step_rule(ctx, rule, redis.call('HGET', namespace .. 'rulesrv:standing', rule.id), now), place
     end
   end
   return reply

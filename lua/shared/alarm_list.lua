@@ -173,9 +173,7 @@ local function list_alarms(namespace, cursor, count, filter)
   local reply, found, looked = {''}, 0, math.min(#ids, most)
   for i = 1, looked do
     if not asks or fits(namespace, ids[i], fields, tests) then
-      for _, text in ipairs(alarm_row(namespace, ids[i])) do
-        reply[#reply + 1] = text
-      end
+      append_alarm(reply, namespace, ids[i])
       found = found + 1
       if found == count then
         looked = i

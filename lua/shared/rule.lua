@@ -337,16 +337,20 @@ local function step_rule(ctx, rule, standing, now)
   return to, true
 end
 
+-- acts_before reports whether one rule acts before another that the same change sets
+-- off: the one with the higher priority, and of equal ones that with the lower id.
+local function acts_before(a, b)
+  if a.priority ~= b.priority then
+    return a.priority > b.priority
+  end
+  return a.id < b.id
+end
+
 -- advance evaluates rules whose numbers were fetched, the most urgent first. It
 -- returns how many changed.
 local function advance(ctx, rules)
   local changed = 0
-  table.sort(rules, function(a, b)
-    if a.priority ~= b.priority then
-      return a.priority > b.priority
-    end
-    return a.id < b.id
-  end)
+  table.sort(rules, acts_before)
   for _, rule in ipairs(rules) do
     local _, moved = step_rule(ctx, rule, redis.call('HGET', ctx.namespace .. 'rulesrv:standing', rule.id), ctx.now)
     changed = changed + (moved and 1 or 0)

@@ -5,6 +5,7 @@ local operators = {['>'] = 'high', ['>='] = 'high', ['<'] = 'low', ['<='] = 'low
   changed = '', rising = '', falling = ''}
 local condition_types = {'source', 'string', 'minus', 'string', 'compare_to', 'string', 'function', 'string', 'window', 'string',
   'operator', 'string', 'logic', 'string', 'conditions', 'table'}
+local bound_operators = {['>'] = true, ['>='] = true, ['<'] = true, ['<='] = true, between = true}
 local edge_operators = {changed = true, rising = true, falling = true}
 local window_functions = {rate = true, mean = true}
 local condition_limit, condition_depth = 100, 8
@@ -62,8 +63,8 @@ local function check_value(here, condition)
 end
 
 -- check_comparison checks one condition that is no group; bind is told its
--- sources.
-local function check_comparison(here, condition, bind)
+-- sources, and budget that it has a bound, from which a value can come back.
+local function check_comparison(here, condition, budget, bind)
   for _, side in ipairs({'source', 'minus', 'compare_to'}) do
     if side == 'source' or condition[side] ~= nil then
       split_source(here .. side, condition[side])
@@ -75,6 +76,7 @@ local function check_comparison(here, condition, bind)
       .. ' is unknown: use > >= < <= == != between in changed rising or falling')
   end
   check_value(here, condition)
+  budget.bounded = budget.bounded or bound_operators[condition.operator]
   local name = condition['function']
   local window = parse_duration(here .. 'window', condition.window, window_most)
   if name ~= nil and not window_functions[name] then
@@ -107,13 +109,16 @@ local function check_conditions(path, logic, conditions, depth, budget, bind)
       refuse('INVALID', string.sub(here, 1, -2) .. ' is not a condition')
     end
     check_types(here, condition, condition_types)
+    if condition.hysteresis ~= nil then
+      refuse('INVALID', here .. 'hysteresis is one of the rule, beside its conditions')
+    end
     if condition.conditions then
       if condition.source ~= nil or condition.operator ~= nil or condition.value ~= nil then
         refuse('INVALID', here .. 'conditions stand beside a source, operator or value: a group has conditions alone')
       end
       check_conditions(here, condition.logic, condition.conditions, depth + 1, budget, bind)
     else
-      check_comparison(here, condition, bind)
+      check_comparison(here, condition, budget, bind)
     end
   end
 end
@@ -254,13 +259,14 @@ local function holds_edge(operator, before, number)
 end
 
 -- compile_test returns a function of left, right and the hysteresis in force: a
--- rule that is active lets go only where the value is that much back.
+-- rule that is active lets go of a bound only where the value is that much back. What
+-- compares with numbers alone, such as those of states, does so exactly.
 local function compile_test(operator, value)
   if operator == '>' then return function(x, y, h) return x > y - h end end
   if operator == '>=' then return function(x, y, h) return x >= y - h end end
   if operator == '<' then return function(x, y, h) return x < y + h end end
   if operator == '<=' then return function(x, y, h) return x <= y + h end end
-  if operator == '==' then return function(x, y, h) return x >= y - h and x <= y + h end end
+  if operator == '==' then return function(x, y) return x == y end end
   if operator == '!=' then return function(x, y) return x ~= y end end
   if operator == 'between' then return function(x, _, h) return x >= value[1] - h and x <= value[2] + h end end
   return function(x) return contains_number(value, x) end
@@ -340,6 +346,9 @@ end
 -- holds for a moment alone, its longest window.
 local function compile_group(namespace, logic, conditions, settings, compiled)
   local parts = {}
+  if logic == 'NOT' then -- a value comes back on the other side of the bound
+    settings = {hysteresis = -settings.hysteresis, bad_input = settings.bad_input}
+  end
   for i, condition in ipairs(conditions) do
     if condition.conditions then
       parts[i] = compile_group(namespace, condition.logic, condition.conditions, settings, compiled)

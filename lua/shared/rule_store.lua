@@ -39,7 +39,8 @@ local function check_rule(rule)
     'conditions', 'table', 'actions', 'table'})
   check_text('name', rule.name or '', 0, 1048576)
   check_text('description', rule.description or '', 0, 1048576)
-  check_conditions('', rule.logic, rule.conditions, 1, {left = condition_limit}, function(source)
+  local budget = {left = condition_limit, bounded = false}
+  check_conditions('', rule.logic, rule.conditions, 1, budget, function(source)
     if not seen[source] then
       seen[source] = true
       sources[#sources + 1] = source
@@ -60,6 +61,8 @@ local function check_rule(rule)
         refuse('INVALID', name .. ' has no use for changed, rising and falling: an edge is a moment')
       end
     end
+  elseif hysteresis > 0 and not budget.bounded then
+    refuse('INVALID', 'hysteresis has no use for ==, != and in: they compare exactly; it is for > >= < <= and between')
   end
   local bad_input = rule.bad_input
   if bad_input ~= nil and bad_input ~= '' and bad_input ~= 'ignore' and bad_input ~= 'false' and bad_input ~= 'alarm' then

@@ -3,8 +3,10 @@ package control
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -77,12 +79,44 @@ func read(c echo.Context, into any, most int64, form string) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(c.Response(), c.Request().Body, most))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return ems.Errorf(ems.CodeInvalid, "the body cannot be read (%w): send %s", err, form)
+		return ems.Errorf(ems.CodeInvalid, "the body cannot be read (%s): send %s", plain(err), form)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return ems.Errorf(ems.CodeInvalid, "the body goes on after its object: send %s", form)
 	}
 	return nil
+}
+
+// plain says why a body cannot be read in the words of who sent it, not of who reads it.
+func plain(err error) string {
+	var wrong *json.UnmarshalTypeError
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return fmt.Sprintf("it is larger than %d bytes", large.Limit)
+	case errors.Is(err, io.EOF):
+		return "it is empty"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "it breaks off"
+	case !errors.As(err, &wrong):
+		return strings.TrimPrefix(err.Error(), "json: ")
+	}
+	wanted := "an object"
+	switch kind := wrong.Type.Kind(); {
+	case kind == reflect.String:
+		wanted = "a text"
+	case kind == reflect.Bool:
+		wanted = "true or false"
+	case kind == reflect.Float64:
+		wanted = "a number"
+	case kind >= reflect.Int && kind <= reflect.Uint64:
+		wanted = "a whole number"
+	}
+	name := wrong.Field
+	if name == "" {
+		name = "it"
+	}
+	return fmt.Sprintf("%s is not %s", name, wanted)
 }
 
 // query refuses parameters that a request does not know, so that none is misspelt

@@ -77,9 +77,10 @@ func start(t *testing.T) *fixture {
 	f := &fixture{t: t, plant: plant.New(definition), folder: t.TempDir(), client: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
 	f.runner = plant.NewRunner(f.plant, ems.NewManualClock(time.Unix(1_900_000_000, 0)), func(*plant.Truth) {}, func(time.Duration) {})
 	f.line = &line{}
+	width := func(string) int { return 2 }
 	f.faults = fault.NewRegistry(f.plant, map[string]fault.Place{
-		"load": {Type: "load", View: device.NewView(f.plant.Names("load"), [2]uint64{1, 1}), Line: f.line, Unit: 3},
-		"grid": {Type: "grid", View: device.NewView(f.plant.Names("grid"), [2]uint64{1, 2}), Line: f.line, Unit: 4},
+		"load": {Type: "load", View: device.NewView(f.plant.Names("load"), [2]uint64{1, 1}), Width: width, Line: f.line, Unit: 3},
+		"grid": {Type: "grid", View: device.NewView(f.plant.Names("grid"), [2]uint64{1, 2}), Width: width, Line: f.line, Unit: 4},
 	}, ems.SystemClock{})
 	f.server = Serve(listener, Options{
 		Plant: f.plant, Runner: f.runner, Faults: f.faults, Conditions: f.folder, Metrics: registry, Logger: slog.New(slog.DiscardHandler),
@@ -201,12 +202,15 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		{"PUT", "/inputs/load/wind", `{"value":1}`, 404, "NOT_FOUND", `device load has no input "wind": it has base_kw, step_kw`},
 		{"PUT", "/inputs/load/base_kw", `{"value":201}`, 400, "INVALID", `input base_kw of load cannot be 201: use 0 to 200`},
 		{"PUT", "/inputs/grid/available", `{"value":2}`, 400, "INVALID", `input available of grid cannot be 2: use 0 or 1`},
-		{"PUT", "/inputs/load/base_kw", `{"values":1}`, 400, "INVALID", `the body cannot be read (json: unknown field "values"): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{"values":1}`, 400, "INVALID", `the body cannot be read (unknown field "values"): send {"value": 12.5}`},
 		{"PUT", "/inputs/load/base_kw", `{}`, 400, "INVALID", `the body has no value: send {"value": 12.5}`},
 		{"PUT", "/inputs/load/base_kw", `{"value":null}`, 400, "INVALID", `the body has no value: send {"value": 12.5}`},
-		{"PUT", "/inputs/load/base_kw", ``, 400, "INVALID", `the body cannot be read (EOF): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{"value":"hot"}`, 400, "INVALID", `the body cannot be read (value is not a number): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `[1]`, 400, "INVALID", `the body cannot be read (it is not an object): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{"value":1`, 400, "INVALID", `the body cannot be read (it breaks off): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", ``, 400, "INVALID", `the body cannot be read (it is empty): send {"value": 12.5}`},
 		{"PUT", "/inputs/load/base_kw", `{"value":1} 2`, 400, "INVALID", `the body goes on after its object: send {"value": 12.5}`},
-		{"PUT", "/inputs/load/base_kw", `{"value":` + strings.Repeat(" ", mostBody) + `1}`, 400, "INVALID", `the body cannot be read (http: request body too large): send {"value": 12.5}`},
+		{"PUT", "/inputs/load/base_kw", `{"value":` + strings.Repeat(" ", mostBody) + `1}`, 400, "INVALID", `the body cannot be read (it is larger than 4096 bytes): send {"value": 12.5}`},
 		{"POST", "/inputs/load/base_kw", `{"value":1}`, 405, "INVALID", "POST /inputs/load/base_kw: Method Not Allowed" + routes},
 		{"GET", "/nowhere", "", 404, "NOT_FOUND", "GET /nowhere: Not Found" + routes},
 	}

@@ -78,6 +78,8 @@ func TestFaultsThatCannotBeAreExplained(t *testing.T) {
 		`{"device":"grid","kind":"exception"}`:                       `exception`,
 		`{"device":"grid","kind":"silence","function":300}`:          `function`,
 		`{"device":"grid","kind":"outage","id":7}`:                   `id: it is given by the plant, leave it out`,
+		`{"device":"grid","kind":"silence","function":3.5}`:          `the body cannot be read (function is not a whole number)`,
+		`{"device":"grid","kind":1}`:                                 `the body cannot be read (kind is not a text)`,
 		`{"device":"grid","kind":"outage","colour":"red"}`:           `unknown field \"colour\"`,
 	} {
 		if status, text := f.ask("POST", "/faults", body); status < 400 || status > 409 || !strings.Contains(text, want) {

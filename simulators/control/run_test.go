@@ -63,10 +63,11 @@ func TestWhatCannotBeDoneWithTimeIsExplained(t *testing.T) {
 	f := start(t)
 	f.ask("PUT", "/mode", `{"frozen": true}`)
 	f.ask("POST", "/steps", "")
-	if err := os.WriteFile(filepath.Join(f.folder, "broken.json"), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"broken.json": "{", "other.json": `{"plant":"other"}`} {
+		if err := os.WriteFile(filepath.Join(f.folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	f.ask("PUT", "/snapshots/other", `{"plant":"other"}`)
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -83,6 +84,8 @@ func TestWhatCannotBeDoneWithTimeIsExplained(t *testing.T) {
 		{"GET", "/snapshots/..%2fplant", ``, 400, `is no name of a snapshot: use up to 64`},
 		{"POST", "/snapshots/broken/restore", ``, 400, `broken.json is no snapshot of a plant`},
 		{"POST", "/snapshots/other/restore", ``, 400, `this is a snapshot of plant \"other\", and not of \"small\"`},
+		{"PUT", "/snapshots/foreign", `{"plant":"other"}`, 400, `this is a snapshot of plant \"other\", and not of \"small\"`},
+		{"GET", "/snapshots/foreign", ``, 404, `no snapshot \"foreign\": there are broken, other`}, // for it was refused
 		{"PUT", "/snapshots/Bad", ``, 400, `is no name of a snapshot`},
 		{"DELETE", "/snapshots/broken", ``, 404, `no saved snapshot \"broken\"`},
 		{"GET", "/events?after=x", ``, 400, `after cannot be \"x\": use the number of an event`},

@@ -141,7 +141,9 @@ func (a *api) save(c echo.Context) error {
 	var snapshot *plant.Snapshot
 	if c.Request().ContentLength != 0 {
 		snapshot = &plant.Snapshot{}
-		err = read(c, snapshot, mostSnapshot, "what GET /snapshots/"+name+" answered, or nothing to save the present state")
+		if err = read(c, snapshot, mostSnapshot, "what GET /snapshots/"+name+" answered, or nothing to save the present state"); err == nil {
+			err = a.plant.Fits(snapshot)
+		}
 	} else {
 		snapshot, err = a.runner.Save(name)
 	}

@@ -68,13 +68,10 @@ func NewView(quantities []string, seed [2]uint64) *View {
 // Names returns the quantities that registers may show.
 func (v *View) Names() []string { return v.names }
 
-// Distort adds a distortion.
+// Distort adds a distortion; that of the clock names it as its quantity.
 func (v *View) Distort(d Distortion) error {
 	if !slices.Contains(Distortions, d.Kind) {
 		return ems.Errorf(ems.CodeInvalid, "kind: %q distorts nothing: use one of %s", d.Kind, strings.Join(Distortions, ", "))
-	}
-	if d.Kind == Skewed {
-		d.Quantity = ClockS
 	}
 	if !slices.Contains(v.names, d.Quantity) {
 		return ems.Errorf(ems.CodeInvalid, "quantity: the device has no %q: it has %s", d.Quantity, strings.Join(v.names, ", "))

@@ -85,7 +85,7 @@ func TestTheRestOfADeviceGoesOn(t *testing.T) {
 	t.Parallel()
 	begin := time.Unix(1_800_000_000, 0).UTC()
 	v := NewView([]string{"power_kw"}, [2]uint64{1, 1})
-	for id, d := range []Distortion{{Kind: Stuck, Quantity: "power_kw"}, {Kind: Skewed, Amount: -90}} {
+	for id, d := range []Distortion{{Kind: Stuck, Quantity: "power_kw"}, {Kind: Skewed, Quantity: ClockS, Amount: -90}} {
 		d.ID, d.Begin = uint64(id), begin
 		if err := v.Distort(d); err != nil {
 			t.Fatal(err)

@@ -60,6 +60,17 @@ func Bind(profile *Profile, quantities []string, setpoints []plant.Setting, faul
 // Ranges returns the addresses of the map.
 func (m *Map) Ranges() []modbusserver.Range { return m.profile.Ranges() }
 
+// Width returns the most registers that show one value of a quantity, 0 where none does.
+func (m *Map) Width(quantity string) int {
+	width := 0
+	for _, r := range m.profile.Registers {
+		if r.Constant == nil && !r.Setpoint && r.Name == quantity {
+			width = max(width, r.width())
+		}
+	}
+	return width
+}
+
 // Encode hands values to set, register by register: what is shown and setpoints are
 // in the order in which they were bound.
 func (m *Map) Encode(set func(table modbusserver.Table, address uint16, values ...uint16), shown Shown, setpoints []float64) {

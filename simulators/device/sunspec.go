@@ -230,7 +230,7 @@ func (r *sunspecReader) row(row *document.Mapping, g given, p sunspecPoint, at i
 		bits[word] = true
 	} else {
 		one.Order = Order(ordersOf(one.Type.width())[0])
-		one.Scale = r.scale(row, g, p)
+		one.Scale, one.Offset = r.scale(row, g, p), row.Number("offset", -1e12, 1e12, 0)
 		if row.Has("codes") {
 			one.Codes = row.NumberList("codes", 0, math.MaxUint16)
 		}

@@ -24,6 +24,8 @@ type Mapping struct {
 	asked  map[string]bool
 	absent bool // stands for one that is not there: nothing in it is missing
 	faults *Faults
+	// described notes what is asked for, of one that Describe made.
+	described *description
 }
 
 type entry struct {
@@ -154,6 +156,9 @@ func (m *Mapping) find(key string, optional bool) (*yaml.Node, bool) {
 
 // Text returns a word or sentence. Without a fallback the key must be present.
 func (m *Mapping) Text(key string, fallback ...string) string {
+	if m.described != nil {
+		return m.described.text(key, fallback)
+	}
 	node, ok := m.find(key, len(fallback) > 0)
 	if !ok {
 		return last(fallback)
@@ -167,6 +172,9 @@ func (m *Mapping) Text(key string, fallback ...string) string {
 
 // Choice returns one of the words allowed.
 func (m *Mapping) Choice(key string, allowed []string, fallback ...string) string {
+	if m.described != nil {
+		return m.described.option(key, allowed, fallback)
+	}
 	text := m.Text(key, fallback...)
 	if text == "" {
 		return ""
@@ -182,6 +190,9 @@ func (m *Mapping) Choice(key string, allowed []string, fallback ...string) strin
 
 // Number returns a finite number from least to greatest, both included.
 func (m *Mapping) Number(key string, least, greatest float64, fallback ...float64) float64 {
+	if m.described != nil {
+		return m.described.number(key, least, greatest, fallback)
+	}
 	node, ok := m.find(key, len(fallback) > 0)
 	if !ok {
 		return last(fallback)
@@ -204,6 +215,13 @@ func (m *Mapping) number(key string, node *yaml.Node, least, greatest float64) f
 
 // Integer returns a whole number from least to greatest, both included.
 func (m *Mapping) Integer(key string, least, greatest int64, fallback ...int64) int64 {
+	if m.described != nil {
+		var number []float64
+		for _, one := range fallback {
+			number = append(number, float64(one))
+		}
+		return int64(m.described.number(key, float64(least), float64(greatest), number))
+	}
 	node, ok := m.find(key, len(fallback) > 0)
 	if !ok {
 		return last(fallback)
@@ -222,6 +240,9 @@ func (m *Mapping) Integer(key string, least, greatest int64, fallback ...int64) 
 
 // Truth returns true or false.
 func (m *Mapping) Truth(key string, fallback ...bool) bool {
+	if m.described != nil {
+		return m.described.truth(key, fallback)
+	}
 	node, ok := m.find(key, len(fallback) > 0)
 	if !ok {
 		return last(fallback)
@@ -236,6 +257,9 @@ func (m *Mapping) Truth(key string, fallback ...bool) bool {
 
 // Numbers returns a list of exactly count numbers, each from least to greatest.
 func (m *Mapping) Numbers(key string, count int, least, greatest float64, fallback ...[]float64) []float64 {
+	if m.described != nil {
+		return m.described.numbers(key, count, least, greatest, fallback)
+	}
 	node, ok := m.find(key, len(fallback) > 0)
 	if !ok {
 		return last(fallback)

@@ -75,7 +75,7 @@ func machineKinds() []machineKind {
 		{"voltage", "the public grid has so much of its voltage, in percent", one("grid", "voltage_pct"), 80},
 		{"frequency", "the public grid has this frequency, in Hz", one("grid", "frequency_hz"), 49},
 		{"load_step", "draws so many kW more", one("load", "step_kw"), 20},
-		{"clouds", "so much of the sky is covered, in percent", map[string]string{"pv": "cloud_cover_pct", "weather_station": "cloud_cover_pct"}, 100},
+		{"clouds", "so much of the sky is covered, in percent; arrays that name a weather station have it there", map[string]string{"pv": "cloud_cover_pct", "weather_station": "cloud_cover_pct"}, 100},
 	}
 }
 

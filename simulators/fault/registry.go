@@ -89,8 +89,10 @@ type Line interface {
 type Place struct {
 	Type string
 	View *device.View
-	Line Line
-	Unit int // of the device, at that line
+	// Width returns the most registers that show one value of a quantity, 0 where none does.
+	Width func(quantity string) int
+	Line  Line
+	Unit  int // of the device, at that line
 }
 
 // active is a fault that was set.
@@ -240,6 +242,15 @@ func (r *Registry) distort(f Fault, place Place) error {
 	}
 	if f.DurationS > 0 {
 		d.End = d.Begin.Add(seconds(f.DurationS))
+	}
+	if d.Kind == device.Skewed {
+		d.Quantity = device.ClockS
+	}
+	switch width := place.Width(d.Quantity); {
+	case width == 0 && slices.Contains(place.View.Names(), d.Quantity):
+		return ems.Errorf(ems.CodeInvalid, "quantity: no register of %s shows %s, so nobody would see it", f.Device, d.Quantity)
+	case width == 1 && d.Kind == device.Swapped:
+		return ems.Errorf(ems.CodeInvalid, "quantity: %s shows %s in one register, of which no words can be swapped", f.Device, d.Quantity)
 	}
 	return place.View.Distort(d)
 }

@@ -35,25 +35,25 @@ type batteryModel struct {
 }
 
 func readBattery(m *document.Mapping) model {
-	capacityKWh, ratedKW := m.Number("capacity_kwh", 0.1, 1e6), m.Number("rated_kw", 0.1, 1e5)
+	capacityKWh, ratedKW := m.About("energy that new cells hold").Number("capacity_kwh", 0.1, 1e6), m.About("most power of the converter, in both directions").Number("rated_kw", 0.1, 1e5)
 	model := batteryModel{
 		capacityKWh:         capacityKWh,
-		rampKWPerS:          m.Number("ramp_kw_per_s", 0.01, 1e6, 50),
-		chargeEfficiency:    m.Number("charge_efficiency_pct", 50, 100, 96) / 100,
-		dischargeEfficiency: m.Number("discharge_efficiency_pct", 50, 100, 96) / 100,
-		chargeRate:          m.Number("charge_rate_max_per_h", 0.01, 100, 100),
-		dischargeRate:       m.Number("discharge_rate_max_per_h", 0.01, 100, 100),
-		initialPct:          m.Number("initial_state_of_charge_pct", 0, 100, 50),
-		leastPct:            m.Number("state_of_charge_min_pct", 0, 50, 10),
-		mostPct:             m.Number("state_of_charge_max_pct", 50, 100, 95),
-		deratePct:           m.Number("derate_band_pct", 0.1, 20, 5),
-		heatCapacityKJPerK:  m.Number("heat_capacity_kj_per_k", 1, 1e6, 1600),
-		coolingKWPerK:       m.Number("cooling_kw_per_k", 0.001, 1000, 0.1),
-		roomC:               m.Number("room_temperature_c", -20, 50, 25),
-		healthPct:           m.Number("state_of_health_pct", 50, 100, 100),
-		cycleLife:           m.Number("cycle_life", 0, 1e6, 6000),
-		calendarYears:       m.Number("calendar_life_years", 0, 100, 15),
-		forming:             flag(m.Truth("grid_forming", true)),
+		rampKWPerS:          m.About("how fast the power follows its setpoint").Number("ramp_kw_per_s", 0.01, 1e6, 50),
+		chargeEfficiency:    m.About("from the bus to stored energy").Number("charge_efficiency_pct", 50, 100, 96) / 100,
+		dischargeEfficiency: m.About("from stored energy to the bus").Number("discharge_efficiency_pct", 50, 100, 96) / 100,
+		chargeRate:          m.About("most power while it charges, in parts of the capacity").Number("charge_rate_max_per_h", 0.01, 100, 100),
+		dischargeRate:       m.About("the same while it discharges").Number("discharge_rate_max_per_h", 0.01, 100, 100),
+		initialPct:          m.About("state of charge that it begins with").Number("initial_state_of_charge_pct", 0, 100, 50),
+		leastPct:            m.About("where it stops to discharge, to begin with").Number("state_of_charge_min_pct", 0, 50, 10),
+		mostPct:             m.About("where it stops to charge, to begin with").Number("state_of_charge_max_pct", 50, 100, 95),
+		deratePct:           m.About("width of the band inside these limits over which the power falls to 0").Number("derate_band_pct", 0.1, 20, 5),
+		heatCapacityKJPerK:  m.About("of all cells").Number("heat_capacity_kj_per_k", 1, 1e6, 1600),
+		coolingKWPerK:       m.About("heat that leaves the cells for each degree above the room").Number("cooling_kw_per_k", 0.001, 1000, 0.1),
+		roomC:               m.About("of the air around it, to begin with").Number("room_temperature_c", -20, 50, 25),
+		healthPct:           m.About("part of the capacity that is left, to begin with").Number("state_of_health_pct", 50, 100, 100),
+		cycleLife:           m.About("full cycles to 80 % of the capacity, 0 for no end").Number("cycle_life", 0, 1e6, 6000),
+		calendarYears:       m.About("years at 25 C to the same, 0 for no end").Number("calendar_life_years", 0, 100, 15),
+		forming:             flag(m.About("whether it forms islands, to begin with, or follows its bus").Truth("grid_forming", true)),
 		inverter:            readInverter(m, ratedKW),
 		island:              readForming(m, 1, time.Second, 0),
 	}

@@ -363,3 +363,39 @@ func TestChargeStates(t *testing.T) {
 		expect(t, p, "battery", "charge_state", chargeOff, 0)
 	}
 }
+
+// A battery that forms an island carries more reactive power than its converter is rated
+// for, where others give the active power, for no longer than 5 s.
+func TestAnIslandThatDrawsTooMuchTripsItsConverter(t *testing.T) {
+	t.Parallel()
+	build := func(factor string) *Plant {
+		p := newIsland(t, strings.Replace(steadyLoad, "power_factor: 1", "power_factor: "+factor, 1), islandBattery, "pv {dc_rated_kw: 100, inverter_rated_kw: 90, cloud_cover_pct: 0}")
+		set(t, p, "load", "base_kw", 30)
+		write(t, p, "pv", "power_limit_pct", 40)
+		steps(p, 10)
+		set(t, p, "grid", "available", 0)
+		steps(p, 1)
+		return p
+	}
+	p := build("0.5")
+	expect(t, p, "battery", "reactive_power_kvar", 30*1.7320508, 1e-5) // of 40 kVA
+	steps(p, 1)
+	expect(t, p, "battery", "overload_alarm", 1, 0)
+	between(t, "the trip", until(t, p, "battery", "overload_trip", 1, 100), 49, 49)
+	expect(t, p, "battery", "fault", 1, 0)
+	expect(t, p, "load", "supplied", 0, 0)
+	steps(p, 100)
+	expect(t, p, "battery", "overload_trip", 1, 0)
+	set(t, p, "load", "base_kw", 10)
+	write(t, p, "battery", "run", 0)
+	steps(p, 1)
+	write(t, p, "battery", "run", 1)
+	steps(p, 100)
+	expect(t, p, "load", "power_kw", 10, 0)
+	expect(t, p, "battery", "overload_alarm", 0, 0)
+
+	p = build("0.6") // 40 kvar
+	steps(p, 200)
+	expect(t, p, "battery", "overload_trip", 0, 0)
+	expect(t, p, "load", "supplied", 1, 0)
+}

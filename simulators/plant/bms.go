@@ -7,21 +7,22 @@ import (
 	"github.com/voltageems/voltageems-go/simulators/document"
 )
 
-// What the battery management system (BMS) protects the cells from.
+// What the battery management system (BMS) protects the cells and the converter from.
 const (
 	cellOverVoltage = iota
 	cellUnderVoltage
 	cellOverTemperature
 	cellUnderTemperature
 	overcurrent
+	overload // of its converter, which an island can draw more from than it is rated for
 	protections
 )
 
 // protectionNames are the signals of each, less what they say of it.
-var protectionNames = [protections]string{"cell_over_voltage", "cell_under_voltage", "cell_over_temperature", "cell_under_temperature", "overcurrent"}
+var protectionNames = [protections]string{"cell_over_voltage", "cell_under_voltage", "cell_over_temperature", "cell_under_temperature", "overcurrent", "overload"}
 
 // protectionDelays are how long a limit is exceeded before it trips.
-var protectionDelays = [protections]time.Duration{time.Second, time.Second, 0, 0, time.Second}
+var protectionDelays = [protections]time.Duration{time.Second, time.Second, 0, 0, time.Second, 5 * time.Second}
 
 // bmsModel is the limits of the cells. Each has an alarm before it.
 type bmsModel struct {
@@ -38,7 +39,9 @@ const (
 	cellSpreadC     = 1.5  // hottest cell above the mean, and coldest below it, at rated power
 	alarmBandC      = 10.0 // between alarm and trip
 	coldBandC       = 5.0
-	currentAlarm    = 0.9 // of the limit
+	currentAlarm    = 0.9  // of the limit
+	overloadAlarm   = 1.05 // of the apparent power that the converter is rated for
+	overloadTrip    = 1.1
 )
 
 // Bands of the temperature over which the power falls to 0 in a straight line: charging
@@ -52,12 +55,12 @@ const (
 func readBMS(m *document.Mapping, c cells, ratedKW float64) bmsModel {
 	full, empty := c.openCircuit(1), c.openCircuit(0)
 	model := bmsModel{
-		mostV:     m.Number("cell_voltage_max_v", 1, 6, 1.05*full),
-		leastV:    m.Number("cell_voltage_min_v", 0.5, 5, 0.95*empty),
-		tripC:     m.Number("cell_temperature_trip_c", 40, 100, 70),
-		coldTripC: m.Number("cell_temperature_low_trip_c", -40, 0, -15),
-		mostA:     m.Number("current_max_a", 1, 1e6, 2*ratedKW*1000/(c.openCircuit(0.5)*c.series())),
-		spreadMV:  m.Number("cell_voltage_spread_mv", 0, 500, 10),
+		mostV:     m.About("of the highest cell, above which it trips").Number("cell_voltage_max_v", 1, 6, 1.05*full),
+		leastV:    m.About("of the lowest cell, below which it trips").Number("cell_voltage_min_v", 0.5, 5, 0.95*empty),
+		tripC:     m.About("of the hottest cell, above which it trips").Number("cell_temperature_trip_c", 40, 100, 70),
+		coldTripC: m.About("of the coldest cell, below which it trips").Number("cell_temperature_low_trip_c", -40, 0, -15),
+		mostA:     m.About("direct current above which it trips").Number("current_max_a", 1, 1e6, 2*ratedKW*1000/(c.openCircuit(0.5)*c.series())),
+		spreadMV:  m.About("between the highest and the lowest cell, to begin with").Number("cell_voltage_spread_mv", 0, 500, 10),
 	}
 	model.alarmMostV, model.alarmLeastV = model.mostV-0.4*(model.mostV-full), model.leastV+0.4*(empty-model.leastV)
 	model.alarmC = model.tripC - alarmBandC
@@ -118,6 +121,9 @@ func (b *battery) exceeds(protection int) (alarm, trip bool) {
 	case cellUnderTemperature:
 		coldest := b.coldestCell()
 		return coldest < limits.coldTripC+coldBandC, coldest < limits.coldTripC
+	case overload:
+		load := math.Hypot(b.Power.KW(), b.Reactive.KW()) / b.model.inverter.ratedKVA
+		return load > overloadAlarm, load > overloadTrip
 	default:
 		current := math.Abs(b.CurrentA)
 		return current > currentAlarm*limits.mostA, current > limits.mostA
@@ -125,8 +131,9 @@ func (b *battery) exceeds(protection int) (alarm, trip bool) {
 }
 
 // protect trips the battery where a limit is exceeded for long enough. A trip by the
-// temperature ends by itself, any other waits until it is reset. The contactor opens
-// with a trip, and when the battery is stopped, unless it is welded.
+// temperature ends by itself, one by an overload when the battery is stopped, too, and
+// any other waits until it is reset. The contactor opens with a trip, and when the
+// battery is stopped, unless it is welded.
 func (b *battery) protect(now moment) {
 	for i := range protections {
 		alarm, beyond := b.exceeds(i)
@@ -152,6 +159,8 @@ func (b *battery) recovered(protection int) bool {
 		return b.hottestCell() < b.model.bms.tripC-tripHysteresisC
 	case cellUnderTemperature:
 		return b.coldestCell() > b.model.bms.coldTripC+coldBandC
+	case overload:
+		return b.reset == 1 || b.run == 0
 	default:
 		return b.reset == 1
 	}

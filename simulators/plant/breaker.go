@@ -17,23 +17,16 @@ type breakerModel struct {
 
 func readBreaker(m *document.Mapping) model {
 	return breakerModel{
-		ratedA:     m.Number("rated_current_a", 1, 1e5),
-		operating:  seconds(m, "operating_s", 0, 10, 50*time.Millisecond),
-		springLoad: seconds(m, "spring_charge_s", 0, 60, 3*time.Second),
-		closed:     flag(m.Truth("closed", true)),
+		ratedA:     m.About("carried for ever; twice as much trips it after a minute").Number("rated_current_a", 1, 1e5),
+		operating:  seconds(m.About("from the command to the contacts"), "operating_s", 0, 10, 50*time.Millisecond),
+		springLoad: seconds(m.About("after it has closed, before it can close again"), "spring_charge_s", 0, 60, 3*time.Second),
+		closed:     flag(m.About("how it begins").Truth("closed", true)),
 	}
 }
 
 func (model breakerModel) build(_ site, _ *rand.Rand) device {
 	return &breaker{model: model, breakerState: breakerState{Closed: model.closed == 1}}
 }
-
-// Parts of the nominal values that two live buses may differ by where a breaker
-// closes between them. Source: IEEE 1547-2018, table 5, for up to 500 kVA.
-const (
-	syncVoltage = 0.10
-	syncHz      = 0.3
-)
 
 // tripSeconds is how long a breaker carries twice its rated current; it carries n
 // times for tripSeconds x 3 / (n^2 - 1), as I^2 t protection does.
@@ -44,6 +37,8 @@ type breaker struct {
 
 	close, reset   float64 // setpoints
 	welded, locked float64 // inputs
+
+	about bool // to close, in the tick at hand
 
 	breakerState
 }
@@ -91,9 +86,10 @@ func (b *breaker) points() points {
 
 func (b *breaker) current() float64 { return lineCurrent(b.Active, b.Reactive, b.From.VoltageV) }
 
-// offer moves the contacts: welded ones stay closed, and ones that are locked stay
-// as they are.
+// offer opens the contacts, or lets them be about to close: welded ones stay closed, and
+// ones that are locked stay as they are.
 func (b *breaker) offer(now moment, _ bus) offer {
+	b.about = false
 	if b.reset == 1 && b.close == 0 && !b.Held {
 		b.Tripped = false
 	}
@@ -106,24 +102,26 @@ func (b *breaker) offer(now moment, _ bus) offer {
 	if b.Moving += now.step; b.Moving < b.model.operating || b.locked == 1 || !wanted && b.welded == 1 {
 		return offer{}
 	}
-	if wanted {
-		if b.Refused = !inStep(b.From, b.To); b.Refused || b.Charging > 0 {
-			return offer{}
-		}
-		b.Charging = b.model.springLoad
+	if b.about = wanted; !wanted {
+		b.move(false)
 	}
-	b.Closed, b.Moving = wanted, 0
-	b.Operation++
 	return offer{}
 }
 
-// inStep reports whether two buses may be joined: one of them is dead, or they
-// hardly differ.
-func inStep(from, to bus) bool {
-	if !from.Live || !to.Live {
-		return true
+func (b *breaker) closes() (way int, now bool) { return 0, b.about }
+
+// meet closes the contacts, for which the spring must be charged.
+func (b *breaker) meet(inStep bool) {
+	if b.Refused = !inStep; b.Refused || b.Charging > 0 {
+		return
 	}
-	return absolute(from.VoltagePU-to.VoltagePU) <= syncVoltage && absolute(from.FrequencyHz-to.FrequencyHz) <= syncHz
+	b.Charging = b.model.springLoad
+	b.move(true)
+}
+
+func (b *breaker) move(closed bool) {
+	b.Closed, b.Moving = closed, 0
+	b.Operation++
 }
 
 // follow trips it while the contact of what it protects is closed.

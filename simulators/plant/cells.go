@@ -24,15 +24,15 @@ const usedPart = 0.95
 // readCells reads the curve of a cell and how many there are, as many as make the nominal
 // voltage where that is not told.
 func readCells(m *document.Mapping, capacityKWh float64) cells {
-	nominalV := m.Number("nominal_voltage_v", 24, 1500, 750)
+	nominalV := m.About("of the direct current, which the number of cells follows from").Number("nominal_voltage_v", 24, 1500, 750)
 	c := cells{
-		racks:         float64(m.Integer("racks", 1, 1000, 1)),
-		resistanceOhm: m.Number("resistance_ohm", 0, 1, 0.05),
+		racks:         float64(m.About("in parallel").Integer("racks", 1, 1000, 1)),
+		resistanceOhm: m.About("inside the whole battery").Number("resistance_ohm", 0, 1, 0.05),
 	}
 	sheet := physics.Cell{
-		FullV:        m.Number("cell_voltage_full_v", 1, 5, 4.1),
-		ExponentialV: m.Number("cell_voltage_exponential_v", 1, 5, 4.05),
-		NominalV:     m.Number("cell_voltage_nominal_v", 1, 5, 3.4),
+		FullV:        m.About("of a full cell").Number("cell_voltage_full_v", 1, 5, 4.1),
+		ExponentialV: m.About("of a cell where its steep beginning ends").Number("cell_voltage_exponential_v", 1, 5, 4.05),
+		NominalV:     m.About("of a cell where its plateau ends").Number("cell_voltage_nominal_v", 1, 5, 3.4),
 		CapacityAh:   2.25, ExponentialAh: 0.04, NominalAh: 2, RatePerHour: 0.2,
 	}
 	if sheet.ExponentialV > sheet.FullV {
@@ -42,8 +42,8 @@ func readCells(m *document.Mapping, capacityKWh float64) cells {
 		m.Fault("cell_voltage_nominal_v", "%v is above cell_voltage_exponential_v (%v)", sheet.NominalV, sheet.ExponentialV)
 	}
 	wanted := max(1, math.Round(nominalV/max(1, sheet.ExponentialV)))
-	c.perModule = float64(m.Integer("cells_per_module", 1, 1000, int64(min(16, wanted))))
-	c.modules = float64(m.Integer("modules_per_rack", 1, 1000, int64(max(1, math.Round(wanted/max(1, c.perModule))))))
+	c.perModule = float64(m.About("in series").Integer("cells_per_module", 1, 1000, int64(min(16, wanted))))
+	c.modules = float64(m.About("in series").Integer("modules_per_rack", 1, 1000, int64(max(1, math.Round(wanted/max(1, c.perModule))))))
 	// The data sheet has its curve at a fifth of the capacity an hour.
 	dropV := sheet.RatePerHour * capacityKWh * 1000 / nominalV * c.resistanceOhm / (c.modules * c.perModule)
 	sheet.ResistanceOhm = dropV / (sheet.RatePerHour * sheet.CapacityAh)

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/voltageems/voltageems-go/simulators/document"
@@ -115,7 +114,7 @@ func ReadDefinition(file string, data []byte, addresses Addresses, faults *docum
 func readDevice(m *document.Mapping, wiring *wiring) DeviceDefinition {
 	one := DeviceDefinition{
 		ID:      m.Text("id"),
-		Type:    m.Choice("type", Types),
+		Type:    m.Choice("type", kindNames()),
 		Unit:    uint8(m.Integer("unit", 1, 247, 1)),
 		Profile: m.Text("profile"),
 		Line:    m.Line("profile"),
@@ -130,8 +129,7 @@ func readDevice(m *document.Mapping, wiring *wiring) DeviceDefinition {
 	one.Listen = m.Text("listen")
 	wiring.read(m, &one)
 	parameters := m.Mapping("parameters", true)
-	if slices.Contains(Types, one.Type) {
-		one.model = readModel(one.Type, parameters)
+	if one.model = readModel(one.Type, parameters); one.model != nil {
 		one.Refers = wiring.refer(parameters, one.model)
 		parameters.Close()
 	}

@@ -50,7 +50,7 @@ devices:
 		`plant.yaml:6: key "control": "0.0.0.0:5021" is not on loopback: the control API asks for no password, use 127.0.0.1`,
 		`plant.yaml:7: key "colour" is unknown: known here are buses, control, copies, description, devices, location, name, nominal_frequency_hz, seed, start, step`,
 		`plant.yaml:9: key "devices[0].parameters.dc_rated_kw": 0 is out of range: use 0.1 to 100000`,
-		`plant.yaml:9: key "devices[0].parameters.wind" is unknown: known here are albedo, ambient_temperature_c, apparent_power_kva, azimuth_deg, cloud_cover_pct, dc_rated_kw, dc_voltage_v, inverter_efficiency_pct, inverter_rated_kw, night_consumption_kw, over_frequency_dead_band_hz, over_frequency_droop_pct, over_frequency_response_s, priority, reactive_power_max_pct, reconnect_ramp_s, reconnect_s, temperature_coefficient_pct_per_c, tilt_deg, wind_speed_m_per_s`,
+		`plant.yaml:9: key "devices[0].parameters.wind" is unknown: known here are albedo, ambient_temperature_c, apparent_power_kva, azimuth_deg, cloud_cover_pct, dc_rated_kw, dc_voltage_v, inverter_efficiency_pct, inverter_rated_kw, night_consumption_kw, over_frequency_dead_band_hz, over_frequency_droop_pct, over_frequency_response_s, priority, reactive_power_max_pct, reconnect_ramp_s, reconnect_s, temperature_coefficient_pct_per_c, tilt_deg, weather, wind_speed_m_per_s`,
 		`plant.yaml:9: key "devices[0].listen": 127.0.0.1:5021 is taken by the control API: use another port`,
 		`plant.yaml:10: key "devices[1].type": "wind" is unknown: use one of battery, breaker, ev_charger, genset, grid, load, meter, pv, transfer_switch, transformer, weather_station`,
 		`plant.yaml:10: key "devices[1].id": "pv" stands twice: give each device its own`,
@@ -161,5 +161,30 @@ func TestTheZoneOfTheMachineHasNoInfluence(t *testing.T) {
 	p := New(mustRead(t, strings.Replace(plantText(steadyLoad), "start: 2026-06-21T12:00:00Z", "start: 2026-03-29T00:00:00+01:00", 1)))
 	if got := p.definition.Start.Add(6 * time.Hour).Format(time.RFC3339); got != "2026-03-29T06:00:00+01:00" {
 		t.Errorf("six hours later it is %s", got)
+	}
+}
+
+// Every parameter of every type says what it is, and stands once unless a choice changes it.
+func TestParametersAreDescribed(t *testing.T) {
+	t.Parallel()
+	count := 0
+	for _, kind := range Kinds() {
+		always := map[string]bool{}
+		for _, one := range kind.Parameters() {
+			count++
+			if one.About == "" || one.Allowed == "" {
+				t.Errorf("%s: %+v", kind.Name, one)
+			}
+			if always[one.Key] && one.When == "" {
+				t.Errorf("%s: %s twice", kind.Name, one.Key)
+			}
+			always[one.Key] = true
+		}
+		if kind.About == "" {
+			t.Errorf("nothing says what a %s is", kind.Name)
+		}
+	}
+	if count < 150 {
+		t.Errorf("only %d parameters", count)
 	}
 }

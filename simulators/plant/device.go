@@ -81,8 +81,8 @@ func (m moment) seconds() float64 { return m.step.Seconds() }
 func (m moment) hours() float64   { return m.step.Hours() }
 
 // device is one simulated machine. In every tick offer is called once for each
-// device, in any order, with its bus as the last tick left it, then commit once for
-// each with the flow that the balance gave it.
+// device, in any order but for the weather, with its bus as the last tick left it, then
+// commit once for each with the flow that the balance gave it.
 type device interface {
 	points() points
 	// state returns a pointer to all that changes in the device but its settings: its
@@ -102,35 +102,53 @@ type site struct {
 	nominalHz float64
 }
 
-// Types lists the device types that plant.yaml may name.
-var Types = []string{"battery", "breaker", "ev_charger", "genset", "grid", "load", "meter", "pv", "transfer_switch", "transformer", "weather_station"}
+// Kind is a type of device that plant.yaml may name.
+type Kind struct {
+	Name  string
+	About string
+	read  func(*document.Mapping) model
+}
 
-// readModel reads the parameters of a device of one of Types.
-func readModel(kind string, parameters *document.Mapping) model {
-	switch kind {
-	case "battery":
-		return readBattery(parameters)
-	case "breaker":
-		return readBreaker(parameters)
-	case "ev_charger":
-		return readCharger(parameters)
-	case "genset":
-		return readGenset(parameters)
-	case "grid":
-		return readGrid(parameters)
-	case "load":
-		return readLoad(parameters)
-	case "meter":
-		return readMeter(parameters)
-	case "transfer_switch":
-		return readTransferSwitch(parameters)
-	case "transformer":
-		return readTransformer(parameters)
-	case "weather_station":
-		return readWeather(parameters)
-	default:
-		return readPV(parameters)
+// Kinds lists them.
+func Kinds() []Kind {
+	return []Kind{
+		{"battery", "a battery with its converter, which follows its bus or forms an island", readBattery},
+		{"breaker", "a circuit breaker between two buses", readBreaker},
+		{"ev_charger", "a charging station and the vehicles that come to it", readCharger},
+		{"genset", "a diesel engine with a generator", readGenset},
+		{"grid", "the connection to the public grid with its breaker", readGrid},
+		{"load", "what a site consumes over the day, and its motors", readLoad},
+		{"meter", "an energy meter that measures another device", readMeter},
+		{"pv", "an array of modules behind one inverter", readPV},
+		{"transfer_switch", "connects its bus to one of two others, and starts a genset", readTransferSwitch},
+		{"transformer", "an oil-immersed transformer between two buses, with taps", readTransformer},
+		{"weather_station", "the weather, which arrays may be under", readWeather},
 	}
+}
+
+// Parameters returns what plant.yaml may say of a device of the type, as what reads it
+// asks for it.
+func (k Kind) Parameters() []document.Parameter {
+	return document.Describe(func(m *document.Mapping) { k.read(m) })
+}
+
+// readModel reads the parameters of a device of one of these types, nil of another.
+func readModel(name string, parameters *document.Mapping) model {
+	for _, one := range Kinds() {
+		if one.Name == name {
+			return one.read(parameters)
+		}
+	}
+	return nil
+}
+
+// kindNames lists the names of all types.
+func kindNames() []string {
+	var names []string
+	for _, one := range Kinds() {
+		names = append(names, one.Name)
+	}
+	return names
 }
 
 // randomOf returns the random source of one device. It depends on the seed of

@@ -39,28 +39,28 @@ func depotEvening() []float64 {
 
 func readCharger(m *document.Mapping) model {
 	model := chargerModel{
-		direct:       m.Choice("current", []string{"ac", "dc"}, "ac") == "dc",
-		connectors:   int(m.Integer("connectors", 1, mostConnectors, 1)),
+		direct:       m.About("what its connectors give").Choice("current", []string{"ac", "dc"}, "ac") == "dc",
+		connectors:   int(m.About("vehicles that it charges at once").Integer("connectors", 1, mostConnectors, 1)),
 		phases:       3,
-		tangent:      math.Tan(math.Acos(m.Number("power_factor", 0.8, 1, 0.99))),
-		rampKWPerS:   m.Number("ramp_kw_per_s", 0.1, 1e4, 10),
-		arrivalsPerH: m.Numbers("arrivals_per_h", 24, 0, 60, depotEvening()),
-		stay:         time.Duration(m.Number("stay_h", 0.1, 48, 11) * float64(time.Hour)),
-		capacityKWh:  m.Number("vehicle_capacity_kwh", 5, 1000, 60),
-		targetPct:    m.Number("target_state_of_charge_pct", 20, 100, 90),
+		tangent:      math.Tan(math.Acos(m.About("inductive").Number("power_factor", 0.8, 1, 0.99))),
+		rampKWPerS:   m.About("how fast a connector takes up its power").Number("ramp_kw_per_s", 0.1, 1e4, 10),
+		arrivalsPerH: m.About("by hour of the day, at each free connector").Numbers("arrivals_per_h", 24, 0, 60, depotEvening()),
+		stay:         time.Duration(m.About("mean of how long a vehicle stays").Number("stay_h", 0.1, 48, 11) * float64(time.Hour)),
+		capacityKWh:  m.About("of the usual vehicle").Number("vehicle_capacity_kwh", 5, 1000, 60),
+		targetPct:    m.About("that vehicles want to leave with").Number("target_state_of_charge_pct", 20, 100, 90),
 	}
 	if model.direct {
-		model.ratedKW = m.Number("rated_kw", 1, 2000, 150)
-		model.vehicleKW = m.Number("vehicle_kw", 1, 2000, 120)
-		model.efficiency = m.Number("efficiency_pct", 50, 100, 95) / 100
+		model.ratedKW = m.About("of each connector").Number("rated_kw", 1, 2000, 150)
+		model.vehicleKW = m.About("most that a vehicle takes").Number("vehicle_kw", 1, 2000, 120)
+		model.efficiency = m.About("from the bus to the battery of the vehicle").Number("efficiency_pct", 50, 100, 95) / 100
 		return model
 	}
-	model.ratedA = m.Number("rated_current_a", 6, 80, 32)
-	if m.Choice("phases", []string{"1", "3"}, "3") == "1" {
+	model.ratedA = m.About("of each connector").Number("rated_current_a", 6, 80, 32)
+	if m.About("that each connector uses").Choice("phases", []string{"1", "3"}, "3") == "1" {
 		model.phases = 1
 	}
-	model.vehicleKW = m.Number("vehicle_kw", 1, 2000, 11)
-	model.efficiency = m.Number("efficiency_pct", 50, 100, 90) / 100
+	model.vehicleKW = m.About("most that a vehicle takes").Number("vehicle_kw", 1, 2000, 11)
+	model.efficiency = m.About("from the bus to the battery of the vehicle").Number("efficiency_pct", 50, 100, 90) / 100
 	return model
 }
 

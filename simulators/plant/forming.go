@@ -18,12 +18,12 @@ type forming struct {
 // converter.
 func readForming(m *document.Mapping, droopPct float64, inertia, lag time.Duration) forming {
 	f := forming{
-		droop:   m.Number("island_droop_pct", 0.1, 10, droopPct) / 100,
-		inertia: seconds(m, "inertia_s", 0.1, 20, inertia),
-		reset:   seconds(m, "frequency_reset_s", 0, 3600, 10*time.Second),
+		droop:   m.About("part of the frequency by which that of its island falls from no load to all").Number("island_droop_pct", 0.1, 10, droopPct) / 100,
+		inertia: seconds(m.About("H: kinetic energy over the rating; a converter emulates it"), "inertia_s", 0.1, 20, inertia),
+		reset:   seconds(m.About("time constant of what brings the frequency of its island back, 0 for none"), "frequency_reset_s", 0, 3600, 10*time.Second),
 	}
 	if lag > 0 {
-		f.lag = seconds(m, "governor_s", 0.01, 10, lag)
+		f.lag = seconds(m.About("lag of the engine behind its governor"), "governor_s", 0.01, 10, lag)
 	}
 	return f
 }

@@ -32,36 +32,37 @@ type gensetModel struct {
 	coolantTripC    float64
 	oilTripBar      float64
 	overspeedPart   float64 // of the rated speed
+	reversePart     float64 // of the rated power, taken from the bus, above which it trips
+	reverseDelay    time.Duration
 	serviceInterval time.Duration
 }
 
 func readGenset(m *document.Mapping) model {
-	seconds := func(key string, least, fallback float64) time.Duration {
-		return time.Duration(m.Number(key, least, 3600, fallback) * float64(time.Second))
-	}
 	return gensetModel{
-		crankFailure:    m.Number("crank_failure_pct", 0, 100, 0) / 100,
-		synchronize:     seconds("synchronize_s", 1, 60),
-		minimumLoadPct:  m.Number("minimum_load_pct", 0, 60, 30),
-		wetAlarmPct:     m.Number("wet_stacking_alarm_pct", 1, 100, 50),
-		coolantTripC:    m.Number("coolant_trip_c", 80, 130, 105),
-		oilTripBar:      m.Number("oil_pressure_trip_bar", 0.1, 3, 1),
-		overspeedPart:   m.Number("overspeed_pct", 105, 130, 110) / 100,
-		serviceInterval: time.Duration(m.Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
+		crankFailure:    m.About("probability that an attempt to start fails").Number("crank_failure_pct", 0, 100, 0) / 100,
+		synchronize:     seconds(m.About("most that it takes, or the start fails"), "synchronize_s", 1, 3600, 60*time.Second),
+		minimumLoadPct:  m.About("below which it tells of a low load").Number("minimum_load_pct", 0, 60, 30),
+		wetAlarmPct:     m.About("unburnt fuel in the exhaust at which it tells of it").Number("wet_stacking_alarm_pct", 1, 100, 50),
+		coolantTripC:    m.About("above which it trips").Number("coolant_trip_c", 80, 130, 105),
+		oilTripBar:      m.About("below which it trips").Number("oil_pressure_trip_bar", 0.1, 3, 1),
+		overspeedPart:   m.About("of the rated speed, above which it trips").Number("overspeed_pct", 105, 130, 110) / 100,
+		reversePart:     m.About("of the rated power, taken from the bus, above which it trips (ANSI 32)").Number("reverse_power_pct", 1, 50, 10) / 100,
+		reverseDelay:    seconds(m.About("for so long"), "reverse_power_s", 0.1, 3600, 3*time.Second),
+		serviceInterval: time.Duration(m.About("of running, after which it wants service").Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
 
-		ratedKW:        m.Number("rated_kw", 1, 1e5),
-		ratedRPM:       m.Number("rated_speed_rpm", 500, 3600, 1500),
-		rampKWPerS:     m.Number("ramp_kw_per_s", 0.01, 1e5, 10),
-		tankL:          m.Number("fuel_tank_l", 1, 1e6),
-		initialFuelPct: m.Number("initial_fuel_level_pct", 0, 100, 80),
-		crank:          seconds("crank_s", 0.1, 3),
-		rest:           seconds("crank_rest_s", 0.1, 5),
-		attempts:       int(m.Integer("crank_attempts", 1, 10, 3)),
-		warmUp:         seconds("warm_up_s", 0, 10),
-		coolDown:       seconds("cool_down_s", 0, 20),
-		ambientC:       m.Number("ambient_temperature_c", -40, 60, 25),
-		runningC:       m.Number("coolant_temperature_running_c", 60, 110, 85),
-		nominalV:       m.Number("nominal_voltage_v", 100, 1e6, 400),
+		ratedKW:        m.About("most power").Number("rated_kw", 1, 1e5),
+		ratedRPM:       m.About("at the nominal frequency").Number("rated_speed_rpm", 500, 3600, 1500),
+		rampKWPerS:     m.About("how fast the power follows its setpoint beside a grid").Number("ramp_kw_per_s", 0.01, 1e5, 10),
+		tankL:          m.About("what its tank holds").Number("fuel_tank_l", 1, 1e6),
+		initialFuelPct: m.About("that it begins with").Number("initial_fuel_level_pct", 0, 100, 80),
+		crank:          seconds(m.About("how long the starter turns it in one attempt"), "crank_s", 0.1, 3600, 3*time.Second),
+		rest:           seconds(m.About("between two attempts"), "crank_rest_s", 0.1, 3600, 5*time.Second),
+		attempts:       int(m.About("before the start has failed").Integer("crank_attempts", 1, 10, 3)),
+		warmUp:         seconds(m.About("without load, before it closes onto its bus"), "warm_up_s", 0, 3600, 10*time.Second),
+		coolDown:       seconds(m.About("without load, before it stops"), "cool_down_s", 0, 3600, 20*time.Second),
+		ambientC:       m.About("of the air around it, to begin with").Number("ambient_temperature_c", -40, 60, 25),
+		runningC:       m.About("that it warms up to").Number("coolant_temperature_running_c", 60, 110, 85),
+		nominalV:       m.About("at the rated speed").Number("nominal_voltage_v", 100, 1e6, 400),
 		island:         readForming(m, 4, 1500*time.Millisecond, 300*time.Millisecond),
 	}
 }
@@ -91,8 +92,8 @@ const (
 // gensetCause is why a set has failed.
 type gensetCause int
 
-// The causes, as the trip_cause quantity gives them. From gensetOilLow on they are
-// trips, which are reset by hand.
+// The causes, as the trip_cause quantity gives them. Those of the engine are reset by
+// hand.
 const (
 	gensetSound gensetCause = iota
 	gensetNotStarted
@@ -103,7 +104,11 @@ const (
 	gensetCoolantHigh
 	gensetOverspeed
 	gensetEmergencyStop
+	gensetReversePower // ANSI 32: its bus drove it
 )
+
+// byHand reports whether a cause stays until it is reset, whatever the run control does.
+func (c gensetCause) byHand() bool { return c >= gensetOilLow && c <= gensetEmergencyStop }
 
 const (
 	crankingRPM      = 200
@@ -114,6 +119,11 @@ const (
 	starterGainPerH  = 20.0 // percent while a charger holds it
 	starterLossPerH  = 1.0  // percent without one
 )
+
+// motoringPart is the part of the rated power that an engine without fuel takes up where
+// its bus drives it. Relays against that are set to 20 to 50 % of it, which is 5 to 15 %
+// of the rating of a diesel set. Source: IEEE C37.102.
+const motoringPart = 0.2
 
 // oilGrace is how long after it fires an engine needs for its oil pressure.
 const oilGrace = 5 * time.Second
@@ -142,9 +152,10 @@ type gensetStatus struct {
 	SpeedRPM        float64
 	CoolantC        float64
 	Power, Reactive Power
-	Driving         Power // of the engine
-	Restoring       Power // added to the setpoint while it forms an island, to bring the frequency back
-	LetGo           bool  // its island fell apart
+	Driving         Power         // of the engine
+	Restoring       Power         // added to the setpoint while it forms an island, to bring the frequency back
+	LetGo           bool          // its island fell apart
+	Reversed        time.Duration // how long its bus has driven it with more than it bears
 	Energy          Energy
 	Consumed        Energy // where an island with a surplus drove it
 	Ran             time.Duration
@@ -194,6 +205,7 @@ func (g *genset) points() points {
 				return g.State == gensetCranking || g.State == gensetResting || g.State == gensetWarmingUp || g.State == gensetSynchronizing
 			}),
 			signal("fault", func() bool { return g.State == gensetFailed }),
+			signal("reverse_power_trip", func() bool { return g.Cause == gensetReversePower }),
 		},
 		setpoints: []Setting{
 			control("run", 0, &g.run),
@@ -244,11 +256,12 @@ func (g *genset) offer(now moment, _ bus) offer {
 }
 
 // governor is how the set holds an island while it is to give so much, and can give
-// no more than most.
+// no more than most. One that is to run is driven before its speed rises.
 func (g *genset) governor(referenceKW float64, most Power) governor {
 	return governor{
-		forms: true, rating: powerOfKW(g.model.ratedKW), most: most, reference: powerOfKW(referenceKW) + g.Restoring,
-		droop: g.model.island.droop, inertia: g.model.island.inertia, lag: g.model.island.lag, driving: g.Driving,
+		forms: true, rating: powerOfKW(g.model.ratedKW), least: powerOfKW(-motoringPart * g.model.ratedKW * flag(g.wanted())), most: most,
+		reference: powerOfKW(referenceKW) + g.Restoring,
+		droop:     g.model.island.droop, inertia: g.model.island.inertia, lag: g.model.island.lag, driving: g.Driving,
 	}
 }
 
@@ -292,6 +305,8 @@ func (g *genset) trouble() gensetCause {
 		return gensetOutOfFuel
 	case g.LetGo:
 		return gensetLetGo
+	case g.Reversed >= g.model.reverseDelay:
+		return gensetReversePower
 	default:
 		return gensetSound
 	}
@@ -302,7 +317,7 @@ func (g *genset) trouble() gensetCause {
 // is reset or, where that was no trip, its run control is taken back.
 func (g *genset) next() gensetState {
 	switch {
-	case g.State == gensetFailed && (g.reset == 1 && !g.ResetSeen || !g.wanted() && g.Cause < gensetOilLow):
+	case g.State == gensetFailed && (g.reset == 1 && !g.ResetSeen || !g.wanted() && !g.Cause.byHand()):
 		return gensetStopped
 	case g.State == gensetStopped && g.wanted() && g.emergencyStop == 0:
 		return gensetCranking
@@ -372,6 +387,9 @@ func (g *genset) commit(now moment, got flow) {
 	g.Restoring = g.model.island.restore(g.Restoring, g.governor(g.setpointKW, powerOfKW(g.model.ratedKW)), got, g.nominalHz, now)
 	g.Energy.Add(max(0, power), now.step)
 	g.Consumed.Add(max(0, -power), now.step)
+	if g.Reversed += now.step; -g.load() <= g.model.reversePart {
+		g.Reversed = 0
+	}
 	targetRPM, targetC := 0.0, g.airC
 	g.FuelRate = 0
 	switch {

@@ -181,3 +181,37 @@ func TestASetThatIsDrivenFillsNoTank(t *testing.T) {
 	}
 	expect(t, p, "genset", "energy_consumed_kwh", driven, 1e-9)
 }
+
+// A set that its island drives with more than 10 % of its rating for 3 s leaves it: ANSI 32.
+func TestASetThatIsDrivenTrips(t *testing.T) {
+	t.Parallel()
+	p := newIsland(t, steadyLoad, "genset {rated_kw: 120, fuel_tank_l: 1000}", "pv {dc_rated_kw: 150, inverter_rated_kw: 100, cloud_cover_pct: 0}")
+	write(t, p, "pv", "power_limit_pct", 40)
+	write(t, p, "pv", "frequency_watt_enabled", 0)
+	write(t, p, "genset", "run", 1)
+	write(t, p, "genset", "power_setpoint_kw", 5)
+	until(t, p, "genset", "running", 1, 300)
+	set(t, p, "load", "base_kw", 45)
+	steps(p, 100)
+	set(t, p, "grid", "available", 0)
+	steps(p, 100)
+	set(t, p, "load", "base_kw", 29)
+	steps(p, 300)
+	expect(t, p, "genset", "power_kw", -11, 0)
+	expect(t, p, "genset", "running", 1, 0)
+	set(t, p, "load", "base_kw", 27)
+	steps(p, 30)
+	expect(t, p, "genset", "power_kw", -13, 0)
+	steps(p, 1)
+	expect(t, p, "genset", "trip_cause", float64(gensetReversePower), 0)
+	expect(t, p, "genset", "reverse_power_trip", 1, 0)
+	expect(t, p, "genset", "power_kw", 0, 0)
+	expect(t, p, "load", "supplied", 0, 0) // nothing else forms the island
+	write(t, p, "genset", "run", 0)
+	steps(p, 1)
+	expect(t, p, "genset", "state", float64(gensetStopped), 0)
+	expect(t, p, "genset", "reverse_power_trip", 0, 0)
+	write(t, p, "genset", "run", 1)
+	steps(p, 200)
+	expect(t, p, "load", "power_kw", 27, 0)
+}

@@ -25,20 +25,20 @@ type gridModel struct {
 
 func readGrid(m *document.Mapping) model {
 	model := gridModel{
-		importAlarmKW: m.Number("import_alarm_kw", 0, 1e6, 200),
-		maximumKW:     m.Number("import_alarm_max_kw", 1, 1e6, 1000),
-		voltageNoise:  m.Number("voltage_noise_pct", 0, 5, 0.3) / 100,
-		frequencyHz:   m.Number("frequency_noise_hz", 0, 0.5, 0.01),
+		importAlarmKW: m.About("import above which it raises an alarm, to begin with").Number("import_alarm_kw", 0, 1e6, 200),
+		maximumKW:     m.About("most that this may be set to").Number("import_alarm_max_kw", 1, 1e6, 1000),
+		voltageNoise:  m.About("standard deviation of the voltage").Number("voltage_noise_pct", 0, 5, 0.3) / 100,
+		frequencyHz:   m.About("standard deviation of the frequency").Number("frequency_noise_hz", 0, 0.5, 0.01),
 	}
 	// A short circuit draws its power at the nominal voltage: |Z| = 1 / Ssc in parts
 	// of the voltage for each kVA.
-	short, ratio := m.Number("short_circuit_power_mva", 0.1, 1e5, 20)*1000, m.Number("x_to_r", 0, 100, 2)
+	short, ratio := m.About("where the plant is connected: the voltage falls less behind a greater one").Number("short_circuit_power_mva", 0.1, 1e5, 20)*1000, m.About("reactance over resistance of the supply").Number("x_to_r", 0, 100, 2)
 	model.perKW = 1 / short / math.Hypot(1, ratio)
 	model.perKVar = model.perKW * ratio
-	model.distortionPct = m.Number("voltage_distortion_pct", 0, 50, 2)
-	model.buy = m.Numbers("buy_price_per_kwh", 24, -10, 100, slices.Repeat([]float64{0.30}, 24))
-	model.sell = m.Numbers("sell_price_per_kwh", 24, -10, 100, slices.Repeat([]float64{0.08}, 24))
-	model.exportLimitKW = m.Number("export_limit_kw", 0, 1e6, model.maximumKW)
+	model.distortionPct = m.About("harmonics of the voltage, to begin with").Number("voltage_distortion_pct", 0, 50, 2)
+	model.buy = m.About("by hour of the day").Numbers("buy_price_per_kwh", 24, -10, 100, slices.Repeat([]float64{0.30}, 24))
+	model.sell = m.About("by hour of the day").Numbers("sell_price_per_kwh", 24, -10, 100, slices.Repeat([]float64{0.08}, 24))
+	model.exportLimitKW = m.About("above which it tells that too much is exported, to begin with: import_alarm_max_kw where it is not told").Number("export_limit_kw", 0, 1e6, model.maximumKW)
 	if model.importAlarmKW > model.maximumKW {
 		m.Fault("import_alarm_kw", "%v is above import_alarm_max_kw (%v)", model.importAlarmKW, model.maximumKW)
 	}

@@ -25,16 +25,16 @@ type inverterModel struct {
 func readInverter(m *document.Mapping, ratedKW float64) inverterModel {
 	model := inverterModel{
 		ratedKW:       ratedKW,
-		ratedKVA:      m.Number("apparent_power_kva", ratedKW, 2*ratedKW, ratedKW),
-		reactiveFirst: m.Choice("priority", []string{"reactive", "active"}, "reactive") == "reactive",
-		deadBandHz:    m.Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
-		droop:         m.Number("over_frequency_droop_pct", 2, 7, 5) / 100,
+		ratedKVA:      m.About("most that the converter carries").Number("apparent_power_kva", ratedKW, 2*ratedKW, ratedKW),
+		reactiveFirst: m.About("which power gives way where that is too little for both").Choice("priority", []string{"reactive", "active"}, "reactive") == "reactive",
+		deadBandHz:    m.About("about the nominal frequency, within which the power does not follow it").Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
+		droop:         m.About("part of the frequency over which all of the power is taken back").Number("over_frequency_droop_pct", 2, 7, 5) / 100,
 		// The open loop response time of the standard is that to 90 % of a change.
-		response:  time.Duration(m.Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
-		reconnect: seconds(m, "reconnect_s", 0, 3600, 5*time.Minute),
-		softStart: seconds(m, "reconnect_ramp_s", 0, 3600, 5*time.Minute),
+		response:  time.Duration(m.About("to 90 % of a change").Number("over_frequency_response_s", 0.2, 10, 0.5) / math.Ln10 * float64(time.Second)),
+		reconnect: seconds(m.About("of a sound bus, before it comes back after a trip"), "reconnect_s", 0, 3600, 5*time.Minute),
+		softStart: seconds(m.About("from no power to all of it then"), "reconnect_ramp_s", 0, 3600, 5*time.Minute),
 	}
-	model.reactiveKVar = model.ratedKVA * m.Number("reactive_power_max_pct", 0, 100, 44) / 100
+	model.reactiveKVar = model.ratedKVA * m.About("of the apparent power, given or drawn at most").Number("reactive_power_max_pct", 0, 100, 44) / 100
 	return model
 }
 
@@ -44,10 +44,12 @@ type inverter struct {
 	model       inverterModel
 	curtailment curtailment
 
-	powerFactor, powerFactorOn float64 // setpoints; one below 0 draws reactive power
-	reactivePct, reactiveOn    float64 // of the most that it can give
-	voltVar, voltWatt, hertz   float64 // whether the power follows voltage and frequency
-	forced, deratePct          float64 // inputs: it trips by itself, and gives so much less
+	powerFactor              float64 // setpoint; one below 0 draws reactive power
+	powerFactorRevert        revert
+	reactivePct              float64 // setpoint, of the most that it can give
+	reactiveRevert           revert
+	voltVar, voltWatt, hertz float64 // setpoints: whether the power follows voltage and frequency
+	forced, deratePct        float64 // inputs: it trips by itself, and gives so much less
 }
 
 type inverterState struct {
@@ -62,6 +64,8 @@ type inverterState struct {
 	Recovered   float64          // and after it has ceased
 	VoltVar     float64          // reactive power, in parts of the apparent one
 	VoltWatt    float64          // most active power, in parts of the rating
+	PowerFactor revertState
+	Reactive    revertState
 	Curtailment curtailmentState
 }
 
@@ -82,17 +86,17 @@ func (v *inverter) points(s *inverterState) points {
 			signal("momentary_cessation", func() bool { return s.Ceased }),
 			signal("anti_islanding", func() bool { return s.Islanded }),
 			signal("tripped", func() bool { return v.forced == 1 }),
+			signal("power_factor_active", func() bool { return v.powerFactorRevert.holds(&s.PowerFactor) }),
+			signal("reactive_power_active", func() bool { return v.reactiveRevert.holds(&s.Reactive) }),
 		},
 		setpoints: []Setting{
-			{Name: "power_factor", Least: -1, Most: 1, Initial: 1, value: &v.powerFactor},
-			control("power_factor_enabled", 0, &v.powerFactorOn),
-			{Name: "reactive_power_pct", Least: -100, Most: 100, value: &v.reactivePct},
-			control("reactive_power_enabled", 0, &v.reactiveOn),
 			control("volt_var_enabled", 0, &v.voltVar),
 			control("volt_watt_enabled", 0, &v.voltWatt),
 			control("frequency_watt_enabled", 1, &v.hertz),
 		},
 	}
+	named.setpoints = append(named.setpoints, v.powerFactorRevert.points("power_factor", Setting{Name: "power_factor", Least: -1, Most: 1, Initial: 1, value: &v.powerFactor}, 0)...)
+	named.setpoints = append(named.setpoints, v.reactiveRevert.points("reactive_power", Setting{Name: "reactive_power_pct", Least: -100, Most: 100, value: &v.reactivePct}, 0)...)
 	named.inputs = []Setting{
 		control("forced_trip", 0, &v.forced),
 		{Name: "derate_pct", Most: 100, value: &v.deratePct},
@@ -174,11 +178,12 @@ func (v *inverter) enter(s *inverterState, now moment, sound bool) {
 // stay keeps the inverter in service, whatever its bus is like: it forms that itself.
 func (s *inverterState) stay() {
 	kept := newInverterState()
-	kept.Begun, kept.VoltVar, kept.VoltWatt, kept.Curtailment = true, s.VoltVar, s.VoltWatt, s.Curtailment
+	kept.Begun, kept.VoltVar, kept.VoltWatt = true, s.VoltVar, s.VoltWatt
+	kept.PowerFactor, kept.Reactive, kept.Curtailment = s.PowerFactor, s.Reactive, s.Curtailment
 	*s = kept
 }
 
-// follow moves what follows the voltage on, and returns the most active power that the
+// follow moves timers and what follows the voltage on, and returns the most active power that the
 // inverter may give and take now.
 func (v *inverter) follow(s *inverterState, now moment, on bus) (give, take Power) {
 	voltage := 1.0
@@ -195,6 +200,8 @@ func (v *inverter) follow(s *inverterState, now moment, on bus) (give, take Powe
 	} else {
 		s.VoltWatt = 1
 	}
+	v.powerFactorRevert.next(&s.PowerFactor, now.step)
+	v.reactiveRevert.next(&s.Reactive, now.step)
 	part := v.curtailment.next(&s.Curtailment, now.step)
 	if s.Down || s.Ceased || v.forced == 1 {
 		return 0, 0
@@ -213,9 +220,9 @@ func (v *inverter) within(s *inverterState, wanted Power) (active, reactive Powe
 	switch {
 	case v.voltVar == 1:
 		asked = s.VoltVar * v.model.ratedKVA
-	case v.reactiveOn == 1:
+	case v.reactiveRevert.holds(&s.Reactive):
 		asked = v.reactivePct / 100 * v.model.reactiveKVar
-	case v.powerFactorOn == 1:
+	case v.powerFactorRevert.holds(&s.PowerFactor):
 		factor := max(leastFactor, math.Abs(v.powerFactor))
 		asked = math.Copysign(math.Abs(wanted.KW())*math.Tan(math.Acos(factor)), v.powerFactor)
 	}

@@ -213,7 +213,7 @@ func TestApparentPowerNeverExceedsTheRating(t *testing.T) {
 			operate(t, p, random)
 			set(t, p, "pv", "forced_trip", 0)
 		}
-		if tick%500 == 0 { // else it is mostly out of service
+		if tick%250 == 0 { // else it is mostly out of service
 			for name, to := range map[string]float64{"voltage_pct": 100, "frequency_hz": 50, "available": 1} {
 				set(t, p, "grid", name, to)
 			}
@@ -259,4 +259,36 @@ func TestAForcedTripAndDerating(t *testing.T) {
 	expect(t, p, "pv", "tripped", 0, 0)
 	steps(p, 2)
 	expect(t, p, "pv", "power_kw", 100, 0)
+}
+
+// A power factor and a reactive power go back to none unless they are written again in
+// time, and so they do while the converter forms its bus.
+func TestReactivePowerReverts(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, sunnyPV, "battery {capacity_kwh: 400, rated_kw: 100, grid_forming: true}")
+	for _, c := range []struct {
+		id, name, factor string
+		value, want      float64
+	}{
+		{"pv", "reactive_power", "reactive_power_pct", 50, 22}, {"pv", "power_factor", "power_factor", 0.95, 32.86841},
+		{"battery", "reactive_power", "reactive_power_pct", -50, -22},
+	} {
+		write(t, p, c.id, c.name+"_revert_s", 10)
+		write(t, p, c.id, c.factor, c.value)
+		write(t, p, c.id, c.name+"_enabled", 1)
+		steps(p, 8)
+		write(t, p, c.id, c.factor, c.value) // the same again, which starts the timer again
+		steps(p, 10)
+		expect(t, p, c.id, c.name+"_active", 1, 0)
+		expect(t, p, c.id, "reactive_power_kvar", c.want, 1e-5)
+		steps(p, 1)
+		expect(t, p, c.id, c.name+"_active", 0, 0)
+		expect(t, p, c.id, "reactive_power_kvar", 0, 0)
+		write(t, p, c.id, c.name+"_enabled", 1)
+		steps(p, 1)
+		expect(t, p, c.id, "reactive_power_kvar", c.want, 1e-5)
+		write(t, p, c.id, c.name+"_enabled", 0)
+		steps(p, 1)
+		expect(t, p, c.id, c.name+"_active", 0, 0)
+	}
 }

@@ -34,6 +34,10 @@ type signalling interface{ contact() bool }
 // signalled is a device that follows such a contact.
 type signalled interface{ follow(closed bool) }
 
+// outdoor is a device under the weather of the station that it refers to, which makes
+// that of a tick before it is asked for its offer.
+type outdoor interface{ under(station *weather) }
+
 // link is two members, of which the first refers to the other.
 type link struct{ from, to int }
 
@@ -45,6 +49,23 @@ func (p *Plant) newLinks() []link {
 		}
 	}
 	return links
+}
+
+// expose puts devices under the weather that they refer to, and sets the order of offers.
+func (p *Plant) expose() {
+	for _, l := range p.links {
+		station, makes := p.devices[l.to].(*weather)
+		if under, ok := p.devices[l.from].(outdoor); ok && makes {
+			under.under(station)
+		}
+	}
+	for _, first := range []bool{true, false} {
+		for i, d := range p.devices {
+			if _, makes := d.(*weather); makes == first {
+				p.asking = append(p.asking, i)
+			}
+		}
+	}
 }
 
 // signal hands on, before the tick, which contacts the last one left closed. One of

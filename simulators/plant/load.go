@@ -17,6 +17,7 @@ type loadModel struct {
 	weekendPct     []float64 // the same of Saturdays and Sundays
 	noisePct       float64   // standard deviation
 	powerFactor    float64   // inductive
+	byVoltage      float64   // exponent: 0 draws the same power, 1 the same current, 2 is an impedance
 	nonCriticalPct float64   // the part behind the non-critical contactor
 	shedPart       float64   // of the nominal frequency, below which that contactor opens by itself
 	restore        time.Duration
@@ -43,25 +44,26 @@ var officeDay = []float64{
 
 func readLoad(m *document.Mapping) model {
 	model := loadModel{
-		baseKW:         m.Number("base_kw", 0, 1e5),
-		maximumKW:      m.Number("maximum_kw", 0.1, 1e5),
-		hourlyPct:      m.Numbers("hourly_pct", 24, 0, 1000, officeDay),
-		noisePct:       m.Number("noise_pct", 0, 50, 3),
-		powerFactor:    m.Number("power_factor", 0.1, 1, 0.95),
-		nonCriticalPct: m.Number("non_critical_pct", 0, 100, 40),
-		shedPart:       m.Number("under_frequency_shed_pct", 90, 99, 98) / 100,
-		restore:        seconds(m, "under_frequency_restore_s", 0, 3600, 5*time.Minute),
-		stepKW:         m.Number("random_step_kw", 0, 1e5, 0),
-		stepsPerH:      m.Number("random_steps_per_h", 0, 3600, 6),
+		baseKW:         m.About("what 100 % of the profile is, to begin with").Number("base_kw", 0, 1e5),
+		maximumKW:      m.About("of its connection: no more is drawn, but by motors").Number("maximum_kw", 0.1, 1e5),
+		hourlyPct:      m.About("of base_kw, at each full hour").Numbers("hourly_pct", 24, 0, 1000, officeDay),
+		noisePct:       m.About("standard deviation").Number("noise_pct", 0, 50, 3),
+		powerFactor:    m.About("inductive").Number("power_factor", 0.1, 1, 0.95),
+		byVoltage:      m.About("of the voltage: 0 draws the same power, 1 the same current, 2 is an impedance").Number("voltage_exponent", 0, 3, 0),
+		nonCriticalPct: m.About("part behind the non-critical contactor").Number("non_critical_pct", 0, 100, 40),
+		shedPart:       m.About("of the nominal frequency, below which that contactor opens").Number("under_frequency_shed_pct", 90, 99, 98) / 100,
+		restore:        seconds(m.About("of a sound frequency, before it closes again"), "under_frequency_restore_s", 0, 3600, 5*time.Minute),
+		stepKW:         m.About("that comes and goes by chance").Number("random_step_kw", 0, 1e5, 0),
+		stepsPerH:      m.About("how often it does either").Number("random_steps_per_h", 0, 3600, 6),
 		motor: motorModel{
-			ratedKW:      m.Number("motor_kw", 0, 1e5, 0),
-			startCurrent: m.Number("motor_start_current", 1.5, 12, 6),
-			startFactor:  m.Number("motor_start_power_factor", 0.05, 0.9, 0.3),
-			powerFactor:  m.Number("motor_power_factor", 0.5, 0.98, 0.85),
-			runUp:        seconds(m, "motor_start_s", 0.1, 120, 5*time.Second),
+			ratedKW:      m.About("rating of its motors, which are started directly").Number("motor_kw", 0, 1e5, 0),
+			startCurrent: m.About("over the rated one").Number("motor_start_current", 1.5, 12, 6),
+			startFactor:  m.About("at rest").Number("motor_start_power_factor", 0.05, 0.9, 0.3),
+			powerFactor:  m.About("at the rating").Number("motor_power_factor", 0.5, 0.98, 0.85),
+			runUp:        seconds(m.About("until they have run up"), "motor_start_s", 0.1, 120, 5*time.Second),
 		},
 	}
-	model.weekendPct = m.Numbers("weekend_pct", 24, 0, 1000, model.hourlyPct)
+	model.weekendPct = m.About("the same as hourly_pct on Saturdays and Sundays").Numbers("weekend_pct", 24, 0, 1000, model.hourlyPct)
 	if model.baseKW > model.maximumKW {
 		m.Fault("base_kw", "%v is above maximum_kw (%v)", model.baseKW, model.maximumKW)
 	}
@@ -140,7 +142,7 @@ func (l *load) offer(now moment, on bus) offer {
 	if l.nonCritical == 0 {
 		demandKW *= 1 - l.model.nonCriticalPct/100
 	}
-	demandKW = clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW))
+	demandKW = clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW)) * l.atVoltage(on)
 	servedKW := demandKW
 	if l.Shed && l.nonCritical == 1 {
 		servedKW *= 1 - l.model.nonCriticalPct/100
@@ -152,6 +154,16 @@ func (l *load) offer(now moment, on bus) offer {
 		l.Tangent = (servedKW*math.Tan(math.Acos(l.model.powerFactor)) + motorKVar) / (servedKW + l.Motor)
 	}
 	return offer{active: -served, tangent: l.Tangent}
+}
+
+// atVoltage returns the part of its demand that a load has at the voltage of the last
+// tick, but for its motors: (U / U0)^n.
+// Source: IEEE Task Force on Load Representation, IEEE Trans. Power Systems 8 (1993) 472.
+func (l *load) atVoltage(on bus) float64 {
+	if l.model.byVoltage == 0 || !on.Live {
+		return 1
+	}
+	return math.Pow(on.VoltagePU, l.model.byVoltage)
 }
 
 // steps returns the part of the demand that comes and goes at once.

@@ -84,3 +84,27 @@ func TestWeekendsHaveAProfileOfTheirOwn(t *testing.T) {
 		near(t, at, dailyPart(instant, week, weekend), want, 1e-12)
 	}
 }
+
+// A load follows its voltage by its exponent, in active and reactive power, and that is
+// no demand that is not served; its motor does not.
+func TestALoadFollowsItsVoltage(t *testing.T) {
+	t.Parallel()
+	for exponent, part := range map[string]float64{"0": 1, "1": 0.9, "2": 0.81, "1.5": 0.8538149682454624} {
+		p := newPlant(t, strings.Replace(steadyLoad, "power_factor: 1", "power_factor: 0.8, motor_kw: 10, voltage_exponent: "+exponent, 1))
+		steps(p, 2)
+		expect(t, p, "load", "power_kw", 50, 1e-3)
+		set(t, p, "grid", "voltage_pct", 90)
+		steps(p, 2)
+		expect(t, p, "load", "power_kw", 50*part, 1e-3)
+		expect(t, p, "load", "reactive_power_kvar", 37.5*part, 1e-3)
+		expect(t, p, "load", "demand_kw", value(t, p, "load", "power_kw"), 0)
+		expect(t, p, "load", "shedding", 0, 0)
+		write(t, p, "load", "motor_run", 1)
+		steps(p, 100)
+		expect(t, p, "load", "power_kw", 50*part+10, 1e-3)
+		write(t, p, "load", "motor_run", 0)
+		set(t, p, "grid", "available", 0)
+		steps(p, 2)
+		expect(t, p, "load", "unserved_kw", 50, 1e-3) // as at the nominal voltage
+	}
+}

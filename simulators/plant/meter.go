@@ -23,15 +23,15 @@ type meterModel struct {
 
 func readMeter(m *document.Mapping) model {
 	model := meterModel{
-		measures:         m.Text("measures"),
-		primaryA:         m.Number("ct_primary_a", 1, 1e5, 400),
-		secondaryA:       m.Number("ct_secondary_a", 1, 5, 5),
-		currentImbalance: m.Number("current_imbalance_pct", 0, 100, 0) / 100,
-		voltageImbalance: m.Number("voltage_imbalance_pct", 0, 20, 0) / 100,
-		period:           time.Duration(m.Integer("demand_period_min", 1, 60, 15)) * time.Minute,
+		measures:         m.About("id of the device whose flow it measures").Text("measures"),
+		primaryA:         m.About("of the current transformers that are built in").Number("ct_primary_a", 1, 1e5, 400),
+		secondaryA:       m.About("of the same").Number("ct_secondary_a", 1, 5, 5),
+		currentImbalance: m.About("between the phases").Number("current_imbalance_pct", 0, 100, 0) / 100,
+		voltageImbalance: m.About("between the phases").Number("voltage_imbalance_pct", 0, 20, 0) / 100,
+		period:           time.Duration(m.About("over which the demand is a mean").Integer("demand_period_min", 1, 60, 15)) * time.Minute,
 		rollover:         1000,
 	}
-	switch m.Choice("accuracy_class", []string{"0.2", "0.5", "1"}, "0.5") {
+	switch m.About("in percent: what its errors keep within").Choice("accuracy_class", []string{"0.2", "0.5", "1"}, "0.5") {
 	case "0.2":
 		model.class = 0.002
 	case "0.5":
@@ -39,7 +39,7 @@ func readMeter(m *document.Mapping) model {
 	case "1":
 		model.class = 0.01
 	}
-	for range m.Integer("register_digits", 4, 9, 8) {
+	for range m.About("of energy in kWh, before a register begins again at 0").Integer("register_digits", 4, 9, 8) {
 		model.rollover *= 10
 	}
 	return model

@@ -105,6 +105,7 @@ type zone struct {
 // settle closes the power balance of all zones and returns the flow of each device.
 // The active power of a zone adds up to 0, exactly, and so does the reactive power.
 func (n *network) settle(devices []device, offers []offer, step time.Duration) []flow {
+	n.join(devices, offers)
 	flows := make([]flow, len(devices))
 	for _, c := range n.connections {
 		flows[c.device].through = append(flows[c.device].through, through{})
@@ -224,7 +225,7 @@ func (n *network) hold(z *zone, offers []offer, flows []flow, active, reactive P
 			rating, inertias = rating+ratings[k], inertias+inertia[k]
 		}
 	}
-	moved := swing(governors, -active, n.frequencyOf(z), n.nominalHz, step)
+	moved := swing(governors, -active, n.frequencyOf(z, offers), n.nominalHz, step)
 	if moved.frequencyHz < leastHeld*n.nominalHz || moved.frequencyHz > mostHeld*n.nominalHz {
 		return bus{}
 	}
@@ -241,17 +242,6 @@ func (n *network) hold(z *zone, offers []offer, flows []flow, active, reactive P
 		}
 	}
 	return bus{Live: true, FrequencyHz: moved.frequencyHz, VoltagePU: max(0, 1+voltageDroop*reactive.KW()/rating.KW())}
-}
-
-// frequencyOf returns the frequency that a zone had: that of the first of its buses
-// that was live, the nominal one where it starts from the dark.
-func (n *network) frequencyOf(z *zone) float64 {
-	for _, b := range z.buses {
-		if n.state[b].Live {
-			return n.state[b].FrequencyHz
-		}
-	}
-	return n.nominalHz
 }
 
 // spread gives every bus of a zone its voltage and every connection its flow.

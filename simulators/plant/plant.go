@@ -22,6 +22,7 @@ type Plant struct {
 	members    []*member // ordered by id
 	devices    []device  // of the members
 	offers     []offer   // of the devices, in the tick at hand
+	asking     []int     // the devices in the order of their offers: those that make weather go first
 	network    network
 	links      []link // of members that refer to others
 	events     *Events
@@ -64,6 +65,7 @@ func New(definition *Definition) *Plant {
 	p.offers = make([]offer, len(p.devices))
 	p.network = newNetwork(definition, p.ids())
 	p.links = p.newLinks()
+	p.expose()
 	return p
 }
 
@@ -90,8 +92,8 @@ func (p *Plant) Step(wall time.Time) *Truth {
 	p.tick++
 	p.signal()
 	now := p.definition.momentAt(p.simulated())
-	for i, d := range p.devices {
-		p.offers[i] = d.offer(now, p.network.state[p.network.place[i]])
+	for _, i := range p.asking {
+		p.offers[i] = p.devices[i].offer(now, p.network.state[p.network.place[i]])
 	}
 	flows := p.network.settle(p.devices, p.offers, now.step)
 	p.measure(flows)

@@ -14,6 +14,7 @@ type pvModel struct {
 	inverterEfficiency     float64 // nominal, 0 to 1
 	temperatureCoefficient float64 // of power, 1/C
 	dcVoltageV             float64 // at the maximum power point, 25 C
+	weather                string  // id of the station whose weather it is under, "" for one of its own
 	ambientC               float64
 	windMPerS              float64
 	cloudCoverPct          float64
@@ -23,22 +24,35 @@ type pvModel struct {
 }
 
 func readPV(m *document.Mapping) model {
-	return pvModel{
-		dcRatedKW:              m.Number("dc_rated_kw", 0.1, 1e5),
-		inverterEfficiency:     m.Number("inverter_efficiency_pct", 80, 100, 96) / 100,
-		temperatureCoefficient: m.Number("temperature_coefficient_pct_per_c", -1, 0, -0.35) / 100,
-		dcVoltageV:             m.Number("dc_voltage_v", 50, 1500, 700),
-		ambientC:               m.Number("ambient_temperature_c", -40, 60, 22),
-		windMPerS:              m.Number("wind_speed_m_per_s", 0, 40, 2),
-		cloudCoverPct:          m.Number("cloud_cover_pct", 0, 100, 20),
-		plane: physics.Plane{
-			TiltDeg:    m.Number("tilt_deg", 0, 90, 0),
-			AzimuthDeg: m.Number("azimuth_deg", 0, 360, 180),
-			Albedo:     m.Number("albedo", 0, 1, 0.2),
-		},
-		nightKW:  m.Number("night_consumption_kw", 0, 100, 0),
-		inverter: readInverter(m, m.Number("inverter_rated_kw", 0.1, 1e5)),
+	model := pvModel{
+		dcRatedKW:              m.About("power of the modules at 1000 W/m2 and 25 C").Number("dc_rated_kw", 0.1, 1e5),
+		inverterEfficiency:     m.About("of the inverter at its rating").Number("inverter_efficiency_pct", 80, 100, 96) / 100,
+		temperatureCoefficient: m.About("by which the power changes with the temperature of the cells").Number("temperature_coefficient_pct_per_c", -1, 0, -0.35) / 100,
+		dcVoltageV:             m.About("at the maximum power point and 25 C").Number("dc_voltage_v", 50, 1500, 700),
+		weather:                m.About("id of the weather_station whose sky the array is under").Text("weather", ""),
+		plane:                  readPlane(m),
+		nightKW:                m.About("that the inverter draws in the dark").Number("night_consumption_kw", 0, 100, 0),
+		inverter:               readInverter(m, m.About("most active power of the inverter").Number("inverter_rated_kw", 0.1, 1e5)),
 	}
+	if model.weather == "" {
+		model.ambientC = m.About("of the air, to begin with, where no weather is named").Number("ambient_temperature_c", -40, 60, 22)
+		model.windMPerS = m.About("to begin with, where no weather is named").Number("wind_speed_m_per_s", 0, 40, 2)
+		model.cloudCoverPct = m.About("mean part of the sky that is covered, to begin with, where no weather is named").Number("cloud_cover_pct", 0, 100, 20)
+	}
+	return model
+}
+
+// readPlane reads how an array is mounted.
+func readPlane(m *document.Mapping) physics.Plane {
+	return physics.Plane{
+		TiltDeg:    m.About("from the horizontal").Number("tilt_deg", 0, 90, 0),
+		AzimuthDeg: m.About("where it looks, clockwise from north").Number("azimuth_deg", 0, 360, 180),
+		Albedo:     m.About("part of the light that the ground reflects").Number("albedo", 0, 1, 0.2),
+	}
+}
+
+func (model pvModel) refers() reference {
+	return reference{key: "weather", id: model.weather, kind: "weather_station"}
 }
 
 func (model pvModel) build(site site, random *rand.Rand) device {
@@ -50,12 +64,13 @@ func (model pvModel) build(site site, random *rand.Rand) device {
 const cloudConstant = 5 * time.Minute
 
 type pv struct {
-	model  pvModel
-	random *rand.Rand
+	model   pvModel
+	random  *rand.Rand
+	station *weather // that it is under, nil where its weather is its own
 
 	enabled                            float64 // setpoint
 	inverter                           inverter
-	cloudCoverPct, ambientC, windMPerS float64 // inputs
+	cloudCoverPct, ambientC, windMPerS float64 // inputs, where its weather is its own
 
 	pvState
 }
@@ -110,7 +125,10 @@ func (p *pv) points() points {
 			{Name: "irradiance_horizontal_w_per_m2", read: func() float64 { return p.Horizontal }},
 			{Name: "sun_elevation_deg", read: func() float64 { return p.ElevationDeg }},
 			{Name: "cell_temperature_c", read: func() float64 { return p.CellC }},
-			{Name: "ambient_temperature_c", read: func() float64 { return p.ambientC }},
+			{Name: "ambient_temperature_c", read: func() float64 {
+				temperatureC, _ := p.air()
+				return temperatureC
+			}},
 			{Name: "energy_kwh", read: func() float64 { return p.Energy.KWh() }},
 			{Name: "voltage_v", read: func() float64 { return p.On.VoltageV }},
 			{Name: "current_a", read: func() float64 { return lineCurrent(p.Power, p.Reactive, p.On.VoltageV) }},
@@ -126,18 +144,32 @@ func (p *pv) points() points {
 		setpoints: []Setting{
 			control("enabled", 1, &p.enabled),
 		},
-		inputs: []Setting{
+	}
+	if p.model.weather == "" {
+		named.inputs = []Setting{
 			{Name: "cloud_cover_pct", Most: 100, Initial: p.model.cloudCoverPct, value: &p.cloudCoverPct},
 			{Name: "ambient_temperature_c", Least: -40, Most: 60, Initial: p.model.ambientC, value: &p.ambientC},
 			{Name: "wind_speed_m_per_s", Most: 40, Initial: p.model.windMPerS, value: &p.windMPerS},
-		},
+		}
 	}
 	return named.and(outputPoints(&p.Power, &p.Reactive)).and(p.inverter.points(&p.Inverter))
 }
 
+// under puts the array under the weather of a station, which is asked for its offer first.
+func (p *pv) under(station *weather) { p.station = station }
+
+// air returns the temperature and the wind that cool the array.
+func (p *pv) air() (temperatureC, windMPerS float64) {
+	if p.station != nil {
+		return p.station.AirC, p.station.WindMPerS
+	}
+	return p.ambientC, p.windMPerS
+}
+
 func (p *pv) offer(now moment, on bus) offer {
 	p.shine(now)
-	p.CellC = physics.CellTemperature(p.Irradiance, p.ambientC, p.windMPerS)
+	airC, windMPerS := p.air()
+	p.CellC = physics.CellTemperature(p.Irradiance, airC, windMPerS)
 	potentialKW := physics.PVWattsDC(p.Irradiance, p.CellC, p.model.dcRatedKW, p.model.temperatureCoefficient)
 	rated := p.model.inverter.ratedKW / p.model.inverterEfficiency
 	p.Available = powerOfKW(physics.PVWattsAC(potentialKW, rated, p.model.inverterEfficiency))
@@ -155,15 +187,19 @@ func (p *pv) offer(now moment, on bus) offer {
 	return p.inverter.follower(active, 0, active, reactive, p.Driving, on)
 }
 
-// shine moves the clouds on, and sees what comes through. It draws one number.
+// shine sees what comes through the clouds: those of its station, or its own, which it
+// moves on, drawing one number.
 func (p *pv) shine(now moment) {
 	p.ElevationDeg = now.sun.ElevationDeg
-	mean := p.cloudCoverPct / 100
-	// Clouds wander about the mean most freely under a half-covered sky, and not
-	// at all under a clear or a wholly covered one.
-	cover := clamp(mean+0.8*mean*(1-mean)*p.Clouds.next(now.step, cloudConstant, p.random), 0, 1)
-	p.Horizontal = physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover)
-	p.Irradiance = p.model.plane.Irradiance(now.sun, physics.Split(p.Horizontal, now.sun))
+	sky := physics.Sky{}
+	if p.station != nil {
+		sky = p.station.Sky
+	} else {
+		cover := wandering(p.cloudCoverPct/100, p.Clouds.next(now.step, cloudConstant, p.random))
+		sky = physics.Split(physics.ThroughClouds(physics.ClearSky(p.ElevationDeg), cover), now.sun)
+	}
+	p.Horizontal = sky.Global
+	p.Irradiance = p.model.plane.Irradiance(now.sun, sky)
 }
 
 func (p *pv) commit(now moment, got flow) {

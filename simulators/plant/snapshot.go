@@ -79,21 +79,29 @@ func (p *Plant) Save() (*Snapshot, error) {
 	return s, nil
 }
 
-// Restore puts a snapshot in the place of the present state. One that does not fit
-// the plant is refused, and changes nothing. wall is when that happened.
-func (p *Plant) Restore(s *Snapshot, wall time.Time) (*Truth, error) {
+// Fits returns why a snapshot cannot be restored, nil if it can. It changes nothing.
+func (p *Plant) Fits(s *Snapshot) error {
 	if s.Plant != p.definition.Name {
-		return nil, ems.Errorf(ems.CodeInvalid, "this is a snapshot of plant %q, and not of %q", s.Plant, p.definition.Name)
+		return ems.Errorf(ems.CodeInvalid, "this is a snapshot of plant %q, and not of %q", s.Plant, p.definition.Name)
 	}
-	if err := p.fits(s); err != nil {
-		return nil, err
+	if err := p.names(s); err != nil {
+		return err
 	}
 	trial := New(p.definition)
 	if err := trial.take(s); err != nil {
-		return nil, err
+		return err
 	}
-	if found := hexadecimal(trial.observe(wall).Digest); s.Tick > 0 && found != s.Digest {
-		return nil, ems.Errorf(ems.CodeInvalid, "the plant is not as it was when the snapshot was saved (digest %s, saved %s): was plant.yaml changed, or the file?", found, s.Digest)
+	if found := hexadecimal(trial.observe(time.Time{}).Digest); s.Tick > 0 && found != s.Digest {
+		return ems.Errorf(ems.CodeInvalid, "the plant is not as it was when the snapshot was saved (digest %s, saved %s): was plant.yaml changed, or the file?", found, s.Digest)
+	}
+	return nil
+}
+
+// Restore puts a snapshot in the place of the present state. One that does not fit
+// the plant is refused, and changes nothing. wall is when that happened.
+func (p *Plant) Restore(s *Snapshot, wall time.Time) (*Truth, error) {
+	if err := p.Fits(s); err != nil {
+		return nil, err
 	}
 	p.stepping.Lock()
 	defer p.stepping.Unlock()
@@ -148,8 +156,8 @@ func (s *settings) take(device string, saved map[string]savedSetting) error {
 	return nil
 }
 
-// fits returns an error that names a device or a bus that one of the two lacks.
-func (p *Plant) fits(s *Snapshot) error {
+// names returns an error that names a device or a bus that one of the two lacks.
+func (p *Plant) names(s *Snapshot) error {
 	for _, m := range p.members {
 		if saved, ok := s.Devices[m.id]; !ok || saved.Type != m.kind {
 			return ems.Errorf(ems.CodeInvalid, "the snapshot has no %s %s: it is of another plant.yaml", m.kind, m.id)

@@ -40,6 +40,7 @@ func TestDigestsRepeatAfterARestore(t *testing.T) {
 		"microgrid": func() *Plant { return newMicrogrid(t, 5) },
 		"feeder":    func() *Plant { return New(mustRead(t, feederYAML)) },
 		"campus":    func() *Plant { return New(mustRead(t, campusYAML)) },
+		"park":      func() *Plant { return New(mustRead(t, parkYAML)) },
 		"inverters": func() *Plant { return newIsland(t, followerPV, followingBattery, steadyLoad) },
 	} {
 		p := build()

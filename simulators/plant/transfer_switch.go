@@ -23,16 +23,16 @@ type transferSwitchModel struct {
 
 func readTransferSwitch(m *document.Mapping) model {
 	return transferSwitchModel{
-		genset:     m.Text("genset", ""),
-		outage:     seconds(m, "outage_s", 0, 600, 10*time.Second),
-		sound:      seconds(m, "transfer_delay_s", 0, 600, 3*time.Second),
-		retransfer: seconds(m, "retransfer_s", 0, 3600, 15*time.Second),
-		coolDown:   seconds(m, "cool_down_s", 0, 3600, time.Minute),
-		transition: seconds(m, "transition_s", 0, 60, 500*time.Millisecond),
-		leastPart:  m.Number("under_voltage_pct", 50, 99, 85) / 100,
-		mostPart:   m.Number("over_voltage_pct", 101, 150, 110) / 100,
-		leastRate:  m.Number("under_frequency_pct", 80, 99.9, 95) / 100,
-		mostRate:   m.Number("over_frequency_pct", 100.1, 120, 105) / 100,
+		genset:     m.About("id of the genset that it starts").Text("genset", ""),
+		outage:     seconds(m.About("of the utility, before the genset is called"), "outage_s", 0, 600, 10*time.Second),
+		sound:      seconds(m.About("of a sound generator, before the load is given to it"), "transfer_delay_s", 0, 600, 3*time.Second),
+		retransfer: seconds(m.About("of a sound utility, before the load goes back"), "retransfer_s", 0, 3600, 15*time.Second),
+		coolDown:   seconds(m.About("for which the genset runs on after that"), "cool_down_s", 0, 3600, time.Minute),
+		transition: seconds(m.About("open, between the two"), "transition_s", 0, 60, 500*time.Millisecond),
+		leastPart:  m.About("of the nominal voltage, below which a side is not sound").Number("under_voltage_pct", 50, 99, 85) / 100,
+		mostPart:   m.About("above which it is not").Number("over_voltage_pct", 101, 150, 110) / 100,
+		leastRate:  m.About("of the nominal frequency, below which a side is not sound").Number("under_frequency_pct", 80, 99.9, 95) / 100,
+		mostRate:   m.About("above which it is not").Number("over_frequency_pct", 100.1, 120, 105) / 100,
 	}
 }
 
@@ -58,6 +58,8 @@ type transferSwitch struct {
 
 	automatic, position, test float64 // setpoints
 	jammed                    float64 // input
+
+	about bool // to close, in the tick at hand
 
 	transferState
 }
@@ -109,7 +111,7 @@ func (s *transferSwitch) points() points {
 // contact calls the generator.
 func (s *transferSwitch) contact() bool { return s.Calling || s.Cooling > 0 || s.test == 1 }
 
-// offer moves the switch: it opens first, and closes the other way after that.
+// offer moves the switch: it opens first, and is about to close the other way after that.
 func (s *transferSwitch) offer(now moment, _ bus) offer {
 	if s.automatic == 1 {
 		s.Wanted = s.choose()
@@ -170,7 +172,7 @@ func (s *transferSwitch) call(now moment) {
 }
 
 func (s *transferSwitch) move(now moment) {
-	s.Refused = false
+	s.Refused, s.about = false, false
 	if s.Position == s.Wanted || s.jammed == 1 {
 		return
 	}
@@ -178,14 +180,14 @@ func (s *transferSwitch) move(now moment) {
 		s.Position, s.Moving = transferOpen, 0
 		return
 	}
-	if s.Moving += now.step; s.Moving < s.model.transition {
-		return
-	}
-	side := s.Utility
-	if s.Wanted == transferGenerator {
-		side = s.Generator
-	}
-	if s.Refused = !inStep(side, s.On); s.Refused {
+	s.Moving += now.step
+	s.about = s.Moving >= s.model.transition
+}
+
+func (s *transferSwitch) closes() (way int, now bool) { return s.Wanted - 1, s.about }
+
+func (s *transferSwitch) meet(inStep bool) {
+	if s.Refused = !inStep; s.Refused {
 		return
 	}
 	s.Position = s.Wanted

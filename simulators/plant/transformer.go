@@ -39,32 +39,32 @@ const (
 
 func readTransformer(m *document.Mapping) model {
 	model := transformerModel{
-		ratedKVA:    m.Number("rated_kva", 1, 1e6),
-		noLoad:      m.Number("no_load_losses_pct", 0.01, 5, 0.2) / 100,
-		load:        m.Number("load_losses_pct", 0.01, 10, 0.9) / 100,
-		magnetizing: m.Number("no_load_current_pct", 0, 10, 0.5) / 100,
-		tapStep:     m.Number("tap_step_pct", 0, 5, 1.25) / 100,
-		taps:        float64(m.Integer("taps_each_way", 0, 20, 8)),
-		tapTime:     seconds(m, "tap_change_s", 0, 60, 5*time.Second),
-		fans:        m.Choice("cooling", []string{"onan", "onaf"}, "onan") == "onaf",
-		withoutFans: m.Number("rating_without_fans_pct", 30, 100, 70) / 100,
-		breaker:     m.Text("breaker", ""),
-		ambientC:    m.Number("ambient_temperature_c", -40, 60, 20),
-		fanC:        m.Number("fan_start_top_oil_c", 30, 100, 65),
-		overload:    m.Number("overload_alarm_pct", 50, 200, 110) / 100,
-		topOilC:     m.Number("top_oil_alarm_c", 50, 150, 90),
-		alarmC:      m.Number("hot_spot_alarm_c", 50, 200, 120),
-		topTripC:    m.Number("top_oil_trip_c", 50, 150, 105),
-		tripC:       m.Number("hot_spot_trip_c", 50, 200, 140),
+		ratedKVA:    m.About("apparent power that it carries for ever").Number("rated_kva", 1, 1e6),
+		noLoad:      m.About("of the rating, in the iron").Number("no_load_losses_pct", 0.01, 5, 0.2) / 100,
+		load:        m.About("of the rating, at the rating, in the windings").Number("load_losses_pct", 0.01, 10, 0.9) / 100,
+		magnetizing: m.About("that magnetizes it").Number("no_load_current_pct", 0, 10, 0.5) / 100,
+		tapStep:     m.About("of the nominal voltage").Number("tap_step_pct", 0, 5, 1.25) / 100,
+		taps:        float64(m.About("of the winding of its first bus").Integer("taps_each_way", 0, 20, 8)),
+		tapTime:     seconds(m.About("that one step takes"), "tap_change_s", 0, 60, 5*time.Second),
+		fans:        m.About("onaf has fans").Choice("cooling", []string{"onan", "onaf"}, "onan") == "onaf",
+		withoutFans: m.About("that is left of one which has fans without them").Number("rating_without_fans_pct", 30, 100, 70) / 100,
+		breaker:     m.About("id of the breaker that it trips").Text("breaker", ""),
+		ambientC:    m.About("of the air, to begin with").Number("ambient_temperature_c", -40, 60, 20),
+		fanC:        m.About("at which the fans start").Number("fan_start_top_oil_c", 30, 100, 65),
+		overload:    m.About("of the rating").Number("overload_alarm_pct", 50, 200, 110) / 100,
+		topOilC:     m.About("above which it raises an alarm").Number("top_oil_alarm_c", 50, 150, 90),
+		alarmC:      m.About("above which it raises an alarm").Number("hot_spot_alarm_c", 50, 200, 120),
+		topTripC:    m.About("above which it trips").Number("top_oil_trip_c", 50, 150, 105),
+		tripC:       m.About("above which it trips").Number("hot_spot_trip_c", 50, 200, 140),
 	}
-	impedance := m.Number("short_circuit_voltage_pct", 1, 25, 6) / 100
+	impedance := m.About("of the nominal voltage, lost at the rated current").Number("short_circuit_voltage_pct", 1, 25, 6) / 100
 	if impedance < model.load {
 		m.Fault("short_circuit_voltage_pct", "%v is below load_losses_pct (%v), which are a part of it", impedance*100, model.load*100)
 	}
 	model.reactance = math.Sqrt(math.Max(0, impedance*impedance-model.load*model.load))
 	model.perKW, model.perKVar = model.load/model.ratedKVA, model.reactance/model.ratedKVA
 	model.plate = physics.OilNameplate{
-		TopOilRiseK: m.Number("top_oil_rise_k", 10, 80, 52), GradientK: m.Number("hot_spot_gradient_k", 5, 60, 26), LossRatio: model.load / model.noLoad,
+		TopOilRiseK: m.About("of the top oil over the air, at the rating").Number("top_oil_rise_k", 10, 80, 52), GradientK: m.About("of the hot spot over the top oil, at the rating").Number("hot_spot_gradient_k", 5, 60, 26), LossRatio: model.load / model.noLoad,
 	}
 	return model
 }

@@ -24,19 +24,15 @@ type weatherModel struct {
 
 func readWeather(m *document.Mapping) model {
 	return weatherModel{
-		plane: physics.Plane{
-			TiltDeg:    m.Number("tilt_deg", 0, 90, 0),
-			AzimuthDeg: m.Number("azimuth_deg", 0, 360, 180),
-			Albedo:     m.Number("albedo", 0, 1, 0.2),
-		},
-		cloudCoverPct: m.Number("cloud_cover_pct", 0, 100, 20),
-		ambientC:      m.Number("ambient_temperature_c", -40, 60, 22),
-		swingK:        m.Number("daily_swing_k", 0, 20, 5),
-		windMPerS:     m.Number("wind_speed_m_per_s", 0, 40, 2),
-		windDeg:       m.Number("wind_direction_deg", 0, 360, 240),
-		humidityPct:   m.Number("relative_humidity_pct", 1, 100, 60),
-		pressureHPa:   m.Number("pressure_hpa", 500, 1100, 1013),
-		noise:         m.Number("noise_pct", 0, 300, 100) / 100,
+		plane:         readPlane(m),
+		cloudCoverPct: m.About("mean part of the sky that is covered, to begin with").Number("cloud_cover_pct", 0, 100, 20),
+		ambientC:      m.About("mean of the day, to begin with").Number("ambient_temperature_c", -40, 60, 22),
+		swingK:        m.About("between that and the warmest hour").Number("daily_swing_k", 0, 20, 5),
+		windMPerS:     m.About("mean, to begin with").Number("wind_speed_m_per_s", 0, 40, 2),
+		windDeg:       m.About("from where it blows, clockwise from north, to begin with").Number("wind_direction_deg", 0, 360, 240),
+		humidityPct:   m.About("at the mean temperature, to begin with").Number("relative_humidity_pct", 1, 100, 60),
+		pressureHPa:   m.About("mean, to begin with").Number("pressure_hpa", 500, 1100, 1013),
+		noise:         m.About("how much the weather wavers: 100 as it does, 0 not at all").Number("noise_pct", 0, 300, 100) / 100,
 	}
 }
 

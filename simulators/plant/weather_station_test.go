@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/voltageems/voltageems-go/simulators/document"
 	"github.com/voltageems/voltageems-go/simulators/physics"
 )
 
@@ -53,5 +54,74 @@ func TestWeatherStrays(t *testing.T) {
 	near(t, "mean wind", sum/4/3600, 5, 0.3)
 	if least > 2 || least < 0 || most < 8 || most > 13 || north == 0 {
 		t.Errorf("wind of %v to %v m/s, and %d times from the north-west", least, most, north)
+	}
+}
+
+// parkYAML is two arrays under the sky of a station, which comes after one of them and
+// before the other in whatever order there is, and one under a sky of its own.
+const parkYAML = `
+name: park
+seed: 1
+start: 2026-06-21T12:00:00Z
+step: 1s
+location: {latitude_deg: 40, longitude_deg: 0}
+control: 127.0.0.1:0
+devices:
+  - {id: grid, type: grid, listen: "127.0.0.1:0", profile: p.yaml}
+  - {id: east, type: pv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {dc_rated_kw: 100, inverter_rated_kw: 100, tilt_deg: 25, weather: station}}
+  - {id: west, type: pv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {dc_rated_kw: 50, inverter_rated_kw: 50, tilt_deg: 25, weather: station}}
+  - {id: alone, type: pv, listen: "127.0.0.1:0", profile: p.yaml, parameters: {dc_rated_kw: 100, inverter_rated_kw: 100, tilt_deg: 25, cloud_cover_pct: 50}}
+  - {id: station, type: weather_station, listen: "127.0.0.1:0", profile: p.yaml, parameters: {cloud_cover_pct: 50, tilt_deg: 25}}
+`
+
+// The irradiance of a station explains the power of the arrays that name it, in every tick.
+func TestArraysUnderOneSky(t *testing.T) {
+	t.Parallel()
+	p := New(mustRead(t, parkYAML))
+	others := 0
+	for range 600 {
+		steps(p, 1)
+		plane, air := value(t, p, "station", "irradiance_plane_w_per_m2"), value(t, p, "station", "ambient_temperature_c")
+		for _, id := range []string{"east", "west"} {
+			expect(t, p, id, "irradiance_w_per_m2", plane, 0)
+			expect(t, p, id, "irradiance_horizontal_w_per_m2", value(t, p, "station", "irradiance_horizontal_w_per_m2"), 0)
+			expect(t, p, id, "ambient_temperature_c", air, 0)
+			expect(t, p, id, "cell_temperature_c", physics.CellTemperature(plane, air, value(t, p, "station", "wind_speed_m_per_s")), 0)
+		}
+		expect(t, p, "east", "power_kw", 2*value(t, p, "west", "power_kw"), 1e-5)
+		if value(t, p, "alone", "irradiance_w_per_m2") != plane {
+			others++
+		}
+	}
+	if others < 599 {
+		t.Errorf("an array that names no station is under its sky in %d ticks", 600-others)
+	}
+	before := value(t, p, "east", "power_kw")
+	set(t, p, "station", "cloud_cover_pct", 100)
+	steps(p, 1)
+	if covered := value(t, p, "east", "power_kw"); covered <= 0 || covered > 0.7*before {
+		t.Errorf("%v kW under clouds after %v kW", covered, before)
+	}
+	set(t, p, "station", "soiling_pct", 50) // of the pyranometer alone
+	steps(p, 1)
+	expect(t, p, "station", "irradiance_plane_w_per_m2", value(t, p, "east", "irradiance_w_per_m2")/2, 1e-9)
+	if err := p.SetInput("east", "cloud_cover_pct", 0, "test"); err == nil || !strings.Contains(err.Error(), `device east has no input "cloud_cover_pct"`) {
+		t.Errorf("clouds of an array without a sky of its own: %v", err)
+	}
+}
+
+// An array names a station that there is, or has weather of its own, and not both.
+func TestTheSkyOfAnArrayIsChecked(t *testing.T) {
+	t.Parallel()
+	for change, want := range map[string]string{
+		"weather: west":                        `plant.yaml:10: key "devices[1].parameters.weather": west is a pv: name a weather_station`,
+		"weather: stations":                    `plant.yaml:10: key "devices[1].parameters.weather": no device "stations": there are alone, east, grid, station, west`,
+		"weather: station, cloud_cover_pct: 5": `plant.yaml:10: key "devices[1].parameters.cloud_cover_pct" is unknown`,
+	} {
+		var faults document.Faults
+		ReadDefinition("plant.yaml", []byte(strings.Replace(parkYAML, "weather: station", change, 1)), Addresses{}, &faults)
+		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\nwant %s", change, err, want)
+		}
 	}
 }

@@ -119,7 +119,7 @@ func (t *Testbed) serve(endpoints []*endpoint, source *loaded, begin *plant.Snap
 		}
 		t.servers = append(t.servers, server)
 		for _, one := range e.devices {
-			places[one.ID] = fault.Place{Type: one.Type, View: source.views[one.ID], Line: server, Unit: int(one.Unit)}
+			places[one.ID] = fault.Place{Type: one.Type, View: source.views[one.ID], Width: source.maps[one.ID].Width, Line: server, Unit: int(one.Unit)}
 			options.Logger.Info("listening", "device", one.ID, "address", t.addresses[one.ID], "unit", one.Unit)
 		}
 	}

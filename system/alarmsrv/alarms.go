@@ -52,6 +52,9 @@ func readFilter(c echo.Context) (filter rtdb.AlarmFilter, err error) {
 	if filter.To, err = queryTime(c, "to"); err != nil {
 		return filter, err
 	}
+	if !filter.From.IsZero() && !filter.To.IsZero() && !filter.To.After(filter.From) {
+		return filter, ems.Errorf(ems.CodeInvalid, "to must be after from")
+	}
 	if filter.Shelved, err = queryBool(c, "shelved"); err != nil {
 		return filter, err
 	}
@@ -314,7 +317,7 @@ func checkActor(by string) error {
 // checkLine bounds a text, in bytes, and refuses control characters.
 func checkLine(what, text string, least, most int) error {
 	switch {
-	case text == "" && least > 0:
+	case strings.TrimSpace(text) == "" && least > 0:
 		return ems.Errorf(ems.CodeInvalid, "%s is missing", what)
 	case len(text) < least || len(text) > most:
 		return ems.Errorf(ems.CodeInvalid, "%s has %d bytes: %d to %d are allowed", what, len(text), least, most)

@@ -133,6 +133,11 @@ func TestBadQuestionsToTheJournalAreRefused(t *testing.T) {
 	} {
 		f.Refused(http.MethodGet, "/api/alarms/journal"+query, "", http.StatusBadRequest, ems.CodeInvalid, message)
 	}
+	for _, first := range []string{"0-0", "00-000"} {
+		if status, text := f.Ask(http.MethodGet, "/api/alarms/journal?after="+first, "", nil); status != http.StatusOK || !strings.Contains(text, `"data":[]`) {
+			t.Errorf("before the first entry of all, %s: %d %s", first, status, text)
+		}
+	}
 	f.Refused(http.MethodGet, "/api/alarms/events?after=1-", "", http.StatusBadRequest, ems.CodeInvalid, "not the id of an entry")
 	f.Refused(http.MethodGet, "/api/alarms/journal?alarms=x", "", http.StatusBadRequest, ems.CodeInvalid, `unknown parameter "alarms"`)
 }

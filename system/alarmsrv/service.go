@@ -34,6 +34,7 @@ type Options struct {
 type Service struct {
 	retention config.AlarmRetention
 	settings  ems.AlarmSettings
+	site      *config.Site
 	db        *rtdb.Client
 	clock     ems.Clock
 	logger    *slog.Logger
@@ -46,7 +47,7 @@ type Service struct {
 // New listens and prepares the routes; nothing is served before Run.
 func New(options Options) (*Service, error) {
 	service := &Service{
-		retention: options.Site.Retention, settings: options.Site.Alarms, db: options.DB, clock: options.Clock, logger: options.Logger,
+		retention: options.Site.Retention, settings: options.Site.Alarms, site: options.Site, db: options.DB, clock: options.Clock, logger: options.Logger,
 		metrics: newMetrics(options.Registry), feed: newFeed(options.Registry),
 	}
 	server, err := httpserver.New(httpserver.Options{

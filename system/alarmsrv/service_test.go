@@ -45,11 +45,19 @@ func start(t *testing.T, retention config.AlarmRetention, change ...func(*ems.Al
 	return f
 }
 
+// testSite has one channel with one point.
+func testSite(retention config.AlarmRetention, settings ems.AlarmSettings) *config.Site {
+	return &config.Site{Name: "test", Retention: retention, Alarms: settings, Channels: []config.Channel{{
+		ID: 1002, Name: "battery", Enabled: true,
+		Points: []config.MappedPoint{{Point: ems.Point{ID: 51, Type: ems.Telemetry, Scale: 1, Group: ems.DefaultGroup}}},
+	}}}
+}
+
 // run runs the service, which has ended when the returned function has.
 func (f *fixture) run(retention config.AlarmRetention, settings ems.AlarmSettings) (stop func()) {
 	f.t.Helper()
 	service, err := alarmsrv.New(alarmsrv.Options{
-		Service: config.Service{Listen: servicetest.AnyPort}, Site: &config.Site{Name: "test", Retention: retention, Alarms: settings}, DB: f.DB,
+		Service: config.Service{Listen: servicetest.AnyPort}, Site: testSite(retention, settings), DB: f.DB,
 		Clock: f.clock, Logger: testkit.Logger(f.t), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -231,6 +239,8 @@ func TestAlarmsAreListedNewestFirstAndNarrowed(t *testing.T) {
 	f.Refused(http.MethodGet, "/api/alarms?state=opened", "", http.StatusBadRequest, ems.CodeInvalid, "use all, open, active,")
 	f.Refused(http.MethodGet, "/api/alarms?after=x", "", http.StatusBadRequest, ems.CodeInvalid, "cursor")
 	f.Refused(http.MethodGet, "/api/alarms?from=yesterday", "", http.StatusBadRequest, ems.CodeInvalid, `from "yesterday" is not a time`)
+	f.Refused(http.MethodGet, "/api/alarms?from=2026-03-01T12:00:00Z&to=2026-03-01T12:00:00Z", "", http.StatusBadRequest, ems.CodeInvalid, "to must be after from")
+	f.Refused(http.MethodPost, "/api/alarms", `{"source":"pump","level":"Minor","title":" "}`, http.StatusBadRequest, ems.CodeInvalid, "title is missing")
 	f.Refused(http.MethodGet, "/api/alarms?shelved=maybe", "", http.StatusBadRequest, ems.CodeInvalid, "neither true nor false")
 	f.Refused(http.MethodGet, "/api/alarms/active?state=open", "", http.StatusBadRequest, ems.CodeInvalid, "state active")
 	f.Refused(http.MethodGet, "/api/alarms?level=critical", "", http.StatusBadRequest, ems.CodeInvalid, "alarm level")
@@ -244,7 +254,7 @@ func TestUnusableAlarmsAreRefused(t *testing.T) {
 	f := start(t, ample)
 	long := func(count int) string { return string(bytes.Repeat([]byte("x"), count)) }
 	for body, message := range map[string]string{
-		``:                            "the body is not the JSON",
+		``:                            "the body is empty: send JSON, an object of source, rule, level,",
 		`{"level":"Info","colour":1}`: "colour",
 		`{"source":"a","level":"Bad","title":"t"}`:                                     `unknown alarm level "Bad"`,
 		`{"level":"Info","title":"t"}`:                                                 "source is missing",

@@ -61,15 +61,15 @@ func TestChannelsOverHTTP(t *testing.T) {
 	want := []channelView{
 		{
 			ID: 1, Name: "channel 1", Protocol: "modbus_tcp", Address: d.address, Enabled: true, Online: true,
-			PollPeriodMS: 50, TimeoutMS: 2000, StaleAfterMS: 2100, Points: map[string]int{"T": 2, "S": 1, "C": 2, "A": 2},
+			PollPeriodMS: 50, TimeoutMS: 10000, StaleAfterMS: 10100, Points: map[string]int{"T": 2, "S": 1, "C": 2, "A": 2},
 			Origin:     "site",
-			PollGroups: []groupView{{Name: "default", PeriodMS: 50, StaleAfterMS: 2100, Points: 7}},
+			PollGroups: []groupView{{Name: "default", PeriodMS: 50, StaleAfterMS: 10100, Points: 7}},
 		},
 		{
 			ID: 7, Name: "channel 7", Description: "spare", Protocol: "modbus_tcp", Address: "192.0.2.1:502",
-			Reason: "the channel is disabled", PollPeriodMS: 50, TimeoutMS: 2000, Points: map[string]int{"T": 0, "S": 0, "C": 0, "A": 0},
+			Reason: "the channel is disabled", PollPeriodMS: 50, TimeoutMS: 10000, Points: map[string]int{"T": 0, "S": 0, "C": 0, "A": 0},
 			Origin:     "site",
-			PollGroups: []groupView{{Name: "default", PeriodMS: 50, StaleAfterMS: 2100}},
+			PollGroups: []groupView{{Name: "default", PeriodMS: 50, StaleAfterMS: 10100}},
 		},
 	}
 	if diff := cmp.Diff(want, views); diff != "" {

@@ -233,7 +233,7 @@ func (s *Service) endAll(p *plan, ends []*channel) {
 		}
 		channel.end(reason, successor)
 	}
-	timer := s.clock.NewTimer(endGrace)
+	timer := s.clock.NewTimer(s.grace)
 	defer timer.Stop()
 	late := false
 	for _, channel := range ends {

@@ -59,7 +59,7 @@ func TestAForeignDevice(t *testing.T) {
 	device := testkit.StartProgram(t, python, "testdata/pymodbus_device.py")
 	points, telemetry, signals := foreignPoints()
 	entry := field(1, device.Addr, points...)
-	entry.PollPeriod, entry.Timeout = 200*time.Millisecond, 150*time.Millisecond
+	entry.PollPeriod, entry.Timeout = 200*time.Millisecond, 3*time.Second
 	p := newPlant(t, entry)
 	p.start()
 	p.awaitHash("comsrv:1:T", telemetry)

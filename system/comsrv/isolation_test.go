@@ -111,6 +111,7 @@ func TestADriverProcessCostsItsChannelAlone(t *testing.T) {
 	hold("7")
 	d := newDevice(t)
 	far := field(2, driver.Addr, plain(ems.Telemetry, 1, "level"))
+	far.Timeout = 2 * time.Second
 	far.Protocol, far.GRPC = "grpc", config.GRPC{Settings: map[string]string{"folder": folder}}
 	p := newPlant(t, field(1, d.address, telemetry(1)...), far)
 	p.start()

@@ -20,7 +20,7 @@ import (
 func TestChannelsThatAreLateAreCutTogether(t *testing.T) {
 	t.Parallel()
 	clock := ems.NewManualClock(epoch)
-	s := &Service{parts: parts{clock: clock}, runs: map[ems.ChannelID]*polling{}}
+	s := &Service{parts: parts{clock: clock}, grace: endGrace, runs: map[ems.ChannelID]*polling{}}
 	var ends []*channel
 	var cut sync.WaitGroup
 	for id := ems.ChannelID(1); id <= 3; id++ {

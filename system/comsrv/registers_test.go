@@ -94,7 +94,9 @@ func TestRegistersAreReadOverHTTP(t *testing.T) {
 func TestRegistersAreWrittenOverHTTP(t *testing.T) {
 	t.Parallel()
 	d := newDevice(t)
-	p := newPlant(t, field(1, d.address, allKinds()...), field(2, strings.Replace(d.address, "127.0.0.1", "LocalHost", 1), mapped(ems.Adjustment, 1, "other", config.Mapping{Unit: 9, Function: 16, Address: 300, DataType: config.Float32})))
+	entry := field(1, d.address, allKinds()...)
+	entry.Timeout = 2 * time.Second
+	p := newPlant(t, entry, field(2, strings.Replace(d.address, "127.0.0.1", "LocalHost", 1), mapped(ems.Adjustment, 1, "other", config.Mapping{Unit: 9, Function: 16, Address: 300, DataType: config.Float32})))
 	p.start()
 	p.awaitStatus(1, true, "")
 	write := func(body string) string {

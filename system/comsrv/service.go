@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -47,7 +48,8 @@ type Service struct {
 	runs     map[ems.ChannelID]*polling
 	phases   phases
 	wanted   *wanted
-	loaded   bool // Redis was asked which channels were made through the API
+	grace    time.Duration // endGrace
+	loaded   bool          // Redis was asked which channels were made through the API
 	// uncleared says that Redis could not be told of all channels that have gone.
 	uncleared bool
 }
@@ -70,7 +72,7 @@ func New(options Options) (*Service, error) {
 	service := &Service{
 		parts: shared, readSite: options.ReadSite, links: links, commands: newCommander(shared), waiting: make(chan struct{}, maxWaiting),
 		scanning: make(chan struct{}, 1),
-		changing: make(chan struct{}, 1), runs: map[ems.ChannelID]*polling{}, phases: phases{of: map[ems.ChannelID]float64{}},
+		changing: make(chan struct{}, 1), runs: map[ems.ChannelID]*polling{}, phases: phases{of: map[ems.ChannelID]float64{}}, grace: endGrace,
 		wanted: &wanted{site: options.Site, made: map[ems.ChannelID]document{}, switches: map[ems.ChannelID]bool{}},
 	}
 	service.changing <- struct{}{} // until Run has begun

@@ -37,6 +37,7 @@ type plant struct {
 	clock    ems.Clock // of the service
 	registry *prometheus.Registry
 	readSite func() (*config.Site, error) // at a reload
+	grace    time.Duration                // of the service, unless zero
 	cancel   func()                       // tells the service to end
 	stop     func()                       // tells it and waits for its end
 }
@@ -58,6 +59,9 @@ func (p *plant) start() {
 	})
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	if p.grace > 0 {
+		service.grace = p.grace
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.t.Cleanup(cancel)
@@ -177,7 +181,7 @@ func (p *plant) request(method, path, body string) (status int, reply envelope, 
 func field(id ems.ChannelID, address string, points ...config.MappedPoint) config.Channel {
 	return config.Channel{
 		ID: id, Name: fmt.Sprintf("channel %d", id), Protocol: "modbus_tcp", Address: address,
-		PollPeriod: 50 * time.Millisecond, Timeout: 2 * time.Second, Enabled: true, Points: points,
+		PollPeriod: 50 * time.Millisecond, Timeout: 10 * time.Second, Enabled: true, Points: points,
 	}
 }
 
@@ -201,7 +205,7 @@ func TestValuesAreExactInRedis(t *testing.T) {
 	p.awaitHash("comsrv:1001:T:q", map[string]string{})
 	p.awaitStatus(1001, true, "")
 	status, err := p.DB.Status(t.Context(), 1001)
-	if err != nil || status.StaleAfter != 2100*time.Millisecond || status.Errors != 0 {
+	if err != nil || status.StaleAfter != 10100*time.Millisecond || status.Errors != 0 {
 		t.Errorf("%+v, %v", status, err)
 	}
 	values, err := p.values(1001, ems.Telemetry, 1, 2)

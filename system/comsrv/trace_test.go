@@ -141,7 +141,7 @@ func TestTracesThatAreRefused(t *testing.T) {
 		{http.MethodPost, "3/trace", "", "404 there is no channel 3"},
 		{http.MethodPost, "10/trace", `{"duration_ms": 600001}`, "400 duration_ms 600001 is not between 1 and 600000"},
 		{http.MethodPost, "10/trace", `{"duration_ms": 0}`, "400 duration_ms 0 is not between 1 and 600000"},
-		{http.MethodPost, "10/trace", `{`, "400 the body is not the JSON that is expected: unexpected EOF"},
+		{http.MethodPost, "10/trace", `{`, "400 the body is not the JSON that is expected: it ends in the middle, after 1 bytes"},
 		{http.MethodGet, "10/trace?after=x", "", `400 after "x" is not the number of a frame`},
 		{http.MethodGet, "10/trace?limit=0", "", `400 limit "0" is not a whole number from 1 to 1000`},
 		{http.MethodGet, "2/trace", "", "200 "},

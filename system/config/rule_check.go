@@ -28,6 +28,8 @@ func RuleFaults(rule *ems.Rule) []ems.Fault {
 	check.conditions(nil, rule.Conditions, 1)
 	if check.moment(nil, rule.Logic, rule.Conditions) {
 		check.noDelays(rule)
+	} else if rule.Hysteresis > 0 && !check.bounded {
+		check.below(nil, "hysteresis", "==, != and in have no use for it: they compare exactly; it is for > >= < <= and between")
 	}
 	if len(rule.Actions) > ems.MaxActions {
 		check.add([]any{"actions"}, "more than %d actions", ems.MaxActions)
@@ -49,8 +51,9 @@ func RuleFaults(rule *ems.Rule) []ems.Fault {
 }
 
 type ruleCheck struct {
-	found []ems.Fault
-	count int
+	found   []ems.Fault
+	count   int
+	bounded bool // a comparison has a bound, from which a value can come back
 }
 
 func (c *ruleCheck) add(path []any, format string, args ...any) {
@@ -181,9 +184,11 @@ func (c *ruleCheck) comparison(at []any, condition *ems.Condition) {
 	}
 	c.function(at, condition)
 	if !contains(ems.Operators[:], condition.Operator) {
+		c.bounded = true // it may have been meant
 		c.below(at, "operator", "unknown operator %q: use one of %s", condition.Operator, listText(ems.Operators[:]))
 		return
 	}
+	c.bounded = c.bounded || contains([]string{">", ">=", "<", "<=", ems.Between}, condition.Operator)
 	c.rightSide(at, condition)
 }
 

@@ -19,7 +19,8 @@ type Rule struct {
 	Logic       Logic       `yaml:"logic,omitempty" json:"logic,omitempty"`       // how Conditions combine
 	Conditions  []Condition `yaml:"conditions" json:"conditions"`
 	// Hysteresis is how far, in the unit of the left side, a value must come back
-	// before a rule that is active lets go; 0 or more.
+	// from a bound (> >= < <= between) before a rule that is active lets go; 0 or
+	// more. The other operators compare exactly.
 	Hysteresis float64   `yaml:"hysteresis,omitempty" json:"hysteresis,omitempty"`
 	OnDelay    Duration  `yaml:"on_delay,omitempty" json:"on_delay,omitempty"`   // how long the conditions hold before the rule is active
 	OffDelay   Duration  `yaml:"off_delay,omitempty" json:"off_delay,omitempty"` // how long they do not before it is idle

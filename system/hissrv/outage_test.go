@@ -134,9 +134,7 @@ func TestRedisMayGoAwayAndComeBackEmpty(t *testing.T) {
 	f.Redis.Stop()
 	f.AwaitHealth(http.StatusServiceUnavailable)
 	f.Redis.Start()
-	if err := f.DB.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.Load()
 	testkit.Eventually(t, servicetest.Soon, func() error {
 		return f.Raw.HGet(t.Context(), "hissrv:sources", "comsrv:1002:T").Err() // the last of the site
 	}, "the mappings of the site")

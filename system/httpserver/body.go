@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -33,7 +34,9 @@ func Body(c echo.Context, into any) error {
 	if err := decoder.Decode(into); errors.As(err, &tooLarge) {
 		return err
 	} else if errors.Is(err, io.EOF) {
-		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: it is empty")
+		return ems.Errorf(ems.CodeInvalid, "the body is empty: send JSON, %s", described(reflect.TypeOf(into)))
+	} else if errors.Is(err, io.ErrUnexpectedEOF) {
+		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: it ends in the middle, after %d bytes", text.Len())
 	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body is not the JSON that is expected: %w", placed(err, text.Bytes()))
 	}
@@ -42,10 +45,31 @@ func Body(c echo.Context, into any) error {
 	} else if !errors.Is(err, io.EOF) {
 		return ems.Errorf(ems.CodeInvalid, "the body holds more than one JSON value")
 	}
-	if !utf8.Valid(text.Bytes()) { // other letters would take the place of some
-		return ems.Errorf(ems.CodeInvalid, "the body is not UTF-8")
+	if !utf8.Valid(text.Bytes()) { // the decoder would put other characters in the place of these
+		return ems.Errorf(ems.CodeInvalid, "the body is not valid UTF-8")
 	}
 	return nil
+}
+
+// described says what kind of value is expected, and of an object which fields there
+// are: "an object of by, occurrence".
+func described(kind reflect.Type) string {
+	for kind.Kind() == reflect.Pointer {
+		kind = kind.Elem()
+	}
+	var names []string
+	if kind.Kind() == reflect.Struct {
+		for _, field := range reflect.VisibleFields(kind) {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "" && name != "-" {
+				names = append(names, name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ems.KindText(kind)
+	}
+	return ems.KindText(kind) + " of " + strings.Join(names, ", ")
 }
 
 // placed says of a value that is of another kind than expected where it stands,

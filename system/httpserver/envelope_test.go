@@ -169,11 +169,11 @@ func TestBodies(t *testing.T) {
 	}
 	const malformed, several = "the body is not the JSON that is expected: ", "the body holds more than one JSON value"
 	for body, message := range map[string]string{
-		``:                          malformed + "it is empty",
-		` `:                         malformed + "it is empty",
-		"{\"name\":\"a\xff\"}":      "the body is not UTF-8",
-		`{"name":"a"`:               malformed + "unexpected EOF",
+		``:                          "the body is empty: send JSON, an object of name, value, parts, notes, count, on, own",
+		" \r\n":                     "the body is empty: send JSON, an object of name, value, parts, notes, count, on, own",
+		`{"name":"a"`:               malformed + "it ends in the middle, after 11 bytes",
 		`name=a`:                    malformed + "invalid character",
+		"{\"name\":\"a\xff\"}":      "the body is not valid UTF-8",
 		`{"name":"a","colour":"b"}`: malformed + `json: unknown field "colour"`,
 		`{"name":5}`:                malformed + "name: number where a text is expected",
 		`[]`:                        malformed + "array where an object is expected",

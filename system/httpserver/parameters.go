@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // Parameters refuses a request that has other parameters than these, or one of them
-// twice, or what is no parameter and would be passed over: what a misspelt
+// twice, or one that is no text, or what is no parameter and would be passed over: what a misspelt
 // ?dry_run=true was to try would be done.
 func Parameters(known ...string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -28,6 +29,8 @@ func Parameters(known ...string) echo.MiddlewareFunc {
 					return ems.Errorf(ems.CodeInvalid, "unknown parameter %q, and nothing was done: there is only %s", name, strings.Join(known, ", "))
 				case len(values) > 1:
 					return ems.Errorf(ems.CodeInvalid, "parameter %q stands %d times, and nothing was done", name, len(values))
+				case !utf8.ValidString(values[0]):
+					return ems.Errorf(ems.CodeInvalid, "parameter %q is not valid UTF-8, and nothing was done", name)
 				}
 			}
 			return next(c)

@@ -37,6 +37,7 @@ func TestParametersAreKnown(t *testing.T) {
 		"/try?dry_run=yes":                `dry_run "yes" is neither true nor false`,
 		"/try?dry_run=true;":              "the parameters cannot be read, and nothing was done: invalid semicolon separator in query",
 		"/try?dry_run=true%&by=Ann":       `the parameters cannot be read, and nothing was done: invalid URL escape "%"`,
+		"/try?by=%ff":                     `parameter "by" is not valid UTF-8, and nothing was done`,
 		"/plain?dry_run=true":             `unknown parameter "dry_run": this request takes none, and nothing was done`,
 	} {
 		api.Refused(http.MethodPost, path, "", http.StatusBadRequest, ems.CodeInvalid, message)

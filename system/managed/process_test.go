@@ -116,7 +116,7 @@ func (r *lineRecord) awaitFirst(t *testing.T) string {
 	select {
 	case <-r.more:
 		return r.all()[0]
-	case <-time.After(20 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatal("the child wrote nothing")
 		return ""
 	}
@@ -137,7 +137,7 @@ func awaitExited(t *testing.T, process *Process) {
 	t.Helper()
 	select {
 	case <-process.Exited():
-	case <-time.After(20 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatalf("process %d did not end", process.PID())
 	}
 }
@@ -160,7 +160,7 @@ func awaitGone(t *testing.T, pid int) {
 
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(90 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {

@@ -79,7 +79,7 @@ func supervise(t *testing.T, clock ems.Clock, children ...Child) *runningSupervi
 
 func (r *runningSupervisor) awaitReady(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	if err := r.WaitReady(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, r.log)
@@ -99,7 +99,7 @@ func (r *runningSupervisor) end(t *testing.T) error {
 	case err := <-r.result:
 		r.result <- err
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatalf("the supervision does not end: %+v\n%s", r.Status(), r.log)
 		return nil
 	}

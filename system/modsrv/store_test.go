@@ -27,9 +27,7 @@ func TestRedisThatComesBackEmptyIsFilledAgain(t *testing.T) {
 	}
 	p.Refused(http.MethodPost, "/api/models/reload", "", http.StatusServiceUnavailable, ems.CodeUnavailable, "redis did not answer")
 	p.Redis.Start()
-	if err := p.DB.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	p.Load()
 	testkit.Eventually(t, servicetest.Soon, func() error {
 		if status, text := p.Ask(http.MethodGet, "/api/models/battery_001", "", nil); status != http.StatusOK {
 			return errors.New(text)

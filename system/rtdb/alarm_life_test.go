@@ -42,6 +42,7 @@ func TestAlarmsFollowAPlainModel(test *testing.T) {
 			if restarts > 0 && i == length/2 {
 				restarts--
 				b.server.Restart()
+				run.model.restarted = true
 			}
 			if i%25 == 0 {
 				run.compare()

@@ -16,6 +16,7 @@ type alarmModel struct {
 	settings     ems.AlarmSettings
 	now          time.Time
 	sequence     int
+	restarted    bool          // no alarm was raised since: ids leave out those that a crash may have lost
 	alarms       []*modelAlarm // oldest first
 	last         map[string]*modelAlarm
 	shelved      map[string]ems.Shelving
@@ -181,6 +182,10 @@ func raiser(a *modelAlarm) string {
 
 func (m *alarmModel) begin(raised ems.NewAlarm, former *modelAlarm) *modelAlarm {
 	m.sequence++
+	if m.restarted && m.sequence > 1 {
+		m.sequence += 100_000
+	}
+	m.restarted = false
 	a := &modelAlarm{Alarm: ems.Alarm{
 		ID: fmt.Sprint(m.sequence), Source: raised.Source, Rule: raised.Rule, Level: raised.Level, Title: raised.Title, Description: raised.Description,
 		State: ems.ActiveUnacknowledged, Value: raised.Value, Occurrences: 1, RaisedAt: m.now, LastAt: m.now,

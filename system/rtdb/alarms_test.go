@@ -220,3 +220,30 @@ func TestBadAlarmsAreRefused(t *testing.T) {
 	}
 	expect(t, "keys", b.dump(t), map[string]string{})
 }
+
+// A Redis that forgets its last second when it is killed must not give the ids of the
+// alarms in it again: somebody has seen them, and would acknowledge others.
+func TestAnIDIsNotGivenAgainAfterACrash(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	raise := func(source string) string {
+		t.Helper()
+		alarm, err := b.StoreAlarm(b.ctx, ems.NewAlarm{Source: source, Level: ems.Minor, Title: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return alarm.ID
+	}
+	expect(t, "the first", raise("a"), "1")
+	if err := b.raw.ConfigSet(b.ctx, "appendonly", "no").Err(); err != nil { // nothing is kept from now on
+		t.Fatal(err)
+	}
+	expect(t, "the one that is lost", raise("b"), "2")
+	b.server.Kill()
+	b.server.Start()
+	expect(t, "the next", raise("c"), "100002")
+	expect(t, "the one after", raise("d"), "100003")
+	if err := b.AcknowledgeAlarm(b.ctx, "2", 1, "Ann"); ems.CodeOf(err) != ems.CodeNotFound {
+		t.Errorf("the lost one is acknowledged: %v", err)
+	}
+}

@@ -55,6 +55,8 @@ func badRules() [][2]string {
 		{rule(`"priority" : 1e2,"conditions":[` + condition + `]`), otherForm},
 		{rule(`"hysteresis":-1,"conditions":[` + condition + `]`), "hysteresis must be a number of 0 or more"},
 		{rule(`"hysteresis":false,"conditions":[` + condition + `]`), "hysteresis must be a number"},
+		{rule(`"hysteresis":1,"conditions":[{"source":"comsrv:1001:T:1","operator":"==","value":5}]`), "hysteresis has no use for ==, != and in: they compare exactly; it is for > >= < <= and between"},
+		{plainRule("hot", condition+`,{"source":"comsrv:1001:T:1","operator":">","value":5,"hysteresis":2}`), "conditions[1].hysteresis is one of the rule, beside its conditions"},
 		{rule(`"on_delay":10,"conditions":[` + condition + `]`), "on_delay must be a string"},
 		{rule(`"off_delay":"10","conditions":[` + condition + `]`), "off_delay '10' is not a duration from 0s to 86400s, written like '10s' or '1m30s'"},
 		{rule(`"cooldown":"24h1ms","conditions":[` + condition + `]`), "cooldown '24h1ms' is not a duration from 0s to 86400s, written like '10s' or '1m30s'"},

@@ -139,7 +139,7 @@ func TestARefusalWhileASlotMovesIsRiddenOut(t *testing.T) {
 		if test.sent > 0 && sent.Load() != test.sent {
 			t.Errorf("%s, %d times: sent %d times, want %d", test.refusal, test.times, sent.Load(), test.sent)
 		}
-		if test.sent == 0 && (took < time.Second || took > 10*time.Second || sent.Load() < 10) {
+		if test.sent == 0 && (took < time.Second || took > 30*time.Second || sent.Load() < 10) {
 			t.Errorf("%s: given up after %v and %d attempts", test.refusal, took, sent.Load())
 		}
 	}
@@ -154,7 +154,7 @@ func TestARefusalWhileASlotMovesIsRiddenOut(t *testing.T) {
 	if err := client.Mark(t.Context(), 1001, ems.Bad); err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err := client.Mark(short, 1001, ems.Bad); ems.CodeOf(err) != ems.CodeUnavailable || !strings.Contains(err.Error(), "is moving the slot") {
 		t.Errorf("a short context: %v", err)

@@ -239,27 +239,55 @@ func TestActions(t *testing.T) {
 	expect(t, "the event", last, rtdb.RuleEvent{Rule: "r", To: rtdb.Triggered, Time: b.clock.Now(), By: "Ann", Values: rtdb.SeenValues{"comsrv:1001:T:1": &seen}})
 }
 
-// Of the rules that one change sets off the highest priority acts first.
+// Of the rules that one change sets off the highest priority acts first, and of equal
+// ones the lowest id; so it is where they are evaluated together.
 func TestPriority(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, "")
-	for id, priority := range map[string]int{"a": 0, "b": 500, "c": 1000, "d": 500} {
-		rule := hot()
-		rule.ID, rule.Priority, rule.Actions = id, priority, nil
-		if err := b.UpsertRule(b.ctx, rule); err != nil {
+	for name, setOff := range map[string]func(b *bench) error{
+		"ingest": func(b *bench) error {
+			return b.Ingest(b.ctx, rtdb.Batch{Channel: 1001, Type: ems.Telemetry, Group: ems.DefaultGroup, Time: b.clock.Now(), Samples: []rtdb.Sample{{Point: 1, Number: 60}}})
+		},
+		"together": func(b *bench) error {
+			if err := b.raw.HSet(b.ctx, "comsrv:1001:T", "1", "60.000000").Err(); err != nil { // no rule has seen it
+				return err
+			}
+			states, err := b.EvaluateRules(b.ctx, []string{"a", "nobody", "d", "off", "e", "c", "b", "cold"})
+			expect(t, "the states, as asked", fmt.Sprint(states), "[active missing active disabled idle active active idle]")
+			return err
+		},
+	} {
+		b := newBench(t, "")
+		b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 55})
+		off := false
+		edge := []ems.Condition{{Source: "comsrv:1001:T:1", Operator: ems.Changed}, {Source: "comsrv:1001:T:1", Operator: ">", Value: ems.Number(55)}}
+		cold := []ems.Condition{{Source: "comsrv:1001:T:1", Operator: "<", Value: ems.Number(55)}}
+		var rules []ems.Rule
+		for _, r := range []struct {
+			id       string
+			priority int
+			enabled  *bool
+			of       []ems.Condition
+		}{{"a", 0, nil, hot().Conditions}, {"b", 500, nil, hot().Conditions}, {"c", 1000, nil, hot().Conditions}, {"d", 500, nil, hot().Conditions},
+			{"e", 700, nil, edge}, {"off", 900, &off, hot().Conditions}, {"cold", 800, nil, cold}} {
+			rules = append(rules, ems.Rule{ID: r.id, Name: r.id, Priority: r.priority, Enabled: r.enabled, Conditions: r.of})
+		}
+		refusals, err := b.UpsertRules(b.ctx, rules)
+		if err != nil {
+			t.Fatal(refusals, err)
+		}
+		if err := setOff(b); err != nil {
 			t.Fatal(err)
 		}
+		events, err := b.RuleEvents(b.ctx, "", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order := ""
+		for _, event := range events {
+			order += event.Rule
+		}
+		expect(t, "the order, "+name, order, "ceebda") // e is idle again at once
 	}
-	b.ingest(t, 1001, rtdb.Sample{Point: 1, Number: 60})
-	events, err := b.RuleEvents(b.ctx, "", 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	order := ""
-	for _, event := range events {
-		order += event.Rule
-	}
-	expect(t, "the order", order, "cbda")
 }
 
 // A rule that there is not stops none of the others.

@@ -72,6 +72,9 @@ func (r *referenceRule) outcome(now int64) int {
 	if r.status == ems.RuleActive || r.status == ems.RuleClearing {
 		band = r.hysteresis
 	}
+	if r.logic == ems.None { // it lets go where one of them holds, and by that much
+		band = -band
+	}
 	holding, unknown := 0, 0
 	for i, input := range r.inputs {
 		switch {

@@ -12,7 +12,8 @@ import (
 )
 
 // Each operator at, beside and far from its limit, one value after another; then
-// the same with a hysteresis of 2.
+// the same with a hysteresis of 2, which beside an operator without a bound is that
+// of another condition.
 func TestOperators(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "")
@@ -27,7 +28,7 @@ func TestOperators(t *testing.T) {
 		{">=", ems.Number(10), "++-++--+-+-", "++++++-+-+-"},
 		{"<", ems.Number(10), "--+--++-+-+", "--+--++-+-+"},
 		{"<=", ems.Number(10), "+-+--++-+-+", "++++-++-+-+"},
-		{"==", ems.Number(10), "+----------", "++++-------"},
+		{"==", ems.Number(10), "+----------", "+----------"},
 		{"!=", ems.Number(10), "-++++++++++", "-++++++++++"},
 		{ems.Between, ems.Numbers(8, 10), "+-+--+-----", "++++-++----"},
 		{ems.In, ems.Numbers(8, 12, 20), "---+-+---+-", "---+-+---+-"},
@@ -37,6 +38,7 @@ func TestOperators(t *testing.T) {
 		for id, hysteresis := range map[string]float64{"plain": 0, "band": 2} {
 			rule := ems.Rule{ID: fmt.Sprint(id, i), Hysteresis: hysteresis, Conditions: []ems.Condition{
 				{Source: fmt.Sprintf("comsrv:%d:T:1", channel), Operator: test.operator, Value: test.value},
+				{Source: fmt.Sprintf("comsrv:%d:T:1", channel), Operator: ">", Value: ems.Number(-100)},
 			}}
 			if err := b.UpsertRule(b.ctx, rule); err != nil {
 				t.Fatal(err)
@@ -57,6 +59,36 @@ func TestOperators(t *testing.T) {
 			t.Errorf("%s %v: %s and %s, want %s and %s", test.operator, test.value, got["plain"], got["band"], test.plain, test.band)
 		}
 	}
+}
+
+// Within NOT a value comes back to where the comparison holds, and a NOT within a NOT
+// turns that round again.
+func TestHysteresisWithinNot(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "")
+	above := []ems.Condition{{Source: "comsrv:1:T:1", Operator: ">=", Value: ems.Number(10)}}
+	not := func(conditions []ems.Condition) []ems.Condition {
+		return []ems.Condition{{Logic: ems.None, Conditions: conditions}}
+	}
+	rules := []ems.Rule{{ID: "not", Logic: ems.None, Conditions: above}, {ID: "within", Conditions: not(above)}, {ID: "twice", Logic: ems.None, Conditions: not(above)}}
+	got := make([]string, len(rules))
+	for i := range rules {
+		rules[i].Hysteresis = 2
+		if err := b.UpsertRule(b.ctx, rules[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, value := range []float64{10, 9.9, 9, 10, 11.9, 9.5, 12, 11, 9.9, 8, 7.9} {
+		b.ingest(t, 1, rtdb.Sample{Point: 1, Number: value})
+		for i := range rules {
+			mark := "-"
+			if b.status(t, rules[i].ID) == ems.RuleActive {
+				mark = "+"
+			}
+			got[i] += mark
+		}
+	}
+	expect(t, "where they are active", got, []string{"-+++++--+++", "-+++++--+++", "++++++++++-"})
 }
 
 // truth is the three-valued logic of groups: false, unknown, true.

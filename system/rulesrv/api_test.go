@@ -300,6 +300,9 @@ func TestCustomValuesTriggersAndResets(t *testing.T) {
 	servicetest.Same(t, []string{cleared.Event, cleared.By, cleared.Text}, []string{"clear", "Ben", "rule disabled"})
 	m.Refused(http.MethodPost, "/api/rules/api-zone/trigger", `{"by":"Ann"}`, http.StatusConflict, ems.CodeConflict, "enable it first")
 	m.Refused(http.MethodPost, "/api/rules/api-mode/trigger", `{}`, http.StatusBadRequest, ems.CodeInvalid, "say who")
+	if status, text := m.Ask(http.MethodPut, "/api/values/other", `{"value":1.23456789}`, nil); status != http.StatusOK || !strings.Contains(text, `"value":1.234568}`) {
+		t.Errorf("the reply is not what was stored: %d %s", status, text)
+	}
 	m.Refused(http.MethodPut, "/api/values/mode", `{}`, http.StatusBadRequest, ems.CodeInvalid, "say which number")
 	m.Refused(http.MethodPut, "/api/values/a%3Ab", `{"value":1}`, http.StatusBadRequest, ems.CodeInvalid, "unusable character")
 }

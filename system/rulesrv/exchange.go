@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 	"go.yaml.in/yaml/v3"
@@ -136,6 +137,8 @@ func (s *Service) importRules(c echo.Context) error {
 		return refused
 	} else if err != nil {
 		return ems.Errorf(ems.CodeInvalid, "the body cannot be read: %w", err)
+	} else if len(bytes.TrimSpace(text)) == 0 || !utf8.Valid(text) {
+		return ems.Errorf(ems.CodeInvalid, "the body is empty or no UTF-8: send rules as YAML, in the form of rules.yaml")
 	}
 	ctx := c.Request().Context()
 	find, fault := s.modelsInUse(ctx)

@@ -89,6 +89,9 @@ func TestExportAndImport(t *testing.T) {
 	}
 	m.Refused(http.MethodPost, "/api/rules/import", strings.Replace(text, "Major", "Minor", 1), http.StatusBadRequest, ems.CodeInvalid, `for example "api-delayed"`)
 	mine := strings.ReplaceAll(text, "id: delayed", "id: api-delayed")
+	for _, nothing := range []string{"", " \n", "\xff\xfe"} {
+		m.Refused(http.MethodPost, "/api/rules/import", nothing, http.StatusBadRequest, ems.CodeInvalid, "send rules as YAML")
+	}
 	m.Refused(http.MethodPost, "/api/rules/import", mine+strings.ReplaceAll(mine[len("rules:\n"):], ">", "=>"), http.StatusBadRequest, ems.CodeInvalid,
 		"body:14: rules[1].id: \"api-delayed\" stands twice")
 	if status, text := request(http.MethodPost, "/api/rules/import?dry_run=true", mine); status != http.StatusOK || !strings.Contains(text, `"added":["api-delayed"]`) {

@@ -309,5 +309,13 @@ func (s *Service) putValue(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return httpserver.OK(c, map[string]any{"name": name, "value": *body.Value, "changed": changed})
+	text, err := ems.FormatNumber(*body.Value)
+	if err != nil {
+		return err
+	}
+	stored, err := ems.ParseNumber(text)
+	if err != nil {
+		return err
+	}
+	return httpserver.OK(c, map[string]any{"name": name, "value": stored, "changed": changed})
 }

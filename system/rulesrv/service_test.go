@@ -277,9 +277,7 @@ func TestRedisThatComesBackEmptyIsFilledAgain(t *testing.T) {
 	f.AwaitHealth(http.StatusServiceUnavailable)
 	f.Refused(http.MethodGet, "/api/rules", "", http.StatusServiceUnavailable, ems.CodeUnavailable, "redis did not answer")
 	f.Redis.Start()
-	if err := f.DB.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.Load()
 	testkit.Eventually(t, servicetest.Soon, func() error {
 		if got := f.states(); !cmp.Equal(got, []string{"hot idle"}) {
 			return fmt.Errorf("rules are %v", got)

@@ -103,7 +103,9 @@ func (t *trial) check() error {
 		return ems.Errorf(ems.CodeInvalid, "the test needs a rule")
 	case kinds != 1:
 		return ems.Errorf(ems.CodeInvalid, `test either with "values", with "live": true or with "history": {"from", "to"}`)
-	case t.History != nil && (!t.History.To.After(t.History.From) || t.History.From.UnixMilli() < 0):
+	case t.History != nil && t.History.From.UnixMilli() < 0:
+		return ems.Errorf(ems.CodeInvalid, "history.from: write a time such as 2026-05-01T12:00:00Z, of 1970 or later")
+	case t.History != nil && !t.History.To.After(t.History.From):
 		return ems.Errorf(ems.CodeInvalid, "history.to must be after history.from")
 	case t.History != nil && t.History.To.Sub(t.History.From) > longestReplay:
 		return ems.Errorf(ems.CodeInvalid, "history: a replay spans %d days at most", longestReplay/(24*time.Hour))

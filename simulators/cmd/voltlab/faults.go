@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -58,15 +62,10 @@ func newInjectCommand(control *string) *cobra.Command {
 		Short: "Inject a fault into a device of a running plant",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
-			request := map[string]any{"device": args[0], "kind": args[1]}
+			request := fault.Fault{Device: args[0], Kind: args[1]}
 			for _, text := range args[2:] {
-				name, value, found := strings.Cut(text, "=")
-				if !found || name == "" || value == "" {
-					return ems.Errorf(ems.CodeInvalid, "%q: write a parameter as NAME=VALUE, for example amount=45", text)
-				}
-				request[name] = value
-				if number, err := strconv.ParseFloat(value, 64); err == nil {
-					request[name] = number
+				if err := addParameter(&request, text); err != nil {
+					return err
 				}
 			}
 			var injected fault.Fault
@@ -77,6 +76,46 @@ func newInjectCommand(control *string) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// addParameter adds one that is written as NAME=VALUE.
+func addParameter(f *fault.Fault, text string) error {
+	name, value, found := strings.Cut(text, "=")
+	if !found || name == "" || value == "" {
+		return ems.Errorf(ems.CodeInvalid, "%q: write a parameter as NAME=VALUE, for example amount=45", text)
+	}
+	if known := parameterNames(); !slices.Contains(known, name) {
+		return ems.Errorf(ems.CodeInvalid, "%q: no fault takes a parameter %s: there are %s", text, name, strings.Join(known, ", "))
+	}
+	encoded, err := json.Marshal(value)
+	if number, no := strconv.ParseFloat(value, 64); no == nil && !math.IsInf(number, 0) && !math.IsNaN(number) {
+		encoded, err = json.Marshal(number)
+	}
+	if err != nil {
+		return ems.Errorf(ems.CodeInvalid, "%q: %w", text, err)
+	}
+	var wrong *json.UnmarshalTypeError
+	err = json.Unmarshal([]byte(`{"`+name+`":`+string(encoded)+`}`), f)
+	switch {
+	case !errors.As(err, &wrong):
+		return err
+	case wrong.Type.Kind() == reflect.String:
+		return ems.Errorf(ems.CodeInvalid, "%q: %s is a name: voltlab devices PLANT --names lists them", text, name)
+	case wrong.Type.Kind() == reflect.Float64:
+		return ems.Errorf(ems.CodeInvalid, "%q: %s is a number", text, name)
+	default:
+		return ems.Errorf(ems.CodeInvalid, "%q: %s is a whole number", text, name)
+	}
+}
+
+// parameterNames lists the parameters of all kinds of faults.
+func parameterNames() []string {
+	names := []string{"start_s", "duration_s"}
+	for _, kind := range fault.Kinds() {
+		names = append(names, kind.Takes...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func newActiveCommand(control *string) *cobra.Command {

@@ -52,6 +52,7 @@ func newCommand() *cobra.Command {
 		newPlantsCommand(),
 		newBareCommand(),
 		newDevicesCommand(),
+		newTypesCommand(),
 		newTruthCommand(),
 		newFaultsCommand(),
 		newMetersCommand(),

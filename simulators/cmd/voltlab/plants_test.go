@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/voltageems/voltageems-go/simulators/plant"
 	"github.com/voltageems/voltageems-go/system/ems"
 )
 
@@ -48,6 +49,33 @@ func TestDevicesOfAPlantAreListed(t *testing.T) {
 	}
 	if _, err := run(t.Context(), "plants"); ems.CodeOf(err) != ems.CodeNotFound {
 		t.Errorf("plants where there are none: %v", err)
+	}
+}
+
+// The parameters of a type are listed as what reads them asks for them.
+func TestTypesOfDevicesAreListed(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"types":            "\ngenset           a diesel engine with a generator\n",
+		"types genset":     "\nreverse_power_pct              %      1 to 50         10        of the rated power, taken from the bus, above which it trips (ANSI 32)\n",
+		"types ev_charger": "\nrated_kw                    kW    1 to 2000      150        of each connector (where current: dc)\n",
+		"types pv":         "\nweather                                     a text              none           id of the weather_station whose sky the array is under\n",
+		"types load":       "\nmaximum_kw                 kW    0.1 to 100000    required   of its connection: ",
+	} {
+		if text, err := run(t.Context(), strings.Fields(args)...); err != nil || !strings.Contains(text, want) {
+			t.Errorf("%s: %v, no %q in:\n%s", args, err, want, text)
+		}
+	}
+	if _, err := run(t.Context(), "types", "windmill"); err == nil || ems.CodeOf(err) != ems.CodeNotFound || !strings.HasPrefix(err.Error(), `no type of device "windmill": there are battery, breaker, `) {
+		t.Error(err)
+	}
+	for _, kind := range plant.Kinds() {
+		for _, one := range kind.Parameters() {
+			unitless := one.Allowed == "a text" || strings.Contains(one.Allowed, " or ") || regexp.MustCompile(`factor|exponent$|_current$|albedo|racks?$|module$|connectors|attempts|each_way|digits|cycle_life|x_to_r`).MatchString(one.Key)
+			if (unitOf(one.Key) == "") != unitless {
+				t.Errorf("%s %s has the unit %q", kind.Name, one.Key, unitOf(one.Key))
+			}
+		}
 	}
 }
 
@@ -197,7 +225,14 @@ func TestFaultsFromTheCommandLine(t *testing.T) {
 	}{
 		{[]string{"inject", "wind", "silence"}, `device: there is no "wind": the plant has battery, `},
 		{[]string{"inject", "pv", "silence", "function"}, `"function": write a parameter as NAME=VALUE`},
-		{[]string{"inject", "pv", "silence", "colour=red"}, `unknown field "colour"`},
+		{[]string{"inject", "pv", "silence", "colour=red"}, `"colour=red": no fault takes a parameter colour: there are amount, count, `},
+		{[]string{"inject", "pv", "silence", "function=3.5"}, `"function=3.5": function is a whole number`},
+		{[]string{"inject", "pv", "derate", "amount=half"}, `"amount=half": amount is a number`},
+		{[]string{"inject", "pv", "derate", "amount=nan"}, `"amount=nan": amount is a number`},
+		{[]string{"inject", "pv", "stuck", "quantity=5"}, `"quantity=5": quantity is a name: voltlab devices PLANT --names lists them`},
+		{[]string{"inject", "battery", "stuck", "quantity=cycles"}, `quantity: no register of battery shows cycles, so nobody would see it`},
+		{[]string{"inject", "battery", "skewed"}, `quantity: no register of battery shows clock_s`},
+		{[]string{"inject", "battery", "swapped", "quantity=frequency_hz"}, `quantity: battery shows frequency_hz in one register, of which no words can be swapped`},
 		{[]string{"clear", "99"}, `no fault 99 is set`},
 	} {
 		if _, err := do(c.args...); err == nil || !strings.Contains(err.Error(), c.want) {

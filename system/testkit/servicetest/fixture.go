@@ -32,10 +32,15 @@ func New(t testing.TB, clock ems.Clock) *Fixture {
 	}
 	f.Raw = redis.NewClient(options)
 	t.Cleanup(func() { _ = f.Raw.Close() })
-	if err := f.DB.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.Load()
 	return f
+}
+
+// Load puts the library into Redis. After a restart it waits until the driver tries
+// to connect again, which answers for a while with what an attempt before came to.
+func (f *Fixture) Load() {
+	f.t.Helper()
+	testkit.Eventually(f.t, Soon, func() error { return f.DB.Load(f.t.Context()) }, "the function library")
 }
 
 // Open makes one more client of the Redis, for a test that keeps that of the
