@@ -42,7 +42,7 @@ func TestAFaultOfTheLibraryNamesItsLine(t *testing.T) {
 		}
 	}
 	_, err := b.Alarm(b.ctx, "7")
-	want := "alarm_get failed in redis: ERR " + lineOf(t, "lua/shared/alarm.lua", "local row = redis.call('HMGET'") + ": WRONGTYPE Operation against a key holding the wrong kind of value"
+	want := "alarm_get failed in redis: ERR " + lineOf(t, "lua/shared/alarm.lua", "local pairs_read, first = redis.call('HGETALL'") + ": WRONGTYPE Operation against a key holding the wrong kind of value"
 	if ems.CodeOf(err) != ems.CodeInternal || err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
