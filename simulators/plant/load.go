@@ -142,7 +142,7 @@ func (l *load) offer(now moment, on bus) offer {
 	if l.nonCritical == 0 {
 		demandKW *= 1 - l.model.nonCriticalPct/100
 	}
-	demandKW = clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW)) * l.atVoltage(on)
+	demandKW = clamp(demandKW*l.atVoltage(on), 0, math.Min(l.limitKW, l.model.maximumKW))
 	servedKW := demandKW
 	if l.Shed && l.nonCritical == 1 {
 		servedKW *= 1 - l.model.nonCriticalPct/100
