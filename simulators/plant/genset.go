@@ -256,7 +256,8 @@ func (g *genset) offer(now moment, _ bus) offer {
 }
 
 // governor is how the set holds an island while it is to give so much, and can give
-// no more than most. One that is to run is driven before its speed rises.
+// no more than most. Its engine brakes what its island has too much, unless it is to
+// stop: one that unloads must come to nothing.
 func (g *genset) governor(referenceKW float64, most Power) governor {
 	return governor{
 		forms: true, rating: powerOfKW(g.model.ratedKW), least: powerOfKW(-motoringPart * g.model.ratedKW * flag(g.wanted())), most: most,

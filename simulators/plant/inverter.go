@@ -183,8 +183,8 @@ func (s *inverterState) stay() {
 	*s = kept
 }
 
-// follow moves timers and what follows the voltage on, and returns the most active power that the
-// inverter may give and take now.
+// follow moves timers and what follows the voltage on, and returns the most active power
+// that the inverter may give and take now.
 func (v *inverter) follow(s *inverterState, now moment, on bus) (give, take Power) {
 	voltage := 1.0
 	if on.Live {
