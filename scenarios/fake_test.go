@@ -67,13 +67,16 @@ func remember(event string) error {
 	return client.HIncrBy(context.Background(), "events", event, 1).Err()
 }
 
-func untilAsked() {
+// whenAsked is called before anybody can see that the program is ready, and may ask it
+// to end.
+func whenAsked() <-chan os.Signal {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	<-stop
+	return stop
 }
 
 func playPlant(arguments []string) error {
+	stop := whenAsked()
 	listening := map[string]bool{}
 	for i := 0; i+1 < len(arguments); i += 2 {
 		address := arguments[i+1]
@@ -90,11 +93,15 @@ func playPlant(arguments []string) error {
 		}
 		go func() { _ = http.Serve(listener, fakeService()) }()
 	}
-	untilAsked()
+	<-stop
 	return nil
 }
 
 func playServices(targets string) error {
+	stop := whenAsked()
+	if err := remember("started " + targets); err != nil {
+		return err
+	}
 	names := strings.Split(targets, ",")
 	if targets == "all" {
 		names = nil
@@ -109,10 +116,7 @@ func playServices(targets string) error {
 		}
 		go func() { _ = http.Serve(listener, fakeService()) }()
 	}
-	if err := remember("started " + targets); err != nil {
-		return err
-	}
-	untilAsked()
+	<-stop
 	return remember("stopped " + targets)
 }
 

@@ -2,18 +2,19 @@ package physics
 
 import "math"
 
-// DieselFuel returns the fuel of a running diesel set in litres an hour at a power
-// from 0 to its rating, both in kW: the chart of a 100 kW set, scaled to the rating, in
-// straight lines between its loads and on to no load.
+// DieselFuel returns the fuel of a running diesel set in litres an hour at a power up to
+// its rating, both in kW: the chart of a 100 kW set, scaled to the rating, in straight
+// lines between its loads, and on through no load to where its bus drives it (below 0)
+// with what its friction takes, and it burns nothing.
 //
 // Source: the approximate diesel fuel consumption chart that generator dealers publish
 // (2.6, 4.1, 5.8 and 7.4 US gallons an hour at 1/4, 1/2, 3/4 and full load).
 func DieselFuel(powerKW, ratedKW float64) float64 {
 	chart := [...]float64{9.8, 15.5, 22.0, 28.0}
-	quarters := max(0, powerKW) / ratedKW * 4
+	quarters := powerKW / ratedKW * 4
 	lower := int(max(1, min(3, math.Floor(quarters))))
 	slope := chart[lower] - chart[lower-1]
-	return (chart[lower-1] + slope*(quarters-float64(lower))) * ratedKW / 100
+	return max(0, chart[lower-1]+slope*(quarters-float64(lower))) * ratedKW / 100
 }
 
 // OilPressure returns the pressure of an engine's oil in bar at a speed in parts of

@@ -10,6 +10,8 @@ func TestFuelChart(t *testing.T) {
 	}
 	within(t, "fuel between two loads", DieselFuel(62.5, 100), (15.5+22)/2, 1e-9)
 	within(t, "fuel without load", DieselFuel(0, 100), 9.8-(15.5-9.8), 1e-9)
+	within(t, "fuel of one that is driven", DieselFuel(-10, 100), 4.1-0.4*5.7, 1e-9)
+	within(t, "fuel of one that is driven by all of its friction", DieselFuel(-20, 100), 0, 0)
 }
 
 func TestEngine(t *testing.T) {

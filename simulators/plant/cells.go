@@ -43,7 +43,7 @@ func readCells(m *document.Mapping, capacityKWh float64) cells {
 	}
 	wanted := max(1, math.Round(nominalV/max(1, sheet.ExponentialV)))
 	c.perModule = float64(m.About("in series").Integer("cells_per_module", 1, 1000, int64(min(16, wanted))))
-	c.modules = float64(m.About("in series").Integer("modules_per_rack", 1, 1000, int64(max(1, math.Round(wanted/max(1, c.perModule))))))
+	c.modules = float64(m.About("in series: as many as make nominal_voltage_v, where it is not told").Integer("modules_per_rack", 1, 1000, int64(max(1, math.Round(wanted/max(1, c.perModule))))))
 	// The data sheet has its curve at a fifth of the capacity an hour.
 	dropV := sheet.RatePerHour * capacityKWh * 1000 / nominalV * c.resistanceOhm / (c.modules * c.perModule)
 	sheet.ResistanceOhm = dropV / (sheet.RatePerHour * sheet.CapacityAh)

@@ -46,8 +46,8 @@ func readGenset(m *document.Mapping) model {
 		coolantTripC:    m.About("above which it trips").Number("coolant_trip_c", 80, 130, 105),
 		oilTripBar:      m.About("below which it trips").Number("oil_pressure_trip_bar", 0.1, 3, 1),
 		overspeedPart:   m.About("of the rated speed, above which it trips").Number("overspeed_pct", 105, 130, 110) / 100,
-		reversePart:     m.About("of the rated power, taken from the bus, above which it trips (ANSI 32)").Number("reverse_power_pct", 1, 50, 10) / 100,
-		reverseDelay:    seconds(m.About("for so long"), "reverse_power_s", 0.1, 3600, 3*time.Second),
+		reversePart:     m.About("of the rated power, taken from the bus, above which it trips (ANSI 32); the engine takes up 20").Number("reverse_power_pct", 1, 50, 10) / 100,
+		reverseDelay:    seconds(m.About("for how long, before it trips"), "reverse_power_s", 0.1, 3600, 3*time.Second),
 		serviceInterval: time.Duration(m.About("of running, after which it wants service").Number("service_interval_h", 1, 5000, 250) * float64(time.Hour)),
 
 		ratedKW:        m.About("most power").Number("rated_kw", 1, 1e5),
@@ -121,8 +121,8 @@ const (
 )
 
 // motoringPart is the part of the rated power that an engine without fuel takes up where
-// its bus drives it. Relays against that are set to 20 to 50 % of it, which is 5 to 15 %
-// of the rating of a diesel set. Source: IEEE C37.102.
+// its bus drives it: of a diesel engine 5 to 25 %, and relays against that are set to 5
+// to 15 %. Source: IEEE C37.102.
 const motoringPart = 0.2
 
 // oilGrace is how long after it fires an engine needs for its oil pressure.
@@ -256,7 +256,8 @@ func (g *genset) offer(now moment, _ bus) offer {
 }
 
 // governor is how the set holds an island while it is to give so much, and can give
-// no more than most. One that is to run is driven before its speed rises.
+// no more than most. Its engine brakes what its island has too much, unless it is to
+// stop: one that unloads must come to nothing.
 func (g *genset) governor(referenceKW float64, most Power) governor {
 	return governor{
 		forms: true, rating: powerOfKW(g.model.ratedKW), least: powerOfKW(-motoringPart * g.model.ratedKW * flag(g.wanted())), most: most,

@@ -153,8 +153,8 @@ func TestAGensetSynchronizes(t *testing.T) {
 	expect(t, p, "load", "power_kw", 50, 0)
 }
 
-// A set that the surplus of its island drives burns what it burns without load, and its
-// counter does not run backwards.
+// A set that the surplus of its island drives with more than its friction takes burns
+// nothing, fills no tank, and its counter does not run backwards.
 func TestASetThatIsDrivenFillsNoTank(t *testing.T) {
 	t.Parallel()
 	p := newIsland(t, steadyLoad, "genset {rated_kw: 120, fuel_tank_l: 1000}", islandBattery)
@@ -171,7 +171,7 @@ func TestASetThatIsDrivenFillsNoTank(t *testing.T) {
 	for range 10 {
 		steps(p, 1)
 		more, left := value(t, p, "genset", "energy_kwh"), value(t, p, "genset", "fuel_level_pct")
-		if more < energy || left >= fuel {
+		if rate := value(t, p, "genset", "fuel_rate_l_per_h"); more < energy || left > fuel || rate != 0 {
 			t.Fatalf("energy %v after %v kWh, fuel %v after %v %%, at %v kW", more, energy, left, fuel, value(t, p, "genset", "power_kw"))
 		}
 		energy, fuel, driven = more, left, driven-min(0, value(t, p, "genset", "power_kw"))/36000

@@ -38,7 +38,7 @@ func readGrid(m *document.Mapping) model {
 	model.distortionPct = m.About("harmonics of the voltage, to begin with").Number("voltage_distortion_pct", 0, 50, 2)
 	model.buy = m.About("by hour of the day").Numbers("buy_price_per_kwh", 24, -10, 100, slices.Repeat([]float64{0.30}, 24))
 	model.sell = m.About("by hour of the day").Numbers("sell_price_per_kwh", 24, -10, 100, slices.Repeat([]float64{0.08}, 24))
-	model.exportLimitKW = m.About("above which it tells that too much is exported, to begin with: import_alarm_max_kw where it is not told").Number("export_limit_kw", 0, 1e6, model.maximumKW)
+	model.exportLimitKW = m.About("above which it tells that too much is exported, to begin with: import_alarm_max_kw, where it is not told").Number("export_limit_kw", 0, 1e6, model.maximumKW)
 	if model.importAlarmKW > model.maximumKW {
 		m.Fault("import_alarm_kw", "%v is above import_alarm_max_kw (%v)", model.importAlarmKW, model.maximumKW)
 	}

@@ -25,7 +25,7 @@ type inverterModel struct {
 func readInverter(m *document.Mapping, ratedKW float64) inverterModel {
 	model := inverterModel{
 		ratedKW:       ratedKW,
-		ratedKVA:      m.About("most that the converter carries").Number("apparent_power_kva", ratedKW, 2*ratedKW, ratedKW),
+		ratedKVA:      m.About("most that the converter carries: its most active power, where it is not told, to twice as much").Number("apparent_power_kva", ratedKW, 2*ratedKW, ratedKW),
 		reactiveFirst: m.About("which power gives way where that is too little for both").Choice("priority", []string{"reactive", "active"}, "reactive") == "reactive",
 		deadBandHz:    m.About("about the nominal frequency, within which the power does not follow it").Number("over_frequency_dead_band_hz", 0.017, 1, 0.036),
 		droop:         m.About("part of the frequency over which all of the power is taken back").Number("over_frequency_droop_pct", 2, 7, 5) / 100,
@@ -183,8 +183,8 @@ func (s *inverterState) stay() {
 	*s = kept
 }
 
-// follow moves timers and what follows the voltage on, and returns the most active power that the
-// inverter may give and take now.
+// follow moves timers and what follows the voltage on, and returns the most active power
+// that the inverter may give and take now.
 func (v *inverter) follow(s *inverterState, now moment, on bus) (give, take Power) {
 	voltage := 1.0
 	if on.Live {

@@ -63,7 +63,7 @@ func readLoad(m *document.Mapping) model {
 			runUp:        seconds(m.About("until they have run up"), "motor_start_s", 0.1, 120, 5*time.Second),
 		},
 	}
-	model.weekendPct = m.About("the same as hourly_pct on Saturdays and Sundays").Numbers("weekend_pct", 24, 0, 1000, model.hourlyPct)
+	model.weekendPct = m.About("the same on Saturdays and Sundays: hourly_pct, where it is not told").Numbers("weekend_pct", 24, 0, 1000, model.hourlyPct)
 	if model.baseKW > model.maximumKW {
 		m.Fault("base_kw", "%v is above maximum_kw (%v)", model.baseKW, model.maximumKW)
 	}
@@ -142,7 +142,7 @@ func (l *load) offer(now moment, on bus) offer {
 	if l.nonCritical == 0 {
 		demandKW *= 1 - l.model.nonCriticalPct/100
 	}
-	demandKW = clamp(demandKW, 0, math.Min(l.limitKW, l.model.maximumKW)) * l.atVoltage(on)
+	demandKW = clamp(demandKW*l.atVoltage(on), 0, math.Min(l.limitKW, l.model.maximumKW))
 	servedKW := demandKW
 	if l.Shed && l.nonCritical == 1 {
 		servedKW *= 1 - l.model.nonCriticalPct/100

@@ -86,10 +86,11 @@ func TestWeekendsHaveAProfileOfTheirOwn(t *testing.T) {
 }
 
 // A load follows its voltage by its exponent, in active and reactive power, and that is
-// no demand that is not served; its motor does not.
+// no demand that is not served; its motor does not, and what limits it holds at any voltage.
 func TestALoadFollowsItsVoltage(t *testing.T) {
 	t.Parallel()
-	for exponent, part := range map[string]float64{"0": 1, "1": 0.9, "2": 0.81, "1.5": 0.8538149682454624} {
+	for exponent, c := range map[string]struct{ part, limitedKW float64 }{"0": {1, 50}, "1": {0.9, 55}, "2": {0.81, 55}, "1.5": {0.8538149682454624, 55}} {
+		part := c.part
 		p := newPlant(t, strings.Replace(steadyLoad, "power_factor: 1", "power_factor: 0.8, motor_kw: 10, voltage_exponent: "+exponent, 1))
 		steps(p, 2)
 		expect(t, p, "load", "power_kw", 50, 1e-3)
@@ -103,6 +104,10 @@ func TestALoadFollowsItsVoltage(t *testing.T) {
 		steps(p, 100)
 		expect(t, p, "load", "power_kw", 50*part+10, 1e-3)
 		write(t, p, "load", "motor_run", 0)
+		set(t, p, "grid", "voltage_pct", 120) // 60 kW or more, but for the first
+		write(t, p, "load", "demand_limit_kw", 55)
+		steps(p, 2)
+		expect(t, p, "load", "power_kw", c.limitedKW, 1e-3)
 		set(t, p, "grid", "available", 0)
 		steps(p, 2)
 		expect(t, p, "load", "unserved_kw", 50, 1e-3) // as at the nominal voltage

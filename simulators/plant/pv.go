@@ -34,7 +34,13 @@ func readPV(m *document.Mapping) model {
 		nightKW:                m.About("that the inverter draws in the dark").Number("night_consumption_kw", 0, 100, 0),
 		inverter:               readInverter(m, m.About("most active power of the inverter").Number("inverter_rated_kw", 0.1, 1e5)),
 	}
-	if model.weather == "" {
+	if model.weather != "" {
+		for _, key := range []string{"ambient_temperature_c", "wind_speed_m_per_s", "cloud_cover_pct"} {
+			if m.Has(key) {
+				m.Fault(key, "the array is under the weather of %s: set it there, or name no weather", model.weather)
+			}
+		}
+	} else {
 		model.ambientC = m.About("of the air, to begin with, where no weather is named").Number("ambient_temperature_c", -40, 60, 22)
 		model.windMPerS = m.About("to begin with, where no weather is named").Number("wind_speed_m_per_s", 0, 40, 2)
 		model.cloudCoverPct = m.About("mean part of the sky that is covered, to begin with, where no weather is named").Number("cloud_cover_pct", 0, 100, 20)

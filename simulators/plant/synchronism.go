@@ -40,29 +40,26 @@ func (n *network) join(devices []device, offers []offer) {
 
 // side returns what contacts meet at a bus: that as the last tick left it. One that was
 // dead is as the live ones that it is joined with by now, or as what lights it in this
-// tick.
+// tick: a grid before whatever would form an island.
 func (n *network) side(at int, devices []device, offers []offer) bus {
 	if n.state[at].Live {
 		return n.state[at]
 	}
-	joined := n.walk(at, devices, make([]bool, len(n.state))).buses
-	for _, b := range joined {
+	z := n.zoneOf(at, devices, offers, make([]bool, len(n.state)))
+	for _, b := range z.buses {
 		if n.state[b].Live {
 			return n.state[b]
 		}
 	}
-	for _, b := range joined {
-		for _, i := range n.members[b] {
-			if grid, ok := devices[i].(feeding); ok && grid.connected() {
-				voltagePU, frequencyHz := grid.supply(0, 0)
-				return bus{Live: true, VoltagePU: voltagePU, FrequencyHz: frequencyHz}
-			}
-			if g := offers[i].governor; g != nil && g.forms {
-				return bus{Live: true, VoltagePU: 1, FrequencyHz: n.nominalHz}
-			}
-		}
+	switch {
+	case z.grid >= 0:
+		voltagePU, frequencyHz := devices[z.grid].(feeding).supply(0, 0)
+		return bus{Live: true, VoltagePU: voltagePU, FrequencyHz: frequencyHz}
+	case z.forms:
+		return bus{Live: true, VoltagePU: 1, FrequencyHz: n.nominalHz}
+	default:
+		return bus{}
 	}
-	return bus{}
 }
 
 // frequencyOf returns the frequency that a zone without a grid begins the tick with. Where

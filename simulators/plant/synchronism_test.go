@@ -25,7 +25,7 @@ devices:
   - {id: east_breaker, type: breaker, between: [tie, east], listen: "127.0.0.1:0", profile: p.yaml, parameters: {rated_current_a: 400, closed: false}}
 `
 
-// close closes both breakers in one tick.
+// closeBoth closes both breakers in one tick.
 func closeBoth(t *testing.T, p *Plant) {
 	t.Helper()
 	write(t, p, "west_breaker", "close", 1)
@@ -72,6 +72,29 @@ func TestABreakerClosesOntoABusThatIsLit(t *testing.T) {
 	expect(t, p, "large", "frequency_hz", 50, 0)
 	expect(t, p, "small", "frequency_hz", 49.5, 1e-9)
 	expect(t, p, "west_breaker", "not_in_step", 1, 0)
+}
+
+// Where a grid comes back in the same tick it is the grid that lights the bus, and not a
+// battery that is nearer.
+func TestABreakerClosesOntoABusThatAGridLights(t *testing.T) {
+	t.Parallel()
+	text := strings.ReplaceAll(tieYAML, "frequency_reset_s: 0", "frequency_reset_s: 0, island_droop_pct: 2")
+	text = strings.Replace(text, "{id: large, type: battery, bus: east", "{id: large, type: battery, bus: tie", 1)
+	p := New(mustRead(t, text+"  - {id: utility, type: grid, bus: east, listen: \"127.0.0.1:0\", profile: p.yaml, parameters: {frequency_noise_hz: 0}}\n"))
+	set(t, p, "utility", "available", 0)
+	set(t, p, "utility", "frequency_hz", 49.4)
+	write(t, p, "large", "run", 0)
+	write(t, p, "east_breaker", "close", 1)
+	steps(p, 100)
+	expect(t, p, "east_breaker", "closed", 1, 0) // of two dead buses
+	expect(t, p, "small", "frequency_hz", 49.5, 1e-9)
+	set(t, p, "utility", "available", 1)
+	write(t, p, "large", "run", 1)
+	write(t, p, "west_breaker", "close", 1)
+	steps(p, 1)
+	expect(t, p, "west_breaker", "not_in_step", 0, 0)
+	expect(t, p, "west_breaker", "closed", 1, 0)
+	expect(t, p, "small", "frequency_hz", 49.4, 1e-9)
 }
 
 // Islands that are joined swing on from the mean of their frequencies by inertia.

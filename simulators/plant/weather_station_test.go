@@ -116,7 +116,7 @@ func TestTheSkyOfAnArrayIsChecked(t *testing.T) {
 	for change, want := range map[string]string{
 		"weather: west":                        `plant.yaml:10: key "devices[1].parameters.weather": west is a pv: name a weather_station`,
 		"weather: stations":                    `plant.yaml:10: key "devices[1].parameters.weather": no device "stations": there are alone, east, grid, station, west`,
-		"weather: station, cloud_cover_pct: 5": `plant.yaml:10: key "devices[1].parameters.cloud_cover_pct" is unknown`,
+		"weather: station, cloud_cover_pct: 5": `plant.yaml:10: key "devices[1].parameters.cloud_cover_pct": the array is under the weather of station: set it there, or name no weather`,
 	} {
 		var faults document.Faults
 		ReadDefinition("plant.yaml", []byte(strings.Replace(parkYAML, "weather: station", change, 1)), Addresses{}, &faults)

@@ -57,7 +57,7 @@ func TestTypesOfDevicesAreListed(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"types":            "\ngenset           a diesel engine with a generator\n",
-		"types genset":     "\nreverse_power_pct              %      1 to 50         10        of the rated power, taken from the bus, above which it trips (ANSI 32)\n",
+		"types genset":     "\nreverse_power_pct              %      1 to 50         10        of the rated power, taken from the bus, above which it trips (ANSI 32); the engine takes up 20\n",
 		"types ev_charger": "\nrated_kw                    kW    1 to 2000      150        of each connector (where current: dc)\n",
 		"types pv":         "\nweather                                     a text              none           id of the weather_station whose sky the array is under\n",
 		"types load":       "\nmaximum_kw                 kW    0.1 to 100000    required   of its connection: ",
