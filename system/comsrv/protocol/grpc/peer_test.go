@@ -275,7 +275,8 @@ func TestAWriteIsNeverSentAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = driver.ReadBatch(t.Context(), ems.DefaultGroup)
-			if want := how != goodbye; want != (calls.seen("ReadBatch") == 2) || want != (err == nil) {
+			// How the second read ends is left open: the library may lose its answer to the end of the first connection.
+			if again := how != goodbye; again != (calls.seen("ReadBatch") == 2) || !again && err == nil {
 				t.Errorf("the read was sent %d times and ended with %v", calls.seen("ReadBatch"), err)
 			}
 			if calls.seen("WritePoint") != 1 {
