@@ -189,7 +189,7 @@ const throughputChanged = 10
 // one has been read another is due already and comsrv never waits. An answer may
 // take as long as the period, which is long enough on a busy machine too.
 const (
-	throughputPeriod = 75 * time.Millisecond
+	throughputPeriod = 60 * time.Millisecond
 	throughputGroups = 8
 )
 
