@@ -121,7 +121,7 @@ func TestSendErrorTellsWhatRedisMayHaveTaken(t *testing.T) {
 			t.Errorf("%+v", told)
 		}
 	}
-	if refused := ems.Errorf(ems.CodeFull, "too many"); rtdb.SendError(command, refused) != refused {
+	if refused := ems.Errorf(ems.CodeFull, "too many"); !errors.Is(rtdb.SendError(command, refused), refused) {
 		t.Error("a refusal is told in other words")
 	}
 }
