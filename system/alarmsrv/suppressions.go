@@ -105,10 +105,10 @@ func (s *Service) checkPoints(ctx context.Context, value, name string, isWhole b
 		switch {
 		case err != nil:
 			return err
-		case found && !slices.ContainsFunc(channel.Points, begins):
-			return ems.Errorf(ems.CodeInvalid, "value %q: no point of channel %d begins so", value, id)
-		case found:
+		case found && slices.ContainsFunc(channel.Points, begins):
 			return nil
+		case found:
+			return s.checkRead(ctx, value)
 		}
 	}
 	channels, err := s.db.Channels(ctx)
@@ -124,6 +124,24 @@ func (s *Service) checkPoints(ctx context.Context, value, name string, isWhole b
 	}
 	if !slices.ContainsFunc(channels, begins) {
 		return ems.Errorf(ems.CodeInvalid, "value %q: no channel %s in this site", value, name)
+	}
+	return nil
+}
+
+// checkRead accepts a point with a value in Redis: its channel may have been given it
+// by a reload since this service began.
+func (s *Service) checkRead(ctx context.Context, value string) error {
+	refused := ems.Errorf(ems.CodeInvalid, "value %q: no point of its channel begins so", value)
+	ref, err := ems.ParsePointRef(value)
+	if err != nil {
+		return refused
+	}
+	values, err := s.db.ReadPoints(ctx, ref.Channel, ref.Type, []ems.PointID{ref.Point})
+	if err != nil {
+		return err
+	}
+	if values[0].Time.IsZero() {
+		return refused
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ func TestASuppressionNamesWhatThereIs(t *testing.T) {
 	for _, err := range []error{
 		f.DB.StoreMade(ctx, rtdb.MadeChannel{ID: 77, Document: document}),
 		f.DB.SetStatus(ctx, 3005, rtdb.ChannelStatus{}), // of a folder that is newer than the service
+		f.DB.Ingest(ctx, rtdb.Batch{Channel: 1002, Type: ems.Telemetry, Group: ems.DefaultGroup, Time: f.clock.Now(), Samples: []rtdb.Sample{{Point: 70, Number: 1}}}),
 		f.DB.UpsertModel(ctx, ems.Model{
 			ID: "battery", Mapping: ems.ModelMapping{Channel: 1002, Data: map[string]ems.ModelPoint{"heat": "T:51"}},
 			Computed: []ems.ComputedField{{Name: "total", Function: "sum", Of: []string{"heat"}}},
@@ -38,7 +39,7 @@ func TestASuppressionNamesWhatThereIs(t *testing.T) {
 	// Without its braces checked such an id would be one of another site.
 	f.Refused(http.MethodPost, "/api/alarms/suppressions", `{"id":"{x}:a","scope":"all","by":"ann","reason":"x"}`, http.StatusBadRequest, ems.CodeInvalid, "suppression id")
 	for _, value := range []string{
-		"comsrv:", "comsrv:10", "comsrv:1002", "comsrv:1002:", "comsrv:1002:T", "comsrv:1002:T:5", "comsrv:1002:T:51", "comsrv:77:T:1", "comsrv:3005:T:9", "comsrv:300",
+		"comsrv:", "comsrv:10", "comsrv:1002", "comsrv:1002:", "comsrv:1002:T", "comsrv:1002:T:5", "comsrv:1002:T:51", "comsrv:1002:T:70", "comsrv:77:T:1", "comsrv:3005:T:9", "comsrv:300",
 		"modsrv:", "modsrv:bat", "modsrv:battery", "modsrv:battery:", "modsrv:battery:heat", "modsrv:battery:tot", "rulesrv:hot:input", "custom:any", "pump", "pv-7",
 	} {
 		if status, text := f.Ask(http.MethodPost, "/api/alarms/suppressions", body("source", value), nil); status != http.StatusCreated {
@@ -54,9 +55,10 @@ func TestASuppressionNamesWhatThereIs(t *testing.T) {
 		{"source", "comsrv:9", "no channel 9 in this site"},
 		{"source", "comsrv:100:", "no channel 100 in this site"},
 		{"source", "comsrv:1002x", "no channel 1002x in this site"},
-		{"source", "comsrv:1002:S", "no point of channel 1002 begins so"},
+		{"source", "comsrv:1002:S", "no point of its channel begins so"},
 		{"source", "comsrv:1002:T:6", `value "comsrv:1002:T:6"`},
-		{"source", "comsrv:77:T:2", "no point of channel 77 begins so"},
+		{"source", "comsrv:1002:S:70", `value "comsrv:1002:S:70"`},
+		{"source", "comsrv:77:T:2", "no point of its channel begins so"},
 		{"source", "modsrv:x", `no model "x" in this site`},
 		{"source", "modsrv:bat:heat", `no model "bat" in this site`},
 		{"source", "modsrv:battery:cold", `model "battery" has no data and no computed value that begins with "cold"`},

@@ -95,7 +95,8 @@ func whereabouts(command ems.Command) []string {
 func SendError(command ems.Command, err error) error {
 	var network *net.OpError
 	var reply redis.Error
-	silent := errors.As(err, &network) && network.Op != "dial" || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
+	cut := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	silent := cut || errors.As(err, &network) && network.Op != "dial" || errors.Is(err, context.DeadlineExceeded)
 	if !silent || errors.As(err, &reply) {
 		return err
 	}

@@ -106,6 +106,7 @@ func TestSendErrorTellsWhatRedisMayHaveTaken(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, ems.CodeUnknown},
 		{&net.OpError{Op: "write", Err: syscall.EPIPE}, ems.CodeUnknown},
 		{io.EOF, ems.CodeUnknown},
+		{io.ErrUnexpectedEOF, ems.CodeUnknown}, // within its answer
 		{context.DeadlineExceeded, ems.CodeUnknown},
 		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, ems.CodeUnavailable},
 		{errors.New("redis: connection pool timeout"), ems.CodeUnavailable},

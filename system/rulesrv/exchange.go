@@ -59,6 +59,8 @@ func (s *Service) reload(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.changing.Lock() // before the folder is read: of two reloads the later one reads the newer folder
+	defer s.changing.Unlock()
 	folder, err := s.readSite()
 	if err != nil {
 		return err
@@ -72,8 +74,6 @@ func (s *Service) reload(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	s.changing.Lock()
-	defer s.changing.Unlock()
 	if err := s.checkTogether(ctx, folder, rules, ems.MadeByAPI); err != nil {
 		return err
 	}

@@ -139,8 +139,6 @@ func (b *bench) isRefused() {
 	}
 }
 
-// forgets after each of some numbers of polls, because a driver may try a refused
-// point again now and then.
 func (b *bench) isDoubted() {
 	device, can := b.Device.(Doubtful)
 	if !can {
@@ -162,6 +160,8 @@ func (b *bench) isDoubted() {
 	b.expect(-1)
 }
 
+// forgets after each of some numbers of polls, because a driver may try a refused
+// point again now and then.
 func (b *bench) forgets() {
 	refused := b.refusedPoint()
 	for polls := range 6 {
