@@ -1,6 +1,7 @@
 package ems
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -57,12 +58,27 @@ func (c *ManualClock) Advance(d time.Duration) {
 	c.now = end
 }
 
+// timersWithin is the real time that AwaitTimers takes at most.
+const timersWithin = time.Minute
+
 // AwaitTimers blocks until at least n timers are armed: the moment at which the
-// code under test is known to wait, so that advancing will wake it.
+// code under test is known to wait, so that advancing will wake it. It panics
+// where that never comes, because the test would hang and say nothing.
 func (c *ManualClock) AwaitTimers(n int) {
+	late := false
+	stop := time.AfterFunc(timersWithin, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		late = true
+		c.changed.Broadcast()
+	})
+	defer stop.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.timers) < n {
+		if late {
+			panic(fmt.Sprintf("%d timers are armed and not %d, after %v", len(c.timers), n, timersWithin))
+		}
 		c.changed.Wait()
 	}
 }

@@ -206,6 +206,7 @@ func TestPausesGrowOnTheInjectedClock(t *testing.T) {
 	for _, pause := range []time.Duration{200, 400, 800, 1600, 3200, 6400, 12800, 15000, 15000} {
 		pause *= time.Millisecond
 		clock.AwaitTimers(1)
+		await(t, "the pause to be told", func() bool { return s.Status()[0].State == BackingOff })
 		before := count()
 		clock.Advance(pause*8/10 - time.Millisecond)
 		if count() != before || s.Status()[0].State != BackingOff {
