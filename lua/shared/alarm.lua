@@ -293,7 +293,7 @@ local function alarm_again(namespace, settings, now, alarm, raised)
   return alarm.id
 end
 
--- Sites of which this Redis has given an id since it began, and how many alarms at
+-- Sites of which this Redis has given an id since it took the library, and how many alarms at
 -- most it lost when it ended: what it had not written to disk yet.
 local ids_given, most_lost = {}, 100000
 

@@ -63,7 +63,8 @@ local function check_value(here, condition)
 end
 
 -- check_comparison checks one condition that is no group; bind is told its
--- sources, and budget that it has a bound, from which a value can come back.
+-- sources, and budget that it has a bound, from which a value can come back. Within
+-- NOT a value that was outside of two bounds must find a place between them.
 local function check_comparison(here, condition, budget, bind)
   for _, side in ipairs({'source', 'minus', 'compare_to'}) do
     if side == 'source' or condition[side] ~= nil then
@@ -77,6 +78,10 @@ local function check_comparison(here, condition, budget, bind)
   end
   check_value(here, condition)
   budget.bounded = budget.bounded or bound_operators[condition.operator]
+  if condition.operator == 'between' and budget.inverted and budget.hysteresis > 0
+    and 2 * budget.hysteresis >= condition.value[2] - condition.value[1] then
+    refuse('INVALID', 'hysteresis must be below half of what ' .. here .. 'value spans, which is within NOT: the rule would never let go')
+  end
   local name = condition['function']
   local window = parse_duration(here .. 'window', condition.window, window_most)
   if name ~= nil and not window_functions[name] then
@@ -99,6 +104,8 @@ local function check_conditions(path, logic, conditions, depth, budget, bind)
   if depth > condition_depth then
     refuse('INVALID', path .. 'conditions are nested deeper than ' .. condition_depth)
   end
+  local outer = budget.inverted
+  budget.inverted = outer ~= (logic == 'NOT')
   for i, condition in ipairs(conditions) do
     local here = path .. 'conditions[' .. (i - 1) .. '].'
     budget.left = budget.left - 1
@@ -121,6 +128,7 @@ local function check_conditions(path, logic, conditions, depth, budget, bind)
       check_comparison(here, condition, budget, bind)
     end
   end
+  budget.inverted = outer
 end
 
 -- check_moment reports whether conditions hold for a moment alone: an edge does, and

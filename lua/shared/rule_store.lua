@@ -39,7 +39,7 @@ local function check_rule(rule)
     'conditions', 'table', 'actions', 'table'})
   check_text('name', rule.name or '', 0, 1048576)
   check_text('description', rule.description or '', 0, 1048576)
-  local budget = {left = condition_limit, bounded = false}
+  local budget = {left = condition_limit, bounded = false, inverted = false, hysteresis = rule.hysteresis or 0}
   check_conditions('', rule.logic, rule.conditions, 1, budget, function(source)
     if not seen[source] then
       seen[source] = true

@@ -191,7 +191,7 @@ func (s *Service) checkModels(ctx context.Context, begin string) error {
 }
 
 // checkRule accepts a rule of the site, and one that another system has named in an
-// alarm.
+// alarm, or may have in one further back than a page looks.
 func (s *Service) checkRule(ctx context.Context, id string) error {
 	if err := ems.CheckID("rule", id); err != nil {
 		return err

@@ -363,7 +363,7 @@ func (c *channel) permit(ctx context.Context, order order, armed *bool) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	point, shown := &c.Points[order.point], &c.publisher.points[order.point]
-	last := ems.Value{Number: shown.value, Quality: shown.quality}
+	last := ems.Value{Number: shown.value, Time: shown.at, Quality: shown.quality}
 	if !shown.known {
 		last.Quality = ems.Bad
 	}

@@ -21,12 +21,15 @@ type writtenOnce struct {
 }
 
 // checkRate refuses what would change a point faster than its table says. shown is
-// what the device shows of it.
+// what the device shows of it, and since when.
 func (c *channel) checkRate(index int, value float64, shown ems.Value) error {
 	point := &c.Points[index]
 	last, known := c.rates.written[index]
-	if !known {
+	switch {
+	case !known:
 		last = writtenOnce{value: shown.Number, at: c.rates.since}
+	case shown.Quality == ems.Good && shown.Time.After(last.at): // it may have begun anew behind its gateway
+		last.value = shown.Number
 	}
 	if point.MaxRate != nil && !known && shown.Quality != ems.Good && !point.IsSafe(value) {
 		return ems.Errorf(ems.CodeConflict, "the value of %s is not known now, and %v may be too far away for its greatest rate, %v %s a second", point.Name, value, *point.MaxRate, point.Unit)

@@ -54,6 +54,14 @@ func TestRatesAreMeasuredFromTheLastWrite(t *testing.T) {
 	check(79, "79 is 1 kW from the 80 that setpoint had 0 s ago: its greatest rate is 10 a second, so send it 0.1 s later")
 	c.noteWrite(setpoint, 80, protocol.Written{Sent: 160, ReadBack: number(140)}, nil) // the device has its own limit
 	check(70, "")
+	shown = ems.Value{Number: 30, Time: driver.clock.Now()} // the device had it when the write left
+	check(70, "")
+	driver.clock.Advance(time.Second)
+	shown.Time = driver.clock.Now() // it has changed by itself
+	check(70, "70 is 40 kW from the 30 that setpoint had 1 s ago: its greatest rate is 10 a second, so send it 3 s later")
+	check(40, "")
+	shown.Quality = ems.Bad
+	check(80, "")
 	c.noteWrite(0, 1, protocol.Written{}, nil)
 	if len(c.rates.written) != 1 {
 		t.Errorf("remembered: %v", c.rates.written)

@@ -295,6 +295,16 @@ func settingBounds() []bound {
 			r.Conditions = []ems.Condition{{Operator: ">", Conditions: r.Conditions}}
 		}),
 	}
+	for _, test := range []struct {
+		hysteresis   float64
+		outer, inner ems.Logic
+		sound        bool
+	}{{0.49, ems.None, ems.All, true}, {0.5, ems.None, ems.Any, false}, {0.5, ems.All, ems.None, false}, {0.5, ems.None, ems.None, true}, {0.5, ems.All, "", true}, {0, ems.None, "", true}} {
+		bounds = append(bounds, ruleBound(fmt.Sprint("hysteresis ", test), test.sound, func(r *ems.Rule) {
+			r.Conditions[0].Operator, r.Conditions[0].Value = ems.Between, ems.Numbers(1, 2)
+			r.Hysteresis, r.Logic, r.Conditions = test.hysteresis, test.outer, []ems.Condition{{Logic: test.inner, Conditions: r.Conditions}}
+		}))
+	}
 	for _, operator := range ems.Operators {
 		bounds = append(bounds, ruleBound("hysteresis of "+operator, slices.Contains([]string{">", ">=", "<", "<=", ems.Between}, operator), func(r *ems.Rule) {
 			r.Hysteresis, r.Conditions[0].Operator = 0.5, operator

@@ -19,7 +19,7 @@ func CheckRule(rule *ems.Rule) error { return ems.Refuse("rule "+rule.ID, RuleFa
 // RuleFaults checks a rule by itself, without asking whether what it names
 // exists. The paths begin at the rule.
 func RuleFaults(rule *ems.Rule) []ems.Fault {
-	var check ruleCheck
+	check := ruleCheck{hysteresis: rule.Hysteresis, inverted: rule.Logic == ems.None}
 	if err := ems.CheckRuleID(rule.ID); err != nil {
 		check.add([]any{"id"}, "%v", err)
 	}
@@ -54,6 +54,9 @@ type ruleCheck struct {
 	found   []ems.Fault
 	count   int
 	bounded bool // a comparison has a bound, from which a value can come back
+
+	hysteresis float64
+	inverted   bool // what is looked at stands within an odd number of NOTs
 }
 
 func (c *ruleCheck) add(path []any, format string, args ...any) {
@@ -128,7 +131,10 @@ func (c *ruleCheck) conditions(at []any, conditions []ems.Condition, depth int) 
 			c.add(here, "a group has conditions, not a source, operator or value of its own")
 		}
 		c.logic(here, condition.Logic)
+		outer := c.inverted
+		c.inverted = outer != (condition.Logic == ems.None)
 		c.conditions(here, condition.Conditions, depth+1)
+		c.inverted = outer
 	}
 }
 
@@ -252,6 +258,8 @@ func (c *ruleCheck) list(at []any, operator string, list []float64) {
 		c.below(at, "value", "%s takes a list of 1 to %d numbers", operator, ems.MaxOperands)
 	case operator == ems.Between && list[0] > list[1]:
 		c.below(at, "value", "the least, %v, is above the most, %v", list[0], list[1])
+	case operator == ems.Between && c.inverted && c.hysteresis > 0 && 2*c.hysteresis >= list[1]-list[0]:
+		c.below(nil, "hysteresis", "within NOT a value must come back between %v and %v by it from either side: it must be below half of that", list[0], list[1])
 	}
 	for i, number := range list {
 		if _, err := ems.FormatNumber(number); err != nil {

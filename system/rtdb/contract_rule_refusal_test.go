@@ -56,6 +56,7 @@ func badRules() [][2]string {
 		{rule(`"hysteresis":-1,"conditions":[` + condition + `]`), "hysteresis must be a number of 0 or more"},
 		{rule(`"hysteresis":false,"conditions":[` + condition + `]`), "hysteresis must be a number"},
 		{rule(`"hysteresis":1,"conditions":[{"source":"comsrv:1001:T:1","operator":"==","value":5}]`), "hysteresis has no use for ==, != and in: they compare exactly; it is for > >= < <= and between"},
+		{rule(`"hysteresis":1,"logic":"NOT","conditions":[{"source":"comsrv:1001:T:1","operator":"between","value":[1,3]}]`), "hysteresis must be below half of what conditions[0].value spans, which is within NOT: the rule would never let go"},
 		{plainRule("hot", condition+`,{"source":"comsrv:1001:T:1","operator":">","value":5,"hysteresis":2}`), "conditions[1].hysteresis is one of the rule, beside its conditions"},
 		{rule(`"on_delay":10,"conditions":[` + condition + `]`), "on_delay must be a string"},
 		{rule(`"off_delay":"10","conditions":[` + condition + `]`), "off_delay '10' is not a duration from 0s to 86400s, written like '10s' or '1m30s'"},
