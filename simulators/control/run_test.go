@@ -116,7 +116,7 @@ func TestClosingEndsSteps(t *testing.T) {
 	f.ask("PUT", "/mode", `{"frozen": true}`)
 	closed := make(chan error, 1)
 	go func() {
-		for f.plant.Latest() == nil {
+		for deadline := time.Now().Add(20 * time.Second); f.plant.Latest() == nil && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
 		closed <- f.server.Close()

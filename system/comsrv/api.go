@@ -11,7 +11,6 @@ import (
 
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
-	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // Bounds of a write over HTTP.
@@ -237,7 +236,7 @@ func (s *Service) writePoint(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	if err := s.commands.send(ctx, command); err != nil {
-		return rtdb.SendError(command, err)
+		return err
 	}
 	result, err := s.db.SettleCommand(ctx, command)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/voltageems/voltageems-go/system/config"
 	"github.com/voltageems/voltageems-go/system/ems"
 	"github.com/voltageems/voltageems-go/system/httpserver"
-	"github.com/voltageems/voltageems-go/system/rtdb"
 )
 
 // value is one named value of a model, as the API shows it.
@@ -115,7 +114,7 @@ func (s *Service) act(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	if target, err = s.db.WriteModel(ctx, id, action, command); err != nil {
-		return rtdb.SendError(command, err)
+		return err
 	}
 	command.Target = target // the model may have become another one meanwhile
 	result, err := s.db.SettleCommand(ctx, command)

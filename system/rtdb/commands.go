@@ -16,7 +16,7 @@ import (
 const commandGroup = "comsrv"
 
 // SendCommand queues a command. The same id again is the same command: it is
-// not queued twice.
+// not queued twice. UNKNOWN says that Redis may have taken it.
 func (c *Client) SendCommand(ctx context.Context, command ems.Command) error {
 	number, err := ems.FormatNumber(command.Value)
 	if err != nil {
@@ -29,7 +29,7 @@ func (c *Client) SendCommand(ctx context.Context, command ems.Command) error {
 	if command.Hold > 0 {
 		args = append(args, command.Hold.Milliseconds())
 	}
-	return c.fail("comsrv_command", c.call(ctx, "comsrv_command", channelName(command.Target.Channel), args...).Err())
+	return sendError(command, c.fail("comsrv_command", c.call(ctx, "comsrv_command", channelName(command.Target.Channel), args...).Err()))
 }
 
 // Delivery is a command as the stream handed it over.

@@ -1,6 +1,10 @@
 package rtdb
 
-import "context"
+import (
+	"context"
+
+	"github.com/voltageems/voltageems-go/system/ems"
+)
 
 // CheckVersion is the judgement of a library's version.
 func CheckVersion(loaded, needed string) error { return checkVersion(loaded, needed) }
@@ -19,3 +23,6 @@ func (c *Client) Home(ctx context.Context) (string, error) {
 	}
 	return node.Options().Addr, nil
 }
+
+// SendError is what the caller of a command is told that could not be sent.
+func SendError(command ems.Command, err error) error { return sendError(command, err) }

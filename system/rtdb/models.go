@@ -313,8 +313,8 @@ func computedValues(group any) ([]ems.ModelValue, error) {
 }
 
 // WriteModel turns an action of a model into a command on the right point.
-// command carries id, value, times and origin; its target is filled in and
-// returned.
+// command carries id, value, times, origin and the target that is expected; the
+// one that it got is returned. UNKNOWN says that Redis may have taken it.
 func (c *Client) WriteModel(ctx context.Context, model, action string, command ems.Command) (ems.PointRef, error) {
 	number, err := ems.FormatNumber(command.Value)
 	if err != nil {
@@ -323,7 +323,7 @@ func (c *Client) WriteModel(ctx context.Context, model, action string, command e
 	text, err := c.text(ctx, "model_write", model, action, command.ID, number,
 		ems.UnixMS(command.Issued), ems.UnixMS(command.Deadline), command.Origin)
 	if err != nil {
-		return ems.PointRef{}, err
+		return ems.PointRef{}, sendError(command, err)
 	}
 	return ems.ParsePointRef(text)
 }

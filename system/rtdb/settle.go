@@ -90,9 +90,9 @@ func whereabouts(command ems.Command) []string {
 	}
 }
 
-// SendError is what to tell the caller of a command that could not be sent: UNKNOWN
+// sendError is what to tell the caller of a command that could not be sent: UNKNOWN
 // where Redis may have taken it and did not say so, and else err as it is.
-func SendError(command ems.Command, err error) error {
+func sendError(command ems.Command, err error) error {
 	var network *net.OpError
 	var reply redis.Error
 	cut := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)

@@ -95,6 +95,24 @@ func TestARedisThatHangsIsSaidSoWhenACommandIsAwaited(t *testing.T) {
 	b.server.Kill()
 }
 
+// TestACommandThatRedisMayHaveTakenIsUnknown, on both ways on which one is sent.
+func TestACommandThatRedisMayHaveTakenIsUnknown(t *testing.T) {
+	t.Parallel()
+	for function, send := range map[string]func(b *bench) error{
+		"comsrv_command": func(b *bench) error { return b.SendCommand(b.ctx, command(t, "c1")) },
+		"model_write":    func(b *bench) error { return second(b.WriteModel(b.ctx, "m", "power", command(t, "c1"))) },
+	} {
+		b := newBench(t, "") // of its own: after a first timeout the next call only greets, and sends nothing
+		if err := b.raw.Do(b.ctx, "CLIENT", "PAUSE", 30_000, "ALL").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := send(b); ems.CodeOf(err) != ems.CodeUnknown || !contains(err.Error(), "redis did not answer "+function) {
+			t.Errorf("%s: %s %v", function, ems.CodeOf(err), err)
+		}
+		b.server.Kill()
+	}
+}
+
 // TestSendErrorTellsWhatRedisMayHaveTaken, so that nobody sends it again for nothing.
 func TestSendErrorTellsWhatRedisMayHaveTaken(t *testing.T) {
 	t.Parallel()
